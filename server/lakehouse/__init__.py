@@ -1,0 +1,79 @@
+"""Lakehouse: data, retrieval, memory, models and workflows for AI agents, behind one door.
+
+async with lakehouse.open("data") as lake:
+    await lake.call("ingest.file", {"path": "orders.csv", "name": "orders"})
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lakehouse.declare import mode, prompt, resource, tool
+    from lakehouse.errors import (
+        Busy,
+        Conflict,
+        Forbidden,
+        InvalidInput,
+        LakehouseError,
+        NotFound,
+        NotInstalled,
+        TimedOut,
+        TooLarge,
+        Unauthorized,
+        Unavailable,
+        Unprocessable,
+        Upstream,
+    )
+    from lakehouse.lake import Lakehouse, open
+
+__version__ = "0.1.0"
+
+# Names are looked up when first used, so that `lakehouse --help` does not pay for what it does not need.
+_HOMES = {
+    "lakehouse.declare": ("mode", "prompt", "resource", "tool"),
+    "lakehouse.errors": (
+        "Busy",
+        "Conflict",
+        "Forbidden",
+        "InvalidInput",
+        "LakehouseError",
+        "NotFound",
+        "NotInstalled",
+        "TimedOut",
+        "TooLarge",
+        "Unauthorized",
+        "Unavailable",
+        "Unprocessable",
+        "Upstream",
+    ),
+    "lakehouse.lake": ("Lakehouse", "open"),
+}
+
+__all__ = [
+    "Busy",
+    "Conflict",
+    "Forbidden",
+    "InvalidInput",
+    "Lakehouse",
+    "LakehouseError",
+    "NotFound",
+    "NotInstalled",
+    "TimedOut",
+    "TooLarge",
+    "Unauthorized",
+    "Unavailable",
+    "Unprocessable",
+    "Upstream",
+    "mode",
+    "open",
+    "prompt",
+    "resource",
+    "tool",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module 'lakehouse' has no attribute {name!r}")

@@ -1,0 +1,145 @@
+"""Every error a caller can meet, and the only table that says how each face shows it.
+
+LakehouseError        internal         500  exit 70   anything unforeseen: the caller sees only the call id
+  InvalidInput        invalid_request  400  exit 65   a bad argument, an unknown field, a dimension mismatch
+  Unauthorized        unauthorized     401  exit 77   no token, or the wrong one
+  Forbidden           forbidden        403  exit 77   a path outside an allowed root, a write in read-only mode
+  NotFound            not_found        404  exit 66   lists what there is
+  Conflict            conflict         409  exit 73   a taken name, a changed schema
+  TooLarge            too_large        413  exit 74   says the limit and the setting
+  Unprocessable       unprocessable    422  exit 65   well-formed, but it cannot run
+  NotInstalled        not_implemented  501  exit 69   names the extra to install
+  Upstream            upstream         502  exit 69   an embedder, a model or a store failed
+  Busy                busy             503  exit 75   all slots taken, or another process owns the data directory
+  Unavailable         unavailable      503  exit 75   registered, but not usable now
+  TimedOut            timeout          504  exit 75   says the limit and the setting
+"""
+
+from typing import Any, ClassVar
+
+
+class LakehouseError(Exception):
+    """Something a caller can read and act on: `detail` says what happened, `fix` what to do next.
+
+    `data` holds machine-readable particulars (the line and column of a bad cell, the two schemas of a conflict).
+    """
+
+    code: ClassVar[str] = "internal"
+    http: ClassVar[int] = 500
+    exit: ClassVar[int] = 70
+
+    def __init__(self, detail: str, *, fix: str = "", data: dict[str, Any] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.fix = fix
+        self.data = data or {}
+
+    def problem(self) -> dict[str, Any]:
+        """The error as RFC 9457 problem details: the one shape behind every face."""
+        body: dict[str, Any] = {
+            "type": f"lakehouse:{self.code}",
+            "title": self.code,
+            "status": self.http,
+            "detail": self.detail,
+        }
+        if self.fix:
+            body["fix"] = self.fix
+        if self.data:
+            body["data"] = self.data
+        return body
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}" + (f" {self.fix}" if self.fix else "")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Child processes send errors as data; the default reduce would lose the keyword-only parts.
+        return (_rebuild, (type(self), self.detail, self.fix, self.data))
+
+
+def _rebuild(kind: type["LakehouseError"], detail: str, fix: str, data: dict[str, Any]) -> "LakehouseError":
+    return kind(detail, fix=fix, data=data)
+
+
+class InvalidInput(LakehouseError):
+    """The request is wrong; the message names the argument."""
+
+    code, http, exit = "invalid_request", 400, 65
+
+
+class Unauthorized(LakehouseError):
+    """The caller did not prove who it is."""
+
+    code, http, exit = "unauthorized", 401, 77
+
+
+class Forbidden(LakehouseError):
+    """The caller may not do this: a path outside the allowed roots, a write in read-only mode."""
+
+    code, http, exit = "forbidden", 403, 77
+
+
+class NotFound(LakehouseError):
+    """Nothing of that name; the message lists what there is."""
+
+    code, http, exit = "not_found", 404, 66
+
+
+class Conflict(LakehouseError):
+    """The name is taken, or the stored state is not the one the caller assumed."""
+
+    code, http, exit = "conflict", 409, 73
+
+
+class TooLarge(LakehouseError):
+    """A limit was passed; the message names the limit and the setting that holds it."""
+
+    code, http, exit = "too_large", 413, 74
+
+
+class Unprocessable(LakehouseError):
+    """Well-formed, but it cannot run."""
+
+    code, http, exit = "unprocessable", 422, 65
+
+
+class NotInstalled(LakehouseError):
+    """An optional part is missing; the message names the extra to install."""
+
+    code, http, exit = "not_implemented", 501, 69
+
+
+class Upstream(LakehouseError):
+    """Something behind us failed: an embedder, a model, a store."""
+
+    code, http, exit = "upstream", 502, 69
+
+
+class Busy(LakehouseError):
+    """No room now; try again later. `retry_after` is in seconds."""
+
+    code, http, exit = "busy", 503, 75
+
+    def __init__(self, detail: str, *, fix: str = "", data: dict[str, Any] | None = None, retry_after: int = 5) -> None:
+        super().__init__(detail, fix=fix, data=data)
+        self.retry_after = retry_after
+
+
+class Unavailable(LakehouseError):
+    """Known, but not usable now."""
+
+    code, http, exit = "unavailable", 503, 75
+
+
+class TimedOut(LakehouseError):
+    """A deadline passed; the message names the limit and the setting that holds it."""
+
+    code, http, exit = "timeout", 504, 75
+
+
+def by_code(code: str, detail: str, *, fix: str = "", data: dict[str, Any] | None = None) -> LakehouseError:
+    """The error of a stable code, as a child process reports it; an unknown code is a plain LakehouseError."""
+    kinds: list[type[LakehouseError]] = [LakehouseError]
+    for kind in kinds:
+        kinds.extend(k for k in kind.__subclasses__() if k not in kinds)
+    found = next((kind for kind in kinds if "code" in vars(kind) and kind.code == code), LakehouseError)
+    return found(detail, fix=fix, data=data)

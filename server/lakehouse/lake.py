@@ -1,0 +1,285 @@
+"""The open lakehouse: the parts, wired once, and the one door every face calls through."""
+
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+from pydantic import ValidationError
+
+from lakehouse import config, observe
+from lakehouse.catalogue import Catalogue
+from lakehouse.declare import Capability
+from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, TimedOut
+from lakehouse.observe import Call, Progress
+
+if TYPE_CHECKING:
+    from lakehouse.engine.corpora import Corpora
+    from lakehouse.engine.datasets import Datasets
+    from lakehouse.engine.embed import Embedder
+    from lakehouse.engine.ingest import Ingester
+    from lakehouse.engine.matrix import Matrix
+    from lakehouse.engine.observer import Observer
+    from lakehouse.engine.results import Results
+    from lakehouse.engine.sql import Sql
+    from lakehouse.engine.storage import Storage
+    from lakehouse.engine.vectors import Vectors
+
+
+T = TypeVar("T")
+
+
+class Lakehouse:
+    """An open data directory. `call` runs any capability by name; the parts are attributes, built on first use."""
+
+    def __init__(self, settings: config.Settings) -> None:
+        self.settings = settings
+        self.home = settings.home
+        self.config = settings.config
+        self._closing = AsyncExitStack()
+        self._starting = anyio.Lock()
+        self._started = False
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        return Catalogue(self.config.plugins.folders)
+
+    @cached_property
+    def storage(self) -> "Storage":
+        from lakehouse.engine.storage import Storage
+
+        return Storage(self.home, self.config.storage)
+
+    @cached_property
+    def datasets(self) -> "Datasets":
+        from lakehouse.engine.datasets import Datasets
+
+        return self._owned(Datasets(self.home, self.storage))
+
+    @cached_property
+    def ingest(self) -> "Ingester":
+        from lakehouse.engine.ingest import Ingester
+
+        return self._owned(Ingester(self.storage, self.datasets, self.config.ingest))
+
+    @cached_property
+    def results(self) -> "Results":
+        from lakehouse.engine.results import Results
+
+        return self._owned(Results(self.home, self.config.results))
+
+    @cached_property
+    def sql(self) -> "Sql":
+        from lakehouse.engine.sql import Sql
+
+        return self._owned(Sql(self.storage, self.datasets, self.results, self.config.sql))
+
+    @cached_property
+    def embed(self) -> "Embedder":
+        from lakehouse.engine.embed import Embedder
+
+        return self._owned(Embedder(self.home, self.config.embed))
+
+    @cached_property
+    def vectors(self) -> "Vectors":
+        from lakehouse.engine.vectors import Vectors
+
+        return self._owned(Vectors(self.home, self.storage, self.config.vectors))
+
+    @cached_property
+    def corpora(self) -> "Corpora":
+        from lakehouse.engine.corpora import Corpora
+
+        return self._owned(Corpora(self.datasets, self.embed, self.vectors, self.config.corpora))
+
+    @cached_property
+    def matrix(self) -> "Matrix":
+        from lakehouse.engine.matrix import Matrix
+
+        return self._owned(Matrix(self.embed, self.vectors))
+
+    @cached_property
+    def observer(self) -> "Observer":
+        from lakehouse.engine.observer import Observer
+
+        return self._owned(Observer(self.home, self.config.observer))
+
+    def _owned(self, part: T) -> T:
+        close = getattr(part, "aclose", None)
+        if close is not None:
+            self._closing.push_async_callback(close)
+        return part
+
+    async def start(self) -> None:
+        """Become the owner of the data directory. Raises Busy naming the process that holds it."""
+        async with self._starting:
+            if not self._started:
+                from lakehouse.engine.owner import Owner
+
+                owner = Owner(self.home)
+                await owner.acquire(" ".join(sys.argv)[:200])
+                self._closing.push_async_callback(owner.release)
+                await self.observer.start()
+                self._started = True
+
+    async def aclose(self) -> None:
+        """Close the parts, last opened first, and give the data directory up."""
+        with anyio.CancelScope(shield=True):
+            await self._closing.aclose()
+
+    async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Report how far the running call is; it reaches whoever asked for it."""
+        call = observe.current.get()
+        if call is not None:
+            await call.progress(done, total, message)
+
+    async def call(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        via: str = "python",
+        progress: Progress | None = None,
+    ) -> Any:
+        """Check, run and observe one capability by its dotted or MCP name. The result is plain JSON data.
+
+        Raises a LakehouseError that says what to do next; never anything else but cancellation.
+        """
+        capability = self.catalogue.find(name)
+        parent = observe.current.get()
+        heard = progress or (parent.progress if parent else observe.no_progress)
+        call = Call(capability.name, via, parent.id if parent else None, heard)
+        token = observe.current.set(call)
+        began, outcome, answer = time.perf_counter(), "cancelled", None
+        error: LakehouseError | None = None
+        try:
+            answer = await self._run(capability, arguments or {})
+            outcome = "ok"
+            return answer
+        except LakehouseError as known:
+            error, outcome = known, known.code
+            raise
+        except Exception as unforeseen:
+            observe.log.exception("call.crashed %s (call %s)", capability.name, call.id)
+            error, outcome = _crash(capability, call), "internal"
+            raise error from unforeseen
+        finally:
+            observe.current.reset(token)
+            await self._record(capability, call, arguments or {}, answer, error, outcome, time.perf_counter() - began)
+
+    async def _run(self, capability: Capability, arguments: Mapping[str, Any]) -> Any:
+        if self.config.server.read_only and capability.effect != "reads":
+            raise Forbidden(
+                f"{capability.name} {capability.effect}; this server is read-only.", fix="Start it without --read-only."
+            )
+        checked = validated(capability, arguments)
+        await self.start()
+        server = self.config.server
+        limit = server.long_timeout_secs if capability.facts.long else server.tool_timeout_secs
+        setting = "server.long_timeout_secs" if capability.facts.long else "server.tool_timeout_secs"
+        try:
+            with anyio.fail_after(limit):
+                result = await capability.run(self, **checked)
+        except TimeoutError:
+            raise TimedOut(
+                f"{capability.name} took over {limit:g} seconds.", fix=f"Ask for less, or raise {setting}."
+            ) from None
+        return capability.returns.dump_python(capability.returns.validate_python(result), mode="json")
+
+    async def _record(
+        self,
+        capability: Capability,
+        call: Call,
+        arguments: Mapping[str, Any],
+        answer: Any,
+        error: LakehouseError | None,
+        outcome: str,
+        seconds: float,
+    ) -> None:
+        # Recording never harms the call it records, and a cancelled call is recorded too.
+        if not self._started:
+            return
+        with anyio.CancelScope(shield=True):
+            try:
+                await self.observer.record_call(
+                    id=call.id,
+                    parent=call.parent,
+                    source=call.via,
+                    op=capability.name,
+                    input=arguments,
+                    output=answer,
+                    error=str(error) if error else ("cancelled" if outcome == "cancelled" else None),
+                    seconds=seconds,
+                )
+            except Exception:
+                observe.log.exception("observer.failed %s", call.id)
+
+
+def _crash(capability: Capability, call: Call) -> LakehouseError:
+    return LakehouseError(
+        f"{capability.name} failed (call {call.id}).", fix="The server's log has the details under this id."
+    )
+
+
+def validated(capability: Capability, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, checked; only those that were given, so that the function's own defaults hold.
+
+    Raises InvalidInput that names each bad argument and, for an unknown one, the nearest known name.
+    """
+    if not isinstance(given, Mapping):
+        raise InvalidInput("arguments: they must be an object.", fix='Send {"name": value}.')
+    try:
+        checked = capability.arguments.model_validate(capability.decoded(given))
+    except ValidationError as error:
+        raise _explained(capability, error) from None
+    return {name: getattr(checked, name) for name in checked.model_fields_set}
+
+
+def _explained(capability: Capability, error: ValidationError) -> InvalidInput:
+    import difflib
+
+    known = list(capability.arguments.model_fields)
+    lines, hints = [], []
+    problems = error.errors(include_url=False, include_input=False)
+    for problem in problems[:5]:
+        where = ".".join(str(part) for part in problem["loc"]) or "arguments"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{where}: there is no such argument")
+            near = difflib.get_close_matches(where, known, n=1, cutoff=0.5)
+            hints.append(f"Did you mean {near[0]}?" if near else f"Known are: {', '.join(known) or 'none'}.")
+        elif problem["type"] == "missing":
+            lines.append(f"{where}: it is required")
+        else:
+            lines.append(f"{where}: {problem['msg'][:200]}")
+    if len(problems) > 5:
+        lines.append(f"and {len(problems) - 5} more")
+    fix = " ".join(dict.fromkeys(hints)) or f"{capability.name} takes: {', '.join(known) or 'nothing'}."
+    return InvalidInput("; ".join(lines) + ".", fix=fix)
+
+
+@asynccontextmanager
+async def open(
+    home: str | Path | None = None,
+    *,
+    config_file: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> AsyncIterator[Lakehouse]:
+    """Open a data directory; the parts live exactly as long as the block.
+
+    `home` defaults to `LAKEHOUSE_HOME`, then to the user's data folder. `overrides` are settings by dotted name.
+
+    Raises InvalidInput for a bad setting and Busy, naming the owner, when another process holds the directory.
+    """
+    lake = Lakehouse(config.read(home, config_file, overrides))
+    try:
+        await lake.start()
+        yield lake
+    finally:
+        await lake.aclose()
+
+
+__all__ = ["Lakehouse", "open", "validated"]

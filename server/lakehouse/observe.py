@@ -1,0 +1,43 @@
+"""What is known about the call that runs now: its id, who asked, where its progress goes. Every log event by name."""
+
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+log = logging.getLogger("lakehouse")
+
+Progress = Callable[[float, float | None, str], Awaitable[None]]
+
+# Every log line starts with one of these; a test compares them with what the source emits.
+EVENTS = {
+    "call.crashed": "A capability failed in a way nobody foresaw; the traceback follows.",
+    "observer.failed": "An operation could not be recorded; the operation itself is unharmed.",
+    "plugin.skipped": "A plugin file or package was left out, and why.",
+    "catalogue.cache": "The rendered catalogue could not be read or written; it is rebuilt at each start.",
+}
+
+
+def new_id() -> str:
+    """A call id: 22 hex digits that sort by time (microseconds) and do not repeat."""
+    return f"{time.time_ns() // 1000:014x}{os.urandom(4).hex()}"
+
+
+async def no_progress(done: float, total: float | None, message: str) -> None:
+    """Nobody asked."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call through the door."""
+
+    name: str
+    via: str
+    parent: str | None = None
+    progress: Progress = no_progress
+    id: str = field(default_factory=new_id)
+
+
+current: ContextVar[Call | None] = ContextVar("lakehouse_call", default=None)
