@@ -5,6 +5,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -69,16 +70,16 @@ class Catalogue(dict[str, Capability]):
             if path in ours:
                 self._take(capabilities_in(load(path, f"lakehouse.{path.parent.name}.{path.stem}"), path.stem), True)
             else:
-                self._try(str(path), lambda path=path: self._from_file(path))
+                self._try(str(path), partial(self._from_file, path))
         for plugin in installed_plugins():
-            self._try(
-                f"package entry point {plugin.name}",
-                lambda plugin=plugin: self._take(capabilities_in(plugin.load(), plugin.name), False),
-            )
+            self._try(f"package entry point {plugin.name}", partial(self._from_package, plugin))
         self.by_mcp_name = {c.mcp_name: c for c in self.public()}
 
     def _from_file(self, path: Path) -> None:
         self._take(capabilities_in(load(path, f"project.{path.parent.name}.{path.stem}"), path.stem), False)
+
+    def _from_package(self, plugin: EntryPoint) -> None:
+        self._take(capabilities_in(plugin.load(), plugin.name), False)
 
     def _try(self, origin: str, add: Callable[[], None]) -> None:
         try:
