@@ -25,6 +25,8 @@ class Section(BaseModel):
 
 
 class Server(Section):
+    """Limits of a call, and what is published."""
+
     tool_timeout_secs: float = Field(30, gt=0, description="Seconds one call may take.")
     long_timeout_secs: float = Field(600, gt=0, description="Seconds an ingest or a corpus build may take.")
     max_text_bytes: int = Field(50_000, ge=1_000, description="An MCP text over this becomes a preview and a handle.")
@@ -34,10 +36,14 @@ class Server(Section):
 
 
 class Plugins(Section):
+    """Capabilities of your own."""
+
     folders: tuple[Path, ...] = Field((), description="Project folders whose tools/ and modes/ are loaded too.")
 
 
 class Storage(Section):
+    """Where objects are kept."""
+
     url: str = Field(
         "",
         pattern=r"^(memory://|file:///.+)?$",
@@ -49,6 +55,8 @@ class Storage(Section):
 
 
 class Ingest(Section):
+    """Files that become datasets."""
+
     max_bytes: int = Field(256 * MIB, ge=1, description="The largest content that arrives inside a request.")
     max_path_bytes: int = Field(64 * GIB, ge=1, description="The largest file read from a local path.")
     max_cell_bytes: int = Field(16 * MIB, ge=KIB, description="The largest single CSV line or cell.")
@@ -61,6 +69,8 @@ class Ingest(Section):
 
 
 class Sql(Section):
+    """Queries and their limits."""
+
     max_sql_bytes: int = Field(64 * KIB, ge=16 * KIB, le=MIB, description="The longest SQL text.")
     max_rows: int = Field(10_000, ge=1, description="Rows in one answer; the rest is behind a result handle.")
     max_bytes: int = Field(16 * MIB, ge=KIB, description="Bytes in one answer; the rest is behind a result handle.")
@@ -74,12 +84,16 @@ class Sql(Section):
 
 
 class Vectors(Section):
+    """Vector indexes."""
+
     max_k: int = Field(1000, ge=1, description="The largest k of one search.")
     max_dimension: int = Field(8192, ge=1, description="The largest vector dimension.")
     seal_rows: int = Field(8192, ge=1, description="Fresh rows after which a new segment is written.")
 
 
 class Embed(Section):
+    """Texts to vectors."""
+
     provider: Literal["bundled", "ollama", "litellm", "hash"] = Field("bundled", description="Who embeds by default.")
     model: str = Field("", description="The provider's model; empty means its default.")
     ollama_url: str = Field("http://127.0.0.1:11434", pattern=r"^https?://[^/\s]+", description="Where Ollama listens.")
@@ -90,6 +104,8 @@ class Embed(Section):
 
 
 class Corpora(Section):
+    """Datasets and folders made searchable."""
+
     folders: tuple[Path, ...] = Field(
         (), description="Folders corpora may be built from over MCP; empty means the home directory."
     )
@@ -105,10 +121,14 @@ class Corpora(Section):
 
 
 class Observer(Section):
+    """The record of calls."""
+
     ring_size: int = Field(1000, ge=1, description="Operations kept in memory.")
 
 
 class Results(Section):
+    """Results too large for one answer."""
+
     keep_secs: float = Field(24 * 3600, gt=0, description="Seconds a result handle stays readable.")
 
 

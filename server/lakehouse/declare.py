@@ -104,6 +104,7 @@ class Capability:
 
     @cached_property
     def returns(self) -> TypeAdapter[Any]:
+        """What checks a result and makes plain JSON data of it. Raises TypeError when the function does not say."""
         hints = get_type_hints(self.run, include_extras=True)
         if "return" not in hints:
             raise TypeError(f"{self.name} does not say what it returns")

@@ -49,64 +49,75 @@ class Lakehouse:
 
     @cached_property
     def catalogue(self) -> Catalogue:
+        """Every capability by name. Loading it reads the plugin files; `load` does that in a worker thread."""
         return Catalogue(self.config.plugins.folders)
 
     @cached_property
     def storage(self) -> "Storage":
+        """Object storage."""
         from lakehouse.engine.storage import Storage
 
         return Storage(self.home, self.config.storage)
 
     @cached_property
     def datasets(self) -> "Datasets":
+        """Versioned datasets."""
         from lakehouse.engine.datasets import Datasets
 
         return self._owned(Datasets(self.home, self.storage))
 
     @cached_property
     def ingest(self) -> "Ingester":
+        """Files to datasets."""
         from lakehouse.engine.ingest import Ingester
 
         return self._owned(Ingester(self.storage, self.datasets, self.config.ingest))
 
     @cached_property
     def results(self) -> "Results":
+        """Results too large for one answer."""
         from lakehouse.engine.results import Results
 
         return self._owned(Results(self.home, self.config.results))
 
     @cached_property
     def sql(self) -> "Sql":
+        """Questions in SQL."""
         from lakehouse.engine.sql import Sql
 
         return self._owned(Sql(self.storage, self.datasets, self.results, self.config.sql))
 
     @cached_property
     def embed(self) -> "Embedder":
+        """Texts to vectors."""
         from lakehouse.engine.embed import Embedder
 
         return self._owned(Embedder(self.home, self.config.embed))
 
     @cached_property
     def vectors(self) -> "Vectors":
+        """Vector indexes."""
         from lakehouse.engine.vectors import Vectors
 
         return self._owned(Vectors(self.home, self.storage, self.config.vectors))
 
     @cached_property
     def corpora(self) -> "Corpora":
+        """Datasets and folders made searchable."""
         from lakehouse.engine.corpora import Corpora
 
         return self._owned(Corpora(self.datasets, self.embed, self.vectors, self.config.corpora))
 
     @cached_property
     def matrix(self) -> "Matrix":
+        """Search over corpora."""
         from lakehouse.engine.matrix import Matrix
 
         return self._owned(Matrix(self.embed, self.vectors))
 
     @cached_property
     def observer(self) -> "Observer":
+        """The record of calls."""
         from lakehouse.engine.observer import Observer
 
         return self._owned(Observer(self.home, self.config.observer))
