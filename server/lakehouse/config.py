@@ -97,8 +97,14 @@ class Embed(Section):
     provider: Literal["bundled", "ollama", "litellm", "hash"] = Field("bundled", description="Who embeds by default.")
     model: str = Field("", description="The provider's model; empty means its default.")
     ollama_url: str = Field("http://127.0.0.1:11434", pattern=r"^https?://[^/\s]+", description="Where Ollama listens.")
+    api_base: str = Field(
+        "", pattern=r"^(https?://\S+)?$", description="Where the litellm provider's API is, if not at its usual place."
+    )
     api_key_env: str = Field("", description="Environment variable that holds the litellm provider's key.")
     cache_size: int = Field(10_000, ge=0, description="Texts kept in memory; 0 turns the caches off.")
+    disk_cache_bytes: int = Field(
+        2 * GIB, ge=MIB, description="Bytes the cache's file may take; the oldest texts leave first."
+    )
     batch_timeout_secs: float = Field(60, gt=0, description="Seconds one batch may take, all texts together.")
     max_texts: int = Field(1024, ge=1, description="Texts in one request.")
 
