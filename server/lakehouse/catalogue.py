@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -65,10 +66,14 @@ class Catalogue(dict[str, Capability]):
     def __init__(self, folders: Sequence[Path] = ()) -> None:
         super().__init__()
         self.skipped: list[Skipped] = []
+        self.groups: dict[str, str] = {}  # what each file says of itself, by the first part of its capabilities' names
+        self.instructions: dict[
+            str, str
+        ] = {}  # a file's INSTRUCTIONS: what a model should know before it calls anything
         ours = set(plugin_files(()))
         for path in plugin_files(folders):
             if path in ours:
-                self._take(capabilities_in(load(path, f"lakehouse.{path.parent.name}.{path.stem}"), path.stem), True)
+                self._take(load(path, f"lakehouse.{path.parent.name}.{path.stem}"), path.stem, builtin=True)
             else:
                 self._try(str(path), partial(self._from_file, path))
         for plugin in installed_plugins():
@@ -76,10 +81,10 @@ class Catalogue(dict[str, Capability]):
         self.by_mcp_name = {c.mcp_name: c for c in self.public()}
 
     def _from_file(self, path: Path) -> None:
-        self._take(capabilities_in(load(path, f"project.{path.parent.name}.{path.stem}"), path.stem), False)
+        self._take(load(path, f"project.{path.parent.name}.{path.stem}"), path.stem)
 
     def _from_package(self, plugin: EntryPoint) -> None:
-        self._take(capabilities_in(plugin.load(), plugin.name), False)
+        self._take(plugin.load(), plugin.name)
 
     def _try(self, origin: str, add: Callable[[], None]) -> None:
         try:
@@ -89,7 +94,8 @@ class Catalogue(dict[str, Capability]):
             self.skipped.append(Skipped(origin, reason))
             log.warning("plugin.skipped %s: %s", origin, reason)
 
-    def _take(self, found: list[Capability], builtin: bool) -> None:
+    def _take(self, module: ModuleType, prefix: str, *, builtin: bool = False) -> None:
+        found = capabilities_in(module, prefix)
         taken = {c.mcp_name: c for c in self.public()}
         for capability in found:
             # Schemas are derived now, so that a plugin with types that have none is left out, not met at call time.
@@ -102,6 +108,9 @@ class Catalogue(dict[str, Capability]):
                     fix="Rename the file or the function.",
                 )
         self.update({c.name: c for c in found})
+        self.groups.setdefault(prefix, (inspect.getdoc(module) or "").partition("\n")[0])
+        if said := getattr(module, "INSTRUCTIONS", ""):
+            self.instructions.setdefault(prefix, str(said))
 
     def find(self, name: str) -> Capability:
         """A capability by its dotted name or its MCP name. Raises NotFound with the nearest names."""

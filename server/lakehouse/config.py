@@ -2,7 +2,6 @@
 
 import difflib
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from lakehouse.errors import InvalidInput
+from lakehouse.sources import config_file, default_home, file_values
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 
@@ -122,16 +122,6 @@ class Settings:
     file: Path | None
 
 
-def default_home() -> Path:
-    """`LAKEHOUSE_HOME`, else the user's data folder."""
-    given = os.environ.get("LAKEHOUSE_HOME", "").strip()
-    if given:
-        return Path(given).expanduser().resolve()
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("lakehouse", appauthor=False)).resolve()
-
-
 def read(
     home: str | Path | None = None,
     file: str | Path | None = None,
@@ -148,11 +138,11 @@ def read(
     """
     environ = os.environ if environ is None else environ
     folder = Path(home).expanduser().resolve() if home else default_home()
-    path, named = _config_file(folder, file, environ)
+    path = config_file(folder, file, environ)
     values: dict[str, dict[str, Any]] = {}
     origins: dict[str, str] = {}
     if path is not None:
-        for section, keys in _toml(path, named).items():
+        for section, keys in file_values(path).items():
             if not isinstance(keys, dict):
                 raise InvalidInput(
                     f"{path}: {section} must be a section.", fix=f"Write [{section}] and its keys below."
@@ -171,25 +161,6 @@ def read(
     except ValidationError as error:
         raise _explained(error, origins) from None
     return Settings(folder, config, origins, path)
-
-
-def _config_file(home: Path, file: str | Path | None, environ: Mapping[str, str]) -> tuple[Path | None, bool]:
-    given = file or environ.get("LAKEHOUSE_CONFIG", "").strip()
-    if given:
-        return Path(given).expanduser().resolve(), True
-    usual = home / "lakehouse.toml"
-    return (usual if usual.is_file() else None), False
-
-
-def _toml(path: Path, named: bool) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InvalidInput(f"There is no config file {path}.", fix="Write it with `lakehouse init`.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidInput(
-            f"{path} cannot be read: {error}.", fix="Mend the file, or name another with --config."
-        ) from None
 
 
 def _set(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
+import anyio.to_thread
 from pydantic import ValidationError
 
 from lakehouse import config, observe
@@ -16,6 +17,7 @@ from lakehouse.catalogue import Catalogue
 from lakehouse.declare import Capability
 from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, TimedOut
 from lakehouse.observe import Call, Progress
+from lakehouse.preview import compact, shortened
 
 if TYPE_CHECKING:
     from lakehouse.engine.corpora import Corpora
@@ -136,6 +138,19 @@ class Lakehouse:
         call = observe.current.get()
         if call is not None:
             await call.progress(done, total, message)
+
+    async def fitted(self, value: Any, limit: int) -> tuple[Any, bytes]:
+        """A result and its compact JSON, within `limit` bytes.
+
+        A longer one becomes a preview of the same shape, marked `truncated`, and a `handle` that reads back whole.
+        """
+        text = compact(value)
+        if len(text) <= limit or not isinstance(value, dict):
+            return value, text
+        handle = value.get("handle") or f"lakehouse://results/{await self.results.keep_json(value)}"
+        marked = {**value, "truncated": True, "handle": handle}
+        preview = await anyio.to_thread.run_sync(shortened, marked, limit)
+        return preview, compact(preview)
 
     async def call(
         self,
@@ -282,4 +297,13 @@ async def open(
         await lake.aclose()
 
 
-__all__ = ["Lakehouse", "open", "validated"]
+async def examine(home: str | Path | None = None, config_file: str | Path | None = None) -> dict[str, Any]:
+    """What `lakehouse doctor` reports, without taking the data directory from whoever owns it."""
+    from lakehouse.engine.doctor import examine as examined
+
+    settings = config.read(home, config_file)
+    skipped = [{"origin": s.origin, "reason": s.reason} for s in Catalogue(settings.config.plugins.folders).skipped]
+    return (await examined(settings, skipped)).model_dump(mode="json")
+
+
+__all__ = ["Lakehouse", "examine", "open", "validated"]
