@@ -43,11 +43,12 @@ class Lakehouse:
         self.home = settings.home
         self.config = settings.config
         self._closing = AsyncExitStack()
-        self._starting = anyio.Lock()
+        self._starting, self._loading = anyio.Lock(), anyio.Lock()
         self._started = False
 
     @cached_property
     def catalogue(self) -> Catalogue:
+        """Every capability. Reading it runs plugin files: first use is in a thread, by `start` or `call`."""
         return Catalogue(self.config.plugins.folders)
 
     @cached_property
@@ -116,6 +117,13 @@ class Lakehouse:
             self._closing.push_async_callback(close)
         return part
 
+    async def _catalogue(self) -> Catalogue:
+        if "catalogue" not in self.__dict__:
+            async with self._loading:
+                if "catalogue" not in self.__dict__:
+                    await anyio.to_thread.run_sync(lambda: self.catalogue)
+        return self.catalogue
+
     async def start(self) -> None:
         """Become the owner of the data directory. Raises Busy naming the process that holds it."""
         async with self._starting:
@@ -164,7 +172,7 @@ class Lakehouse:
 
         Raises a LakehouseError that says what to do next; never anything else but cancellation.
         """
-        capability = self.catalogue.find(name)
+        capability = (await self._catalogue()).find(name)
         parent = observe.current.get()
         heard = progress or (parent.progress if parent else observe.no_progress)
         call = Call(capability.name, via, parent.id if parent else None, heard)
@@ -289,7 +297,7 @@ async def open(
 
     Raises InvalidInput for a bad setting and Busy, naming the owner, when another process holds the directory.
     """
-    lake = Lakehouse(config.read(home, config_file, overrides))
+    lake = Lakehouse(await anyio.to_thread.run_sync(config.read, home, config_file, overrides))
     try:
         await lake.start()
         yield lake
@@ -301,9 +309,12 @@ async def examine(home: str | Path | None = None, config_file: str | Path | None
     """What `lakehouse doctor` reports, without taking the data directory from whoever owns it."""
     from lakehouse.engine.doctor import examine as examined
 
-    settings = config.read(home, config_file)
-    skipped = [{"origin": s.origin, "reason": s.reason} for s in Catalogue(settings.config.plugins.folders).skipped]
-    return (await examined(settings, skipped)).model_dump(mode="json")
+    settings = await anyio.to_thread.run_sync(config.read, home, config_file)
+    catalogue = await anyio.to_thread.run_sync(Catalogue, settings.config.plugins.folders)
+    skipped = [{"origin": s.origin, "reason": s.reason} for s in catalogue.skipped]
+    report = await examined(settings, skipped)
+    found: dict[str, Any] = report.model_dump(mode="json")
+    return found
 
 
 __all__ = ["Lakehouse", "examine", "open", "validated"]

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,4 +140,5 @@ def _keep(path: Path, value: dict[str, Any]) -> None:
                 old.unlink(missing_ok=True)
     except OSError as error:
         log.warning("catalogue.cache cannot be written: %s", error.strerror)
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

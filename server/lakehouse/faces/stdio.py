@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import stat
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -66,10 +67,7 @@ async def _end_with_parent(scope: anyio.CancelScope) -> None:
 
 @asynccontextmanager
 async def _streams(group: TaskGroup, max_line: int) -> AsyncIterator[tuple[Any, Any]]:
-    try:
-        native = None if sys.platform == "win32" else await _native_pipes(max_line)
-    except (ValueError, OSError):  # stdin or stdout is a plain file
-        native = None
+    native = None if sys.platform == "win32" or not (_pipe(0) and _pipe(1)) else await _native_pipes(max_line)
     if native is None:
         async with stdio_server() as streams:
             yield streams
@@ -82,24 +80,20 @@ async def _streams(group: TaskGroup, max_line: int) -> AsyncIterator[tuple[Any, 
     yield incoming, outgoing
 
 
+def _pipe(handle: int) -> bool:
+    """Whether the event loop can wait on it: a pipe, a socket or a terminal, not a file and not /dev/null."""
+    mode = os.fstat(handle).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(handle)
+
+
 async def _native_pipes(max_line: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Our stdin and stdout as streams; from here on fd 0 is empty and fd 1 is stderr, so that no stray print and no
     child process can touch the wire."""
     loop = asyncio.get_running_loop()
-    wire_in, wire_out = os.dup(0), os.dup(1)
-    try:
-        reader = asyncio.StreamReader(limit=max_line)
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(wire_in, "rb", 0))
-        transport, protocol = await loop.connect_write_pipe(
-            asyncio.streams.FlowControlMixin, os.fdopen(wire_out, "wb", 0)
-        )
-    except BaseException:
-        for wire in (wire_in, wire_out):
-            try:
-                os.close(wire)
-            except OSError:
-                pass  # closed with its file object
-        raise
+    reader = asyncio.StreamReader(limit=max_line)
+    wire_in, wire_out = os.fdopen(os.dup(0), "rb", 0), os.fdopen(os.dup(1), "wb", 0)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), wire_in)
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, wire_out)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
