@@ -14,6 +14,12 @@ import lakehouse
 from lakehouse.errors import InvalidInput, LakehouseError
 from lakehouse.faces.commands import Invocation, ShortGroup, derived, global_options, taken
 
+NEXT = """\
+That was all: nothing left this machine. Next:
+  lakehouse ingest YOUR.csv --name yours        your own data
+  lakehouse doctor                              is everything in place?
+  mcp.json                                      how an MCP host starts Lakehouse: `lakehouse stdio`"""
+
 
 class Root(click.Group):
     """Our own commands and the derived ones; the latter are read only when a name needs them."""
@@ -183,11 +189,29 @@ def init(here: Invocation, folder: str) -> None:
 @own
 def demo(here: Invocation) -> None:
     """See it work: a file becomes a table, a question becomes rows, plain words find the right records."""
+    import tempfile
+    from pathlib import Path
+
     import anyio
 
-    from lakehouse.demo import main as show_off
+    from lakehouse.demo import steps
+    from lakehouse.faces import terminal
 
-    _guarded(anyio.run, show_off, here.home)
+    async def play(folder: Path) -> None:
+        async for step in steps(folder):
+            if here.json:
+                terminal.show({"title": step.title, "command": step.command, "result": step.result}, as_json=True)
+            else:
+                terminal.show_step(step.title, step.command, step.result)
+
+    if here.home:
+        Path(here.home).mkdir(parents=True, exist_ok=True)
+        _guarded(anyio.run, play, Path(here.home))
+        return
+    with tempfile.TemporaryDirectory(prefix="lakehouse-demo-") as folder:
+        _guarded(anyio.run, play, Path(folder))
+    if not here.json:
+        click.echo(NEXT)
 
 
 @root.command()
@@ -195,9 +219,14 @@ def demo(here: Invocation) -> None:
 @own
 def bench(here: Invocation, quick: bool) -> None:
     """Measure this machine and print the reference figures beside ours."""
-    from lakehouse.measure import main as measure
+    import anyio
 
-    sys.exit(measure(quick=quick, as_json=here.json))
+    from lakehouse.faces import terminal
+    from lakehouse.measure import measure
+
+    report = _guarded(anyio.run, measure, quick)
+    terminal.show(report, as_json=here.json)
+    sys.exit(0 if report["passed"] else 1)
 
 
 def main() -> None:

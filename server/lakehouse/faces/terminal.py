@@ -38,6 +38,13 @@ def show(value: Any, *, as_json: bool) -> None:
             click.echo(f"{key}: {inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False)}")
 
 
+def show_step(title: str, command: str, result: dict[str, Any]) -> None:
+    """Print one step of a demonstration."""
+    click.echo(click.style(f"\n{title}", bold=True))
+    click.echo(click.style(f"$ {command}", fg="cyan"))
+    show(result, as_json=False)
+
+
 def show_error(error: LakehouseError, *, as_json: bool) -> None:
     """Print an error on stderr: what happened, then what to do."""
     if as_json:
