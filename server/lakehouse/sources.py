@@ -9,9 +9,9 @@ from typing import Any
 from lakehouse.errors import InvalidInput
 
 
-def default_home() -> Path:
+def default_home(environ: Mapping[str, str] | None = None) -> Path:
     """`LAKEHOUSE_HOME`, else the user's data folder."""
-    given = os.environ.get("LAKEHOUSE_HOME", "").strip()
+    given = (os.environ if environ is None else environ).get("LAKEHOUSE_HOME", "").strip()
     if given:
         return Path(given).expanduser().resolve()
     import platformdirs
@@ -44,7 +44,7 @@ def config_file(home: Path, file: str | Path | None, environ: Mapping[str, str])
 def file_values(path: Path) -> dict[str, Any]:
     """The sections of a config file, unchecked. Raises InvalidInput when it is missing or not TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InvalidInput(f"There is no config file {path}.", fix="Write one with `lakehouse init`.") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -55,9 +55,13 @@ def plugin_folders(home: Path, file: str | Path | None, environ: Mapping[str, st
     """The project folders whose tools and modes are loaded, as the settings name them, unchecked."""
     named = environ.get("LAKEHOUSE_PLUGINS__FOLDERS")
     if named is not None:
-        return [Path(part.strip()) for part in named.split(",") if part.strip()]
+        return [_below(Path.cwd(), part.strip()) for part in named.split(",") if part.strip()]
     path = config_file(home, file, environ)
     section = file_values(path).get("plugins", {}) if path else {}
     folders = section.get("folders", []) if isinstance(section, dict) else []
     listed = folders if isinstance(folders, list) else []
-    return [(path.parent / f).resolve() for f in listed if path and isinstance(f, str)]
+    return [_below(path.parent, f) for f in listed if path and isinstance(f, str)]
+
+
+def _below(base: Path, folder: str) -> Path:
+    return (base / Path(folder).expanduser()).resolve()
