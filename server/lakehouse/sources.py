@@ -48,7 +48,9 @@ def file_values(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InvalidInput(f"There is no config file {path}.", fix="Write one with `lakehouse init`.") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidInput(f"{path} cannot be read: {error}.", fix="Mend it, or name another with --config.") from None
+        raise InvalidInput(
+            f"{path} cannot be read: {error}.", fix="Mend the file, or name another with --config."
+        ) from None
 
 
 def plugin_folders(home: Path, file: str | Path | None, environ: Mapping[str, str]) -> list[Path]:

@@ -103,6 +103,7 @@ def test_init_writes_a_project_whose_tool_runs(run: Run, tmp_path: Path, monkeyp
     assert {"lakehouse.toml", "tools/greeting.py"} <= set(made["written"])
     again = run("init", str(folder)).exception
     assert isinstance(again, LakehouseError) and again.http == 409
+    monkeypatch.delenv("LAKEHOUSE_PLUGINS__FOLDERS")
     line = [
         sys.executable,
         "-m",

@@ -33,6 +33,7 @@ class Root(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command meant: a short word's own, unless a subcommand is named."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, command.meant(rest) if isinstance(command, ShortGroup) else command, rest
 
@@ -45,6 +46,7 @@ class Root(click.Group):
         return dict(found)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Where to start."""
         formatter.write_paragraph()
         formatter.write_text(
             'Start with: lakehouse demo. Then: lakehouse ingest FILE --name NAME; lakehouse sql "SELECT …".'

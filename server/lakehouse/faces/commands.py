@@ -33,11 +33,13 @@ class ShortGroup(click.Group):
         return self.short
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Both ways to write it."""
         if self.short is not None:
             formatter.write_usage(ctx.command_path, " ".join(self.short.collect_usage_pieces(ctx)))
         formatter.write_usage(ctx.command_path, "COMMAND [ARGS]…")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The short word's options, then the subcommands."""
         if self.short is not None:
             self.short.format_options(ctx, formatter)
         self.format_commands(ctx, formatter)
@@ -132,6 +134,7 @@ class Value(click.ParamType[Any]):
         self.name = {"array": "list", "object": "k=v"}.get(str(kind), str(kind or "value"))
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        """How the value is written."""
         if isinstance(param, click.Argument):
             return None
         if "enum" in self.schema:
@@ -141,6 +144,7 @@ class Value(click.ParamType[Any]):
         )
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value, or a usage error that says how to write it."""
         kind = self.schema.get("type")
         if not isinstance(value, str) or kind == "string":
             # A path is meant from where the shell stands, whoever opens it.

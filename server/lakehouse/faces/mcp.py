@@ -55,6 +55,7 @@ class Shown:
         self.instructions = "\n".join([PROMISE, *(f"- {line}" for line in told), ADVICE])
 
     def server(self) -> Server[Any]:
+        """The SDK server with our handlers."""
         return Server(
             "lakehouse",
             title="Lakehouse",
@@ -79,10 +80,12 @@ class Shown:
         )
 
     async def list_tools(self, _: Context, params: t.PaginatedRequestParams | None) -> t.ListToolsResult:
+        """`tools/list`."""
         tools, cursor = _page(self.listed_tools, params)
         return t.ListToolsResult(tools=tools, next_cursor=cursor)
 
     async def call_tool(self, context: Context, params: t.CallToolRequestParams) -> t.CallToolResult:
+        """`tools/call`: a failure anybody could foresee is a result with isError."""
         spec = self.tools.get(params.name)
         if spec is None:
             raise MCPError(code=t.INVALID_PARAMS, message=f"Unknown tool: {params.name}")
@@ -104,6 +107,7 @@ class Shown:
         )
 
     async def list_resources(self, context: Context, params: t.PaginatedRequestParams | None) -> t.ListResourcesResult:
+        """`resources/list`: the static ones, and those that a template's completion lists."""
         resources = [_resource(spec, spec["uri"], spec["title"]) for spec in self.resources.values()]
         for _, spec in self.templates:
             if spec["listed"]:
@@ -118,6 +122,7 @@ class Shown:
     async def list_templates(
         self, context: Context, params: t.PaginatedRequestParams | None
     ) -> t.ListResourceTemplatesResult:
+        """`resources/templates/list`."""
         templates = [
             t.ResourceTemplate(
                 uri_template=s["uri"],
@@ -132,6 +137,7 @@ class Shown:
         return t.ListResourceTemplatesResult(resource_templates=found, next_cursor=cursor)
 
     async def read_resource(self, _: Context, params: t.ReadResourceRequestParams) -> t.ReadResourceResult:
+        """`resources/read`: text, or compact JSON."""
         uri = str(params.uri)
         spec, arguments = self._resource_for(uri)
         try:
@@ -156,6 +162,7 @@ class Shown:
         raise MCPError(code=t.INVALID_PARAMS, message=f"Unknown resource: {uri}", data={"uri": uri})
 
     async def list_prompts(self, _: Context, params: t.PaginatedRequestParams | None) -> t.ListPromptsResult:
+        """`prompts/list`."""
         prompts = [
             t.Prompt(
                 name=s["mcp_name"],
@@ -169,6 +176,7 @@ class Shown:
         return t.ListPromptsResult(prompts=found, next_cursor=cursor)
 
     async def get_prompt(self, _: Context, params: t.GetPromptRequestParams) -> t.GetPromptResult:
+        """`prompts/get`."""
         spec = self.prompts.get(params.name)
         if spec is None:
             raise MCPError(code=t.INVALID_PARAMS, message=f"Unknown prompt: {params.name}")
@@ -180,6 +188,7 @@ class Shown:
         return t.GetPromptResult(description=spec["description"], messages=[message])
 
     async def complete(self, context: Context, params: t.CompleteRequestParams) -> t.CompleteResult:
+        """`completion/complete`: values for a template's or a prompt's parameter."""
         if isinstance(params.ref, t.PromptReference):
             spec = self.prompts.get(params.ref.name)
         else:
