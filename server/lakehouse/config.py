@@ -136,6 +136,7 @@ class Results(Section):
     """Results too large for one answer."""
 
     keep_secs: float = Field(24 * 3600, gt=0, description="Seconds a result handle stays readable.")
+    max_bytes: int = Field(2 * GIB, ge=MIB, description="Bytes all handles take together; the oldest go first.")
 
 
 class Config(Section):

@@ -144,6 +144,8 @@ class Lakehouse:
                 self._closing.push_async_callback(owner.release)
                 self._owns = True
             if not self._started:
+                await self.storage.sweep()
+                await self.results.sweep()
                 await self.observer.start()
                 self._started = True
 
