@@ -28,14 +28,24 @@ HEAVY = (
 # What a part may import of ours, by the first folder or file below lakehouse/. `lakehouse` itself is the public names.
 ARROWS = {
     "errors": set(),
-    "config": {"errors"},
+    "sources": {"errors"},
+    "config": {"errors", "sources"},
     "schema": set(),
+    "preview": set(),
     "observe": set(),
     "declare": {"config", "schema"},
     "catalogue": {"declare", "errors", "observe"},
+    "rendered": {"", "catalogue", "declare", "observe", "sources"},
     "engine": {"engine", "config", "errors"},
-    "lake": {"catalogue", "declare", "config", "observe", "errors", "engine", "schema"},
-    "faces": {"faces", "lake", "catalogue", "declare", "errors", "config", "observe", "schema", ""},
+    "lake": {"catalogue", "declare", "config", "observe", "errors", "engine", "schema", "preview"},
+    # What the command line shows beside the catalogue: uses of the door, not faces.
+    "project": {"errors"},
+    "demo": {"catalogue", "errors", "lake"},
+    "measure": {"catalogue", "errors", "lake"},
+    "faces": {
+        *("faces", "lake", "catalogue", "declare", "errors", "config", "observe", "schema", ""),
+        *("rendered", "sources", "preview", "project", "demo", "measure"),
+    },
     "__init__": {"declare", "errors", "lake"},
     "__main__": {"faces"},
 }

@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import importlib.util
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -75,6 +76,10 @@ class Catalogue(dict[str, Capability]):
     def __init__(self, folders: Sequence[Path] = ()) -> None:
         super().__init__()
         self.skipped: list[Skipped] = []
+        # By the first part of its capabilities' names, what each file says of itself, and its INSTRUCTIONS: what a
+        # model should know before it calls any of them.
+        self.groups: dict[str, str] = {}
+        self.instructions: dict[str, str] = {}
         self.by_mcp_name: dict[str, Capability] = {}
         ours = set(plugin_files(()))
         for folder in folders:
@@ -82,20 +87,20 @@ class Catalogue(dict[str, Capability]):
                 self._skip(str(folder), "there is no such folder; plugins.folders names it")
         for path in plugin_files(folders):
             if path in ours:
-                self._take(capabilities_in(load(path, f"lakehouse.{path.parent.name}.{path.stem}"), path.stem), True)
+                self._take(load(path, f"lakehouse.{path.parent.name}.{path.stem}"), path.stem, builtin=True)
             else:
                 self._try(str(path), partial(self._from_file, path))
         for plugin in installed_plugins():
             self._try(f"package entry point {plugin.name}", partial(self._from_package, plugin))
 
     def _from_file(self, path: Path) -> None:
-        self._take(capabilities_in(load(path, _project_module(path)), path.stem), False)
+        self._take(load(path, _project_module(path)), path.stem)
 
     def _from_package(self, plugin: EntryPoint) -> None:
         module = plugin.load()
         if not isinstance(module, ModuleType):
             raise TypeError(f"{plugin.value} is not a module")
-        self._take(capabilities_in(module, plugin.name), False)
+        self._take(module, plugin.name)
 
     def _try(self, origin: str, add: Callable[[], None]) -> None:
         try:
@@ -108,9 +113,9 @@ class Catalogue(dict[str, Capability]):
         self.skipped.append(Skipped(origin, reason))
         log.warning("plugin.skipped %s: %s", origin, reason)
 
-    def _take(self, found: list[Capability], builtin: bool) -> None:
+    def _take(self, module: ModuleType, prefix: str, *, builtin: bool = False) -> None:
         names, tools = dict(self), dict(self.by_mcp_name)
-        for capability in found:
+        for capability in capabilities_in(module, prefix):
             # What a plugin declares is derived now, so that a faulty one is left out here and not met at call time.
             if not builtin:
                 _check(capability)
@@ -119,6 +124,9 @@ class Catalogue(dict[str, Capability]):
                 _claim(tools, capability.mcp_name, capability)
         self.update(names)
         self.by_mcp_name.update(tools)
+        self.groups.setdefault(prefix, (inspect.getdoc(module) or "").partition("\n")[0])
+        if said := getattr(module, "INSTRUCTIONS", ""):
+            self.instructions.setdefault(prefix, str(said))
 
     def find(self, name: str) -> Capability:
         """A capability by its dotted name or its MCP name. Raises NotFound with the nearest names."""

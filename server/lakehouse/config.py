@@ -3,7 +3,6 @@
 import difflib
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from lakehouse.errors import InvalidInput
+from lakehouse.sources import config_file, default_home, file_values
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 Toolset = Literal["core", "data", "sql", "retrieval", "memory", "chat", "workflow", "learning", "review", "admin"]
@@ -164,16 +164,6 @@ class Settings:
     file: Path | None
 
 
-def default_home(environ: Mapping[str, str] | None = None) -> Path:
-    """`LAKEHOUSE_HOME`, else the user's data folder."""
-    given = (os.environ if environ is None else environ).get("LAKEHOUSE_HOME", "").strip()
-    if given:
-        return Path(given).expanduser().resolve()
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("lakehouse", appauthor=False)).resolve()
-
-
 def read(
     home: str | Path | None = None,
     file: str | Path | None = None,
@@ -191,11 +181,11 @@ def read(
     """
     environ = os.environ if environ is None else environ
     folder = Path(home).expanduser().resolve() if home else default_home(environ)
-    path, named = _config_file(folder, file, environ)
+    path = config_file(folder, file, environ)
     values: dict[str, dict[str, Any]] = {}
     origins: dict[str, str] = {}
     if path is not None:
-        for section, keys in _toml(path, named).items():
+        for section, keys in file_values(path).items():
             if not isinstance(keys, dict):
                 raise InvalidInput(
                     f"{path}: {section} must be a section.", fix=f"Write [{section}] and its keys below."
@@ -220,25 +210,6 @@ def read(
 def defaults(home: str | Path | None = None) -> Settings:
     """The settings of a data directory whose real ones cannot be read."""
     return Settings(Path(home).expanduser().resolve() if home else default_home(), Config(), {}, None)
-
-
-def _config_file(home: Path, file: str | Path | None, environ: Mapping[str, str]) -> tuple[Path | None, bool]:
-    given = file or environ.get("LAKEHOUSE_CONFIG", "").strip()
-    if given:
-        return Path(given).expanduser().resolve(), True
-    usual = home / "lakehouse.toml"
-    return (usual if usual.is_file() else None), False
-
-
-def _toml(path: Path, named: bool) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise InvalidInput(f"There is no config file {path}.", fix="Write it with `lakehouse init`.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidInput(
-            f"{path} cannot be read: {error}.", fix="Mend the file, or name another with --config."
-        ) from None
 
 
 def _set(

@@ -33,8 +33,10 @@ class Facts:
     toolset: str = "core"
     long: bool = False
     idempotent: bool = False
+    short: str = ""
     mime_type: str = "application/json"
     complete: Mapping[str, str] | None = None
+    listed: bool = False
 
 
 @dataclass(frozen=True)
@@ -165,16 +167,18 @@ def tool(
     toolset: str = "core",
     long: bool = False,
     idempotent: bool = False,
+    short: str = "",
 ) -> Callable[[F], F]:
     """Publish a function on every face: MCP tool, REST route, command, workflow mode.
 
     `name` is the MCP name where existing clients know one, `route` likewise. `long` gives it the long time limit.
-    `toolset` says with which group it is shown; the main tools are in `core`.
+    `toolset` says with which group it is shown; the main tools are in `core`. `short` is the command people expect,
+    with its positional parameters in capitals: `short="ingest PATH"` makes `lakehouse ingest orders.csv` work.
     """
     if toolset not in TOOLSETS:
         raise ValueError(f"toolset {toolset!r} is not one of {', '.join(TOOLSETS)}")
     idempotent = idempotent or effect == "reads"
-    return _mark(Facts("tool", effect, name, route, "", title, toolset, long, idempotent))
+    return _mark(Facts("tool", effect, name, route, "", title, toolset, long, idempotent, short))
 
 
 def mode(effect: Effect = "reads", *, long: bool = False) -> Callable[[F], F]:
@@ -183,14 +187,20 @@ def mode(effect: Effect = "reads", *, long: bool = False) -> Callable[[F], F]:
 
 
 def resource(
-    uri: str, *, title: str = "", mime_type: str = "application/json", complete: Mapping[str, str] | None = None
+    uri: str,
+    *,
+    title: str = "",
+    mime_type: str = "application/json",
+    complete: Mapping[str, str] | None = None,
+    listed: bool = False,
 ) -> Callable[[F], F]:
     """Publish a function as an MCP resource; `{name}` parts of the URI are its parameters.
 
     It returns text, bytes, or anything JSON. `complete` names, per parameter, the capability that lists the possible
-    values as `{"values": [...]}` when given what has been typed so far.
+    values as `{"values": [...]}` when given `{"prefix": what has been typed so far}`. With `listed`, the resources that
+    completion knows are listed one by one, so that people can pick them in their client.
     """
-    return _mark(Facts("resource", uri=uri, title=title, mime_type=mime_type, complete=complete))
+    return _mark(Facts("resource", uri=uri, title=title, mime_type=mime_type, complete=complete, listed=listed))
 
 
 def prompt(*, title: str = "", complete: Mapping[str, str] | None = None) -> Callable[[F], F]:

@@ -17,6 +17,7 @@ from lakehouse.catalogue import Catalogue
 from lakehouse.declare import Capability
 from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, TimedOut, Unavailable
 from lakehouse.observe import Call, Progress
+from lakehouse.preview import compact, shortened
 
 if TYPE_CHECKING:
     from lakehouse.engine.corpora import Corpora
@@ -167,6 +168,19 @@ class Lakehouse:
         call = observe.current.get()
         if call is not None:
             await call.progress(done, total, message)
+
+    async def fitted(self, value: Any, limit: int) -> tuple[Any, bytes]:
+        """A result and its compact JSON, within `limit` bytes.
+
+        A longer one becomes a preview of the same shape, marked `truncated`, and a `handle` that reads back whole.
+        """
+        text = compact(value)
+        if len(text) <= limit or not isinstance(value, dict):
+            return value, text
+        handle = value.get("handle") or f"lakehouse://results/{await self.results.keep_json(value)}"
+        marked = {**value, "truncated": True, "handle": handle}
+        preview = await anyio.to_thread.run_sync(shortened, marked, limit)
+        return preview, compact(preview)
 
     async def call(
         self,
