@@ -80,6 +80,11 @@ class Hits(BaseModel):
     count: int = Field(description="How many there are.")
 
 
+# `list` is a capability below, so the built-in one is named here.
+Batch = Annotated[list[Vector], "At least one."]
+Query = Annotated[list[float], "What to look for."]
+
+
 def _shown(info: IndexInfo) -> Index:
     return Index(
         name=info.name,
@@ -133,12 +138,13 @@ async def delete(lake: Lakehouse, name: Name) -> Removed:
 
 
 @tool("writes", name="add_vectors", toolset="retrieval", title="Add vectors", long=True, idempotent=True)
-async def add(lake: Lakehouse, name: Name, items: Annotated[list[Vector], "At least one."]) -> Added:
+async def add(lake: Lakehouse, name: Name, items: Batch) -> Added:
     """Put vectors into an index, all or none; durable when it returns.
 
     Example: {"name": "faces", "items": [{"id": "a", "vector": [0.1, 0.9], "metadata": {"who": "Ann"}}]}
     """
-    return await _add(lake, name, items)
+    put = await lake.vectors.add(name, [Item(i.id, i.vector, i.metadata) for i in items])
+    return Added(added=put.added, updated=put.updated)
 
 
 @tool(name="get_vector", toolset="retrieval", title="Get a stored vector")
@@ -160,7 +166,7 @@ async def remove(lake: Lakehouse, name: Name, id: Annotated[str, "The item's id.
 async def search(
     lake: Lakehouse,
     name: Name,
-    vector: Annotated["list[float]", "What to look for."],
+    vector: Query,
     k: Annotated[int, "How many."] = 10,
 ) -> Hits:
     """Find the stored vectors nearest to one of yours. To search with words use matrix_search."""

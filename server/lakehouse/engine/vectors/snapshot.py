@@ -139,7 +139,7 @@ class State:
             rows = sealed.segment.find(ids)
             there = np.flatnonzero(rows >= 0)
             there = there[~np.isin(rows[there], sealed.dead)]
-            found |= {ids[at]: (place, int(rows[at])) for at in there}
+            found |= {ids[at]: (place, int(rows[at])) for at in there.tolist()}
         return found
 
     def item(self, id: str) -> Item | None:
