@@ -103,6 +103,7 @@ class Observer(Section):
 
 class Results(Section):
     keep_secs: float = Field(24 * 3600, gt=0, description="Seconds a result handle stays readable.")
+    max_bytes: int = Field(2 * GIB, ge=MIB, description="Bytes all handles take together; the oldest go first.")
 
 
 class Config(Section):

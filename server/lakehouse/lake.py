@@ -123,6 +123,8 @@ class Lakehouse:
                 owner = Owner(self.home)
                 await owner.acquire(" ".join(sys.argv)[:200])
                 self._closing.push_async_callback(owner.release)
+                await self.storage.sweep()
+                await self.results.sweep()
                 await self.observer.start()
                 self._started = True
 
