@@ -13,16 +13,18 @@ def windows(text: str, max_chars: int, overlap: int) -> list[str]:
     a sentence, of a word, whichever comes first in that order within the second half of the window. A text within the
     limit is one piece, a blank one none. The same text always gives the same pieces.
     """
-    text = text.strip()
-    if not text:
-        return []
-    pieces, start = [], 0
-    while len(text) - start > max_chars:
+    return [text[start:end] for start, end in spans(text, max_chars, overlap)]
+
+
+def spans(text: str, max_chars: int, overlap: int) -> list[tuple[int, int]]:
+    """Where each window begins and ends in the text."""
+    start, last = len(text) - len(text.lstrip()), len(text.rstrip())
+    found: list[tuple[int, int]] = []
+    while last - start > max_chars:
         end = _pause(text, start + max_chars // 2 + 1, start + max_chars)
-        pieces.append(text[start:end].rstrip())
+        found.append((start, start + len(text[start:end].rstrip())))
         start = _restart(text, max(end - min(overlap, max_chars // 2), start + 1), end)
-    pieces.append(text[start:])
-    return pieces
+    return [*found, (start, last)] if start < last else found
 
 
 def _pause(text: str, low: int, high: int) -> int:

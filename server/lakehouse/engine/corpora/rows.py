@@ -178,7 +178,5 @@ def _id(value: Any) -> str | None:
 
 def _text(value: Any) -> str:
     if value is None or isinstance(value, list | dict):
-
-
         return "" if not value else json.dumps(value, ensure_ascii=False)
     return str(value).strip()
