@@ -332,6 +332,7 @@ async def open(
     lake = Lakehouse(await anyio.to_thread.run_sync(config.read, home, config_file, overrides))
     try:
         await lake.start()
+        await lake.load()
         yield lake
     finally:
         await lake.aclose()
