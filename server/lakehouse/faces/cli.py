@@ -2,7 +2,6 @@
 
 import functools
 import json
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -93,9 +92,11 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
     import anyio
 
     from lakehouse.faces import terminal
+    from lakehouse.faces.logs import keep_logs
 
     async def called() -> Any:
         async with lakehouse.open(invocation.home, config_file=invocation.config) as lake:
+            keep_logs(lake.home, brief=True)
             with terminal.progress_bar() as progress:
                 return await lake.call(name, arguments, via="cli", progress=progress)
 
@@ -168,7 +169,7 @@ def doctor(here: Invocation) -> None:
     from lakehouse.faces import terminal
     from lakehouse.lake import examine
 
-    report = _guarded(anyio.run, examine, here.home, here.config)
+    report = _guarded(anyio.run, functools.partial(examine, here.home, config_file=here.config))
     if here.json:
         terminal.show(report, as_json=True)
     else:
@@ -233,7 +234,6 @@ def bench(here: Invocation, quick: bool) -> None:
 
 def main() -> None:
     """The entry point of both scripts; `lakehouse-mcp` without arguments is `stdio`."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     arguments = sys.argv[1:]
     if not arguments and os.path.basename(sys.argv[0]).startswith("lakehouse-mcp"):
         arguments = ["stdio"]
@@ -246,3 +246,8 @@ def main() -> None:
         sys.exit(error.exit)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:  # what nobody foresaw is said in a line; LAKEHOUSE_DEBUG shows the rest
+        if os.environ.get("LAKEHOUSE_DEBUG"):
+            raise
+        click.echo(f"error: {type(error).__name__}: {error}\n  Set LAKEHOUSE_DEBUG=1 to see where.", err=True)
+        sys.exit(LakehouseError.exit)
