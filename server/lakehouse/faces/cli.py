@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -53,13 +54,16 @@ class Root(click.Group):
 
 
 def _rendering(home: str | None, config: str | None) -> dict[str, Any]:
-    from pathlib import Path
-
     from lakehouse.rendered import rendered
-    from lakehouse.sources import default_home, plugin_folders
+    from lakehouse.sources import plugin_folders
 
-    folder = Path(home).expanduser().resolve() if home else default_home()
-    return rendered(plugin_folders(folder, config, os.environ))
+    return rendered(plugin_folders(_home(home), config, os.environ))
+
+
+def _home(given: str | None) -> Path:
+    from lakehouse.sources import default_home
+
+    return Path(given).expanduser().resolve() if given else default_home()
 
 
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
@@ -94,9 +98,10 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
     from lakehouse.faces import terminal
     from lakehouse.faces.logs import keep_logs
 
+    keep_logs(_home(invocation.home), brief=True)
+
     async def called() -> Any:
         async with lakehouse.open(invocation.home, config_file=invocation.config) as lake:
-            keep_logs(lake.home, brief=True)
             with terminal.progress_bar() as progress:
                 return await lake.call(name, arguments, via="cli", progress=progress)
 
@@ -193,7 +198,6 @@ def init(here: Invocation, folder: str) -> None:
 def demo(here: Invocation) -> None:
     """See it work: a file becomes a table, a question becomes rows, plain words find the right records."""
     import tempfile
-    from pathlib import Path
 
     import anyio
 

@@ -45,4 +45,4 @@ def keep_logs(home: Path, *, brief: bool) -> None:
     stderr.setFormatter(Brief() if brief else logging.Formatter(FORM))
     file = HomeFile(home)
     file.setFormatter(logging.Formatter(FORM))
-    logging.basicConfig(level=logging.WARNING, handlers=[stderr, file], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[stderr, file])
