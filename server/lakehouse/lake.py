@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
+import anyio.to_thread
 from pydantic import ValidationError
 
 from lakehouse import config, observe
@@ -276,7 +277,7 @@ async def open(
 
     Raises InvalidInput for a bad setting and Busy, naming the owner, when another process holds the directory.
     """
-    lake = Lakehouse(config.read(home, config_file, overrides))
+    lake = Lakehouse(await anyio.to_thread.run_sync(config.read, home, config_file, overrides))
     try:
         await lake.start()
         yield lake
