@@ -45,6 +45,10 @@ class Owner:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._release)
 
+    async def holder(self) -> dict[str, Any] | None:
+        """Who holds the data directory, without asking for it: pid, command, started, host. None when nobody does."""
+        return await anyio.to_thread.run_sync(self._read)
+
     def _acquire(self, command: str) -> None:
         from filelock import FileLock, Timeout
 
