@@ -112,9 +112,8 @@ async def test_one_id_several_times_in_a_batch(vectors: Vectors) -> None:
     assert (await vectors.get("it")).count == 2
     item = await vectors.get_item("it", "a")
     assert (item.vector is not None and item.vector.tolist(), item.metadata) == ([0, -1], 2)
-    assert await vectors.add("it", [Item("a", None), Item("a", [1, 0]), Item("c", [1, 0]), Item("c", None)]) == Added(
-        1, 1
-    )
+    batch = [Item("a", None), Item("a", [1, 0]), Item("c", [1, 0]), Item("c", None)]
+    assert await vectors.add("it", batch) == Added(1, 1)
     assert [hit.id for hit in await vectors.search("it", [1, 0])] == ["a", "b"]
 
 
@@ -168,14 +167,9 @@ async def test_limits(vectors: Vectors) -> None:
         with pytest.raises(InvalidInput, match="vector"):
             await vectors.search("it", vector)
     assert await vectors.search("it", [1, 0]) == []
-    for ids, matrix, metadata in (
-        ([], [], []),
-        (["a"], [[1, 2, 3]], [1]),
-        (["a"], [[1, 2]], []),
-        ([""], [[1, 2]], [1]),
-    ):
+    for ids, row, metadata in (([], [], []), (["a"], [1, 2, 3], [1]), (["a"], [1, 2], []), ([""], [1, 2], [1])):
         with pytest.raises(InvalidInput):
-            await vectors.add_matrix("it", ids, np.array(matrix), metadata)
+            await vectors.add_matrix("it", ids, np.array([row]), metadata)
 
 
 async def test_zero_is_a_vector_for_euclidean(vectors: Vectors) -> None:
