@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -268,7 +269,8 @@ async def test_a_large_damaged_segment_is_found_in_the_background(home: Path, mo
     await anyio.to_thread.run_sync(damage, path, "flipped")
     monkeypatch.setattr(objects, "CHECK_AT_ONCE", 0)
     again = opened(home)
-    await again.get("it")
+    with suppress(IndexDamaged):  # the check may be through already
+        await again.get("it")
     await again.checked()
     with pytest.raises(IndexDamaged, match=r"vec\.i8"):
         await again.search("it", row(1))

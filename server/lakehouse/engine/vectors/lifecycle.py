@@ -39,8 +39,8 @@ async def begin(objects: Objects, manifest: Manifest) -> None:
         raise _taken(objects.index)
 
 
-async def end(objects: Objects, index: Index | None) -> None:
-    """Store the generation that says the index is deleted. Raises IndexNotFound when there is none.
+async def end(objects: Objects, index: Index | None) -> int:
+    """Store the generation that says the index is deleted; its epoch. Raises IndexNotFound when there is none.
 
     A damaged index ends like any other.
     """
@@ -55,7 +55,7 @@ async def end(objects: Objects, index: Index | None) -> None:
             await _hide(objects, index, newest.successor(deleted=True, segments=()))
         except KeyExists:
             continue
-        return
+        return newest.number.epoch
     raise IndexNotFound(f"there is no vector index called {objects.index!r}.")
 
 

@@ -135,7 +135,7 @@ class Vectors:
             from lakehouse.engine.vectors import lifecycle
 
             try:
-                await lifecycle.end(objects, self._indexes.pop(name, None))
+                self._epochs[name] = await lifecycle.end(objects, self._indexes.pop(name, None))
             except IndexNotFound:
                 raise await self._missing(name) from None
             finally:
