@@ -47,10 +47,11 @@ class Built(BaseModel):
     added: int = Field(description="Items that are new.")
     updated: int = Field(description="Items stored anew.")
     removed: int = Field(description="Items whose row or file is gone.")
+    unchanged: int = Field(description="Items that were stored already, as they are now.")
     skipped: int = Field(description="Files left out.")
     empty: int = Field(description="Documents without text: kept, but never found by a search.")
     empty_ids: list[str] = Field(description="Ids of the first of them.")
-    truncated: int = Field(description="Chunks of which the model read only the beginning.")
+    truncated: int = Field(description="Of the chunks embedded now, those the model read only the beginning of.")
     skipped_files: list[SkippedFile] = Field(description="The first files left out, and why.")
     failed_batches: int = Field(description="Batches that failed; a build with any raises.")
     docs_per_s: float = Field(description="Documents per second.")
@@ -80,6 +81,7 @@ class Build:
     added: int = 0
     updated: int = 0
     removed: int = 0
+    unchanged: int = 0
     truncated: int = 0
     failed: int = 0
     empty: list[str] = field(default_factory=list)
@@ -108,8 +110,9 @@ class Build:
         """Embed and store the chunks of the documents that followed the first `before` ones."""
         self.chunks += len(chunks)
         self.wanted.update(chunk.id for chunk in chunks)
+        self.empty += [chunk.id for chunk in chunks if not chunk.text]
+        chunks = await self._changed(chunks)
         blank = [chunk for chunk in chunks if not chunk.text]
-        self.empty += [chunk.id for chunk in blank]
         texts = sorted((chunk for chunk in chunks if chunk.text), key=lambda chunk: -len(chunk.text))
         batches = [texts[at : at + self.batch_size] for at in range(0, len(texts), self.batch_size)]
         steps = [*((self._add, batch) for batch in batches), *([(self._add_blank, blank)] if blank else [])]
@@ -121,6 +124,15 @@ class Build:
                 self.why = error
             done = before + (self.documents - before) * place / len(steps)
             await self.progress(done, self.total, f"{self.embedded} chunks embedded")
+
+    async def _changed(self, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
+        """The chunks that are not stored as they are: the text is part of the metadata, the model is pinned."""
+        if self.info is None:
+            return chunks
+        stored = await self.vectors.metadata(self.name, [chunk.id for chunk in chunks])
+        changed = [chunk for chunk in chunks if stored.get(chunk.id) != chunk.metadata]
+        self.unchanged += len(chunks) - len(changed)
+        return changed
 
     async def _add(self, chunks: Sequence[Chunk]) -> None:
         done = await self.embed.embed([chunk.text for chunk in chunks], self.model)
@@ -174,6 +186,7 @@ class Build:
             added=self.added,
             updated=self.updated,
             removed=self.removed,
+            unchanged=self.unchanged,
             skipped=len(skipped),
             empty=len(self.empty),
             empty_ids=self.empty[:SHOWN],
