@@ -165,7 +165,7 @@ class Lakehouse:
 
     @property
     def via(self) -> str:
-        """The face the running call came through: mcp, cli, python and so on; python outside a call."""
+        """The face the running call came through: mcp, http, cli, python, or workflow."""
         call = observe.current.get()
         return call.via if call is not None else "python"
 

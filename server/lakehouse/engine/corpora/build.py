@@ -1,61 +1,22 @@
 """One build of a corpus: documents to chunks to vectors to the index, a batch at a time."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel, Field
-
 from lakehouse import config
+from lakehouse.engine.corpora.built import SHOWN, Built, PartialFailure, Progress, SkippedFile
 from lakehouse.engine.corpora.documents import Chunk, Source, chunked
 from lakehouse.engine.embed import Embedder
 from lakehouse.engine.vectors import IndexInfo, Item, Vectors
 from lakehouse.errors import Busy, Conflict, InvalidInput, LakehouseError, TimedOut, Unavailable, Upstream
 
-Progress = Callable[[float, float | None, str], Awaitable[None]]
-
 # Chunks are sorted by length among this many batches, so that short texts are not padded to long ones.
 BATCHES_SORTED = 16
-SHOWN = 20
 # What may go wrong with one batch and right with the next.
 _PASSING = (Upstream, TimedOut, Unavailable, Busy)
-
-
-class PartialFailure(Upstream):
-    """Some batches of a build failed; the others are stored. `data` holds the counts of the build."""
-
-
-class SkippedFile(BaseModel):
-    """A file that is not in the corpus."""
-
-    path: str = Field(description="Path inside the folder.")
-    reason: str = Field(description="Why it was left out.")
-
-
-class Built(BaseModel):
-    """What a build did, and what the corpus is now."""
-
-    name: str = Field(description="The corpus.")
-    model: str = Field(description="The embedding model, pinned in the corpus.")
-    documents: int = Field(description="Rows or files read.")
-    chunks: int = Field(description="Pieces they gave; a short document is one.")
-    count: int = Field(description="Items in the corpus now, empty documents included.")
-    scanned: int = Field(description="The same as documents.")
-    embedded: int = Field(description="Chunks whose vectors were computed or taken from the cache.")
-    added: int = Field(description="Items that are new.")
-    updated: int = Field(description="Items stored anew.")
-    removed: int = Field(description="Items whose row or file is gone.")
-    unchanged: int = Field(description="Items that were stored already, as they are now.")
-    skipped: int = Field(description="Files left out.")
-    empty: int = Field(description="Documents without text: kept, but never found by a search.")
-    empty_ids: list[str] = Field(description="Ids of the first of them.")
-    truncated: int = Field(description="Of the chunks embedded now, those the model read only the beginning of.")
-    skipped_files: list[SkippedFile] = Field(description="The first files left out, and why.")
-    failed_batches: int = Field(description="Batches that failed; a build with any raises.")
-    docs_per_s: float = Field(description="Documents per second.")
-    wall_s: float = Field(description="Seconds the build took.")
 
 
 @dataclass

@@ -93,7 +93,7 @@ class Rows:
             for row in rows
         ]
 
-    def _batches(self, columns: list[str]) -> "Generator[pyarrow.RecordBatch]":
+    def _batches(self, columns: list[str]) -> "Generator[pyarrow.RecordBatch, None, None]":
         import pyarrow
         import pyarrow.parquet
 
