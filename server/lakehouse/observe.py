@@ -15,6 +15,7 @@ Progress = Callable[[float, float | None, str], Awaitable[None]]
 EVENTS = {
     "call.crashed": "A capability failed in a way nobody foresaw; the traceback follows.",
     "observer.failed": "An operation could not be recorded; the operation itself is unharmed.",
+    "dataset.damaged": "The newest manifest of a dataset cannot be read; the others are unharmed.",
     "plugin.skipped": "A plugin file or package was left out, and why.",
     "catalogue.cache": "The rendered catalogue could not be read or written; it is rebuilt at each start.",
 }

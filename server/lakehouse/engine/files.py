@@ -39,18 +39,31 @@ def make_folder(folder: Path) -> None:
         sync_folder(path.parent)
 
 
-def beside(path: Path) -> Path:
-    """A fresh temporary name in the same folder. Object listings skip names that end in `#` and digits."""
-    return path.with_name(f"{path.name[:80]}#{secrets.randbits(63)}")
+def beside(path: Path, folder: Path | None = None) -> Path:
+    """A fresh temporary name, in the same folder unless another of the same file system is given.
+
+    Object listings skip names that end in `#` and digits.
+    """
+    # 20 characters of any script are at most 80 bytes; names may have 255.
+    return (folder or path.parent) / f"{path.name[:20]}#{secrets.randbits(63)}"
 
 
-def write(path: Path, data: bytes | memoryview, *, create: bool = False, mode: int = 0o644) -> None:
+def write(
+    path: Path,
+    data: bytes | memoryview,
+    *,
+    create: bool = False,
+    mode: int = 0o644,
+    unfinished: Path | None = None,
+) -> None:
     """Write a whole file durably: it is there complete, or not at all.
+
+    The unfinished file lies in the same folder, or in `unfinished`, which must be on the same file system.
 
     Raises FileExistsError when `create` is set and the name is taken.
     """
     make_folder(path.parent)
-    temporary = beside(path)
+    temporary = beside(path, unfinished)
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(handle, "wb") as file:

@@ -1,0 +1,397 @@
+"""The catalog: every dataset is a chain of immutable manifests in the bucket, one a version, the newest in memory."""
+
+import difflib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from weakref import WeakValueDictionary
+
+import anyio
+import anyio.to_thread
+
+from lakehouse.engine.cache import Cache
+from lakehouse.engine.manifests import (
+    PREFIX,
+    BadManifest,
+    Column,
+    DataFile,
+    EmptyFingerprint,
+    EmptyName,
+    Manifest,
+    check_name,
+    data_key,
+    dataset_id,
+    decoded,
+    fingerprint,
+    folder_of,
+    manifest_key,
+    shown_name,
+    version_of,
+)
+from lakehouse.engine.storage import KeyExists, KeyNotFound, Storage
+from lakehouse.errors import Conflict, InvalidInput, NotFound, Upstream
+
+__all__ = [
+    "Column",
+    "DataFile",
+    "DatasetDamaged",
+    "DatasetNotFound",
+    "Datasets",
+    "EmptyFingerprint",
+    "EmptyName",
+    "Manifest",
+    "SchemaChanged",
+    "check_name",
+    "data_key",
+    "dataset_id",
+    "fingerprint",
+]
+
+log = logging.getLogger("lakehouse")
+
+# Inside the class below, `list` is its method.
+Texts = list[str]
+Paths = list[Path]
+
+
+class DatasetNotFound(NotFound):
+    """No dataset, or no version of it, has this name."""
+
+
+class SchemaChanged(Conflict):
+    """The data has other columns than the dataset; `data` holds both schemas and what differs."""
+
+
+class DatasetDamaged(Upstream):
+    """The newest manifest or a data file of a dataset cannot be read."""
+
+
+@dataclass(frozen=True)
+class _Index:
+    """The newest version of every dataset at one moment, by folder, and what is wrong with the others."""
+
+    newest: Mapping[str, Manifest]
+    problems: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Expected:
+    fingerprint: str | None
+    row_count: int | None
+
+
+_expected: ContextVar[_Expected | None] = ContextVar("lakehouse_expected_commit", default=None)
+_EMPTY = _Index(MappingProxyType({}), MappingProxyType({}))
+
+
+class Datasets:
+    """Datasets by name. The bucket is the truth; memory holds the newest version of each, and swaps in one step.
+
+    A dataset whose newest manifest cannot be read is *damaged*: it is reported, and neither read, listed nor written
+    until that object is restored or removed. Its older version is never served in its place, because a caller could
+    not tell that it went back in time; asked for by number, older versions can still be read.
+    """
+
+    def __init__(self, home: Path, storage: Storage) -> None:
+        self._bucket = storage.bucket
+        self._cache = Cache(home / "cache" / "objects", storage.bucket)
+        self._index = _EMPTY
+        self._loaded = False
+        self._loading = anyio.Lock(fast_acquire=True)
+        self._commits: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
+        self._generation = 0
+
+    @property
+    def generation(self) -> int:
+        """A number that grows whenever the visible set of newest versions changes."""
+        return self._generation
+
+    async def commit(
+        self,
+        name: str,
+        columns: Sequence[Column],
+        objects: Sequence[DataFile],
+        *,
+        statistics: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> tuple[Manifest, bool]:
+        """Make stored data files the newest version of a dataset; returns it and whether it was there already.
+
+        A new name begins with version 1. The same files under the same schema are the version that is there: nothing
+        is written. Commits of one name follow each other; other processes are met at the create-only put.
+
+        Raises EmptyName, InvalidInput, EmptyFingerprint, SchemaChanged (other columns than the dataset has),
+        DatasetDamaged, and Upstream when the store fails: the dataset is then what it was.
+        """
+        folder = folder_of(check_name(name))
+        mark = fingerprint(columns)
+        _as_expected(name, mark, sum(file.row_count for file in objects))
+        facts = _json(statistics, "statistics"), _json(provenance, "provenance")
+        async with self._commits.setdefault(folder, anyio.Lock(fast_acquire=True)):
+            tried = 0
+            while True:
+                current = await self._reread(folder)
+                version = current.version if current else 0
+                if version < tried:
+                    raise Conflict(
+                        f"the bucket refuses version {tried} of dataset {name!r}, and does not have it.",
+                        fix="A name that differs only in case may be taken; choose another.",
+                    )
+                if current is not None and current.schema_fingerprint != mark:
+                    raise _changed(current, columns)
+                if current is not None and current.objects == tuple(objects):
+                    return current.copy(), True
+                tried = version + 1
+                now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+                candidate = Manifest(
+                    dataset_id=dataset_id(name),
+                    name=name,
+                    version=tried,
+                    schema_fingerprint=mark,
+                    objects=tuple(objects),
+                    row_count=sum(file.row_count for file in objects),
+                    columns=tuple(columns),
+                    statistics=facts[0],
+                    provenance=facts[1],
+                    created_at=current.created_at if current else now,
+                    updated_at=now,
+                    bucket=self._bucket.name,
+                )
+                try:
+                    # Once the put is under way its outcome must be known: memory follows it.
+                    with anyio.CancelScope(shield=True):
+                        await self._bucket.put(manifest_key(folder, tried), candidate.encoded(), create=True)
+                        self._show(folder, candidate)
+                except KeyExists:
+                    continue
+                return candidate.copy(), False
+
+    @contextmanager
+    def expecting(self, *, fingerprint: str | None, row_count: int | None) -> Iterator[None]:
+        """Within the block, a commit of another schema or another number of rows raises Conflict and writes nothing.
+
+        For callers who say beforehand what the data has to be, while others do the reading and the commit.
+        """
+        token = _expected.set(_Expected(fingerprint, row_count))
+        try:
+            yield
+        finally:
+            _expected.reset(token)
+
+    async def get(self, name: str, version: int | None = None) -> Manifest:
+        """A dataset's manifest: the newest, or that of a version.
+
+        Raises DatasetNotFound, with the nearest names, and DatasetDamaged.
+        """
+        await self._load()
+        folder = folder_of(check_name(name))
+        if version is not None:
+            return await self._version(name, folder, version)
+        found = self._index.newest.get(folder)
+        if found is None and folder in self._index.problems:
+            found = await self._reread(folder)  # it may have been mended
+        if found is None:
+            raise _unknown(name, [manifest.name for manifest in self._index.newest.values()])
+        return found.copy()
+
+    async def list(self) -> list[Manifest]:
+        """The newest version of every dataset, sorted by name; damaged ones are left out (see `problems`)."""
+        await self._load()
+        return sorted((m.copy() for m in self._index.newest.values()), key=lambda m: m.name)
+
+    async def names(self) -> Texts:
+        """The names of all datasets, sorted; those of damaged ones, too."""
+        await self._load()
+        index = self._index
+        return sorted({m.name for m in index.newest.values()} | {shown_name(f) for f in index.problems})
+
+    @property
+    def problems(self) -> Texts:
+        """What is wrong with damaged datasets, as of the last reading of the bucket; one sentence each."""
+        return [why for _, why in sorted(self._index.problems.items())]
+
+    async def refresh(self) -> Texts:
+        """Read from the bucket what other processes committed; returns the problems.
+
+        Reads of the catalog go on meanwhile. Raises Upstream only when the bucket cannot be listed.
+        """
+        async with self._loading:
+            await self._rehydrate()
+        return self.problems
+
+    async def local_files(self, manifest: Manifest) -> Paths:
+        """The dataset's Parquet files as local paths: in place for file buckets, else verified copies.
+
+        Raises DatasetDamaged when a file is gone or has another size than the manifest says.
+        """
+        root = self._bucket.root
+        if root is not None:
+            return await anyio.to_thread.run_sync(lambda: [_in_place(root, file) for file in manifest.objects])
+        try:
+            return [await self._cache.fetch(file) for file in manifest.objects]
+        except KeyNotFound as missing:
+            raise lost(missing.detail) from missing
+
+    async def _load(self) -> None:
+        if not self._loaded:
+            async with self._loading:
+                if not self._loaded:
+                    await self._rehydrate()
+
+    async def _rehydrate(self) -> None:
+        before = self._index
+        latest: dict[str, int] = {}
+        for stored in (await self._bucket.list(PREFIX, limit=None)).objects:
+            if (found := version_of(stored.key)) is not None:
+                latest[found[0]] = max(found[1], latest.get(found[0], 0))
+        newest: dict[str, Manifest] = {}
+        problems: dict[str, str] = {}
+        limiter = anyio.Semaphore(16)
+
+        async def read(folder: str, version: int) -> None:
+            async with limiter:
+                try:
+                    newest[folder] = await self._read(folder, version)
+                except (Upstream, KeyNotFound) as error:
+                    problems[folder] = error.detail
+
+        async with anyio.create_task_group() as tasks:
+            for folder, version in latest.items():
+                known = before.newest.get(folder)
+                if known is not None and known.version == version:
+                    newest[folder] = known
+                else:
+                    tasks.start_soon(read, folder, version)
+        for folder, why in problems.items():
+            if before.problems.get(folder) != why:
+                log.error("dataset.damaged %s", why)
+        # Commits of this process went on meanwhile: what they showed is newer than what was listed.
+        for folder, manifest in self._index.newest.items():
+            if manifest is not before.newest.get(folder) and manifest.version >= latest.get(folder, 0):
+                newest[folder] = manifest
+                problems.pop(folder, None)
+        self._swap(newest, problems)
+        self._loaded = True
+
+    async def _reread(self, folder: str) -> Manifest | None:
+        """The newest version of one dataset as the bucket has it now."""
+        keys = (await self._bucket.list(f"{PREFIX}{folder}/", limit=None)).objects
+        versions = [found[1] for found in (version_of(stored.key) for stored in keys) if found and found[0] == folder]
+        if not versions:
+            return None
+        known = self._index.newest.get(folder)
+        if known is not None and known.version == max(versions):
+            return known
+        manifest = await self._read(folder, max(versions))
+        self._show(folder, manifest)
+        return manifest
+
+    async def _read(self, folder: str, version: int) -> Manifest:
+        key = manifest_key(folder, version)
+        try:
+            manifest = decoded(await self._bucket.get(key))
+            if (manifest.version, folder_of(manifest.name)) != (version, folder):
+                raise BadManifest(f"it is version {manifest.version} of {manifest.name!r}")
+        except BadManifest as error:
+            raise DatasetDamaged(
+                f"dataset {shown_name(folder)!r} is damaged: its manifest {key} cannot be used: {error}.",
+                fix="Restore that object from a backup, or remove it to go back to the version before.",
+            ) from error
+        return manifest
+
+    async def _version(self, name: str, folder: str, version: int) -> Manifest:
+        if version > 0:
+            try:
+                return await self._read(folder, version)
+            except KeyNotFound:
+                pass
+        newest = await self.get(name)
+        raise DatasetNotFound(
+            f"dataset {name!r} has no version {version}.", fix=f"Its newest version is {newest.version}."
+        )
+
+    def _show(self, folder: str, manifest: Manifest) -> None:
+        index = self._index
+        problems = {f: why for f, why in index.problems.items() if f != folder}
+        self._swap({**index.newest, folder: manifest}, problems)
+
+    def _swap(self, newest: dict[str, Manifest], problems: dict[str, str]) -> None:
+        old = self._index
+        if newest != old.newest or problems != old.problems:
+            self._index = _Index(MappingProxyType(newest), MappingProxyType(problems))
+            self._generation += 1
+
+
+def _json(given: Mapping[str, Any] | None, what: str) -> dict[str, Any]:
+    try:
+        copy: dict[str, Any] = json.loads(json.dumps(dict(given or {}), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"{what}: it is not JSON: {error}.", fix="Give strings, numbers, lists and objects."
+        ) from error
+    return copy
+
+
+def _as_expected(name: str, mark: str, rows: int) -> None:
+    expected = _expected.get()
+    if expected is None:
+        return
+    if expected.fingerprint not in (None, mark):
+        raise Conflict(
+            f"the data for dataset {name!r} has the schema fingerprint {mark}, not {expected.fingerprint}.",
+            fix="Check the data, or leave schema_fingerprint out.",
+        )
+    if expected.row_count not in (None, rows):
+        raise Conflict(
+            f"the data for dataset {name!r} has {rows} rows, not {expected.row_count}.",
+            fix="Check the data, or leave row_count out.",
+        )
+
+
+def _changed(current: Manifest, columns: Sequence[Column]) -> SchemaChanged:
+    stored = {column.name: column.type for column in current.columns}
+    given = {column.name: column.type for column in columns}
+    parts = [f"{name} is new" for name in given if name not in stored]
+    parts += [f"{name} is gone" for name in stored if name not in given]
+    parts += [f"{n} was {t}, is {given[n]}" for n, t in stored.items() if n in given and given[n] != t]
+    shown = "; ".join(parts[:10]) + (f"; and {len(parts) - 10} more" if len(parts) > 10 else "")
+    return SchemaChanged(
+        f"dataset {current.name!r} has another schema: {shown or 'the columns have another order'}.",
+        fix="Ingest under another name, or make the columns as they were (types= sets a column's type).",
+        data={
+            "stored": [{"name": c.name, "type": c.type} for c in current.columns],
+            "given": [{"name": c.name, "type": c.type} for c in columns],
+        },
+    )
+
+
+def _unknown(name: str, known: list[str]) -> DatasetNotFound:
+    near = difflib.get_close_matches(name, known, n=3)
+    listed = ", ".join(sorted(known)[:20]) + (", …" if len(known) > 20 else "")
+    return DatasetNotFound(
+        f"there is no dataset {name!r}.",
+        fix=f"Did you mean {' or '.join(near)}?" if near else f"There are: {listed or 'none yet'}.",
+    )
+
+
+def lost(what: str) -> DatasetDamaged:
+    """The error for a data file that is not what its manifest says."""
+    return DatasetDamaged(what, fix="Restore the object from a backup, or ingest the source again under another name.")
+
+
+def _in_place(root: Path, file: DataFile) -> Path:
+    path = root / file.key
+    try:
+        size = path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        raise lost(f"the data file {file.key!r} is gone.") from None
+    if size != file.size_bytes:
+        raise lost(f"the data file {file.key!r} has {size} bytes; the catalog recorded {file.size_bytes}.")
+    return path

@@ -1,0 +1,142 @@
+"""An append-only file of checksummed JSON lines that survives kill -9 and skips what was torn."""
+
+import json
+import os
+import threading
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_BLOCK = 256 * 1024
+_TAIL = len(',"crc":"00000000"}')
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The newest records of a journal, oldest first, and how many lines among them were unreadable."""
+
+    records: list[dict[str, Any]]
+    skipped: int
+
+
+class Journal:
+    """One log on disk. All methods block; call them from a worker thread. Several threads may append.
+
+    A line is a JSON object whose last member is the CRC-32 of everything before it, so that any JSON tool reads it.
+    Over `max_bytes` the file is kept as `<name>.1` (the one before it goes) and a new one is begun. A record is
+    safe from the death of the process once `append` returns; it is not forced to the disk.
+    """
+
+    def __init__(self, path: Path, max_bytes: int = 64 * 2**20) -> None:
+        self.path = path
+        self.previous = path.with_name(path.name + ".1")
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._handle: int | None = None
+        self._size = 0
+        self._torn = False
+
+    def append(self, records: Sequence[dict[str, Any]]) -> None:
+        """Write records, all in one call to the system. Raises OSError; what was written by then stays readable."""
+        data = b"".join(_line(record) for record in records)
+        with self._lock:
+            if self._handle is None or self._size >= self._max_bytes:
+                self._open()
+            assert self._handle is not None
+            if self._torn:
+                data = b"\n" + data
+            written = os.write(self._handle, data)
+            self._size += written
+            self._torn = written < len(data)
+            if self._torn:
+                raise OSError(f"only {written} of {len(data)} bytes could be written")
+
+    def tail(self, count: int) -> Tail:
+        """The newest `count` records; reads no more of the files than that takes."""
+        lines: list[bytes] = []
+        for path in (self.path, self.previous):
+            if len(lines) < count:
+                lines = _last_lines(path, count - len(lines)) + lines
+        found = [_parse(line) for line in lines if line]
+        records = [record for record in found if record is not None]
+        return Tail(records[-count:], len(found) - len(records))
+
+    def close(self) -> None:
+        """Let the file go. A later append opens it again."""
+        with self._lock:
+            self._close()
+
+    def _open(self) -> None:
+        self._close()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if _size(self.path) >= self._max_bytes:
+            os.replace(self.path, self.previous)
+        # Reading is needed to see whether the last line was torn.
+        handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            size = os.lseek(handle, 0, os.SEEK_END)
+            torn = False
+            if size:
+                os.lseek(handle, size - 1, os.SEEK_SET)
+                torn = os.read(handle, 1) != b"\n"
+        except BaseException:
+            os.close(handle)
+            raise
+        self._handle, self._size, self._torn = handle, size, torn
+
+    def _close(self) -> None:
+        if self._handle is not None:
+            handle, self._handle = self._handle, None
+            os.close(handle)
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    text = json.dumps(record, separators=(",", ":"), allow_nan=False)
+    head = text[:-1].encode()
+    if len(text) == 2:
+        raise ValueError("an empty record cannot be kept")
+    return b'%s,"crc":"%08x"}\n' % (head, zlib.crc32(head))
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    head, tail = line[:-_TAIL], line[-_TAIL:]
+    if tail != b',"crc":"%08x"}' % zlib.crc32(head):
+        return None
+    try:
+        record = json.loads(head + b"}")
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _last_lines(path: Path, count: int) -> list[bytes]:
+    """The last lines of a file that pass their checksum, `count` of them, with the bad ones in between."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return []
+    with file:
+        position = file.seek(0, os.SEEK_END)
+        found: list[bytes] = []
+        good, rest = 0, b""
+        while position and good < count:
+            size = min(_BLOCK, position)
+            position = file.seek(position - size)
+            first, *whole = (file.read(size) + rest).split(b"\n")
+            if not position:
+                whole.insert(0, first)
+            for line in reversed(whole):
+                if good < count:
+                    found.append(line)
+                    good += bool(line) and _parse(line) is not None
+            rest = first
+        return found[::-1]

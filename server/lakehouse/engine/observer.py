@@ -1,0 +1,199 @@
+"""Every call through the door, remembered: a ring of the newest in memory, all of them in a journal on disk."""
+
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from lakehouse import config
+from lakehouse.engine.journal import Journal, Tail
+from lakehouse.engine.redact import Redactor
+from lakehouse.errors import InvalidInput
+
+WORKFLOW = "workflow"
+SOURCES = ("api", "http", "mcp", "cli", "python", "page", WORKFLOW, "chat", "scrum", "audit", "harness")
+
+
+@dataclass(frozen=True)
+class Op:
+    """One observed call. Summaries and the error are cut at 500 characters, without credentials."""
+
+    id: str
+    ts: str
+    source: str
+    op: str
+    success: bool
+    duration_ms: float
+    input_summary: str
+    output_summary: str
+    error: str | None = None
+    parent: str | None = None
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What was observed since `since`: this start, and before it what the journal put back into the ring."""
+
+    total: int
+    failed: int
+    success_rate: float | None
+    by_source: dict[str, int]
+    by_op: dict[str, int]
+    p50_ms: float | None
+    p95_ms: float | None
+    ring_size: int
+    ring_capacity: int
+    since: str
+    persist_errors: int
+    last_error: str | None
+
+
+class Observer:
+    """Records operations. A journal that cannot be written is counted and never fails the work it describes."""
+
+    def __init__(self, home: Path, settings: config.Observer, environ: Mapping[str, str] | None = None) -> None:
+        self._journal = Journal(home / "observer" / "ops.jsonl")
+        self._ring: deque[Op] = deque(maxlen=settings.ring_size)
+        self._capacity = settings.ring_size
+        self._redact = Redactor(environ)
+        self._since = _text(time.time())
+        self._failed = 0
+        self._by_source: Counter[str] = Counter()
+        self._by_op: Counter[str] = Counter()
+        self._persist_errors = 0
+        self._last_error: str | None = None
+        self._waiting: list[Op] = []
+        self._turn = anyio.Lock(fast_acquire=True)
+        # Its own thread: recording must not queue behind forty long jobs.
+        self._thread = anyio.CapacityLimiter(1)
+
+    async def start(self) -> None:
+        """Refill the ring with the newest operations of earlier runs. An unreadable journal is reported in stats."""
+        try:
+            tail: Tail = await anyio.to_thread.run_sync(self._journal.tail, self._capacity, limiter=self._thread)
+        except OSError as error:
+            self._last_error = error.strerror or type(error).__name__
+            return
+        for record in tail.records:
+            op = _op(record)
+            if op is not None:
+                self._count(op)
+        if self._ring:
+            self._since = self._ring[0].ts
+
+    async def record_call(
+        self,
+        *,
+        id: str,
+        parent: str | None,
+        source: str,
+        op: str,
+        input: Any,
+        output: Any,
+        error: str | None,
+        seconds: float,
+    ) -> None:
+        """Keep one finished call; `error` is None for a success. It survives the death of the process afterwards.
+
+        Raises InvalidInput for an unknown source and an empty op.
+        """
+        if source not in SOURCES:
+            raise InvalidInput(f"source: {source!r} is unknown.", fix=f"Known are {', '.join(SOURCES)}.")
+        if not op.strip():
+            raise InvalidInput("op: it is empty.", fix="Name the operation.")
+        observed = Op(
+            id=id,
+            ts=_text(time.time() - seconds),
+            source=source,
+            op=op,
+            success=error is None,
+            duration_ms=round(seconds * 1000, 3),
+            input_summary=self._redact.summary(input),
+            output_summary="" if output is None else self._redact.summary(output),
+            error=None if error is None else self._redact.text(error),
+            parent=parent,
+        )
+        self._count(observed)
+        self._waiting.append(observed)
+        async with self._turn:
+            await self._flush()
+
+    def recent(
+        self, limit: int = 20, *, source: str | None = None, op: str | None = None, failed: bool = False
+    ) -> list[Op]:
+        """The newest operations, newest first; only those of a source, of a capability, or that failed when asked."""
+        found: list[Op] = []
+        for one in reversed(self._ring):
+            if len(found) >= limit:
+                break
+            if (source in (None, one.source)) and (op in (None, one.op)) and not (failed and one.success):
+                found.append(one)
+        return found
+
+    def stats(self) -> Stats:
+        """Counts, success rate and the durations of the operations in the ring (percentiles by nearest rank)."""
+        total = self._by_source.total()
+        durations = sorted(op.duration_ms for op in self._ring)
+        return Stats(
+            total=total,
+            failed=self._failed,
+            success_rate=(total - self._failed) / total if total else None,
+            by_source=dict(sorted(self._by_source.items())),
+            by_op=dict(sorted(self._by_op.items())),
+            p50_ms=_percentile(durations, 0.50),
+            p95_ms=_percentile(durations, 0.95),
+            ring_size=len(self._ring),
+            ring_capacity=self._capacity,
+            since=self._since,
+            persist_errors=self._persist_errors,
+            last_error=self._last_error,
+        )
+
+    async def aclose(self) -> None:
+        """Write what is still waiting and close the journal."""
+        with anyio.CancelScope(shield=True):
+            async with self._turn:
+                await self._flush()
+                await anyio.to_thread.run_sync(self._journal.close, limiter=self._thread)
+
+    def _count(self, op: Op) -> None:
+        self._ring.append(op)
+        self._failed += not op.success
+        self._by_source[op.source] += 1
+        self._by_op[op.op] += 1
+
+    async def _flush(self) -> None:
+        """Write all that waits in one go: while one call writes, the others gather for the next."""
+        batch, self._waiting = self._waiting, []
+        if not batch:
+            return
+        try:
+            await anyio.to_thread.run_sync(self._write, batch, limiter=self._thread)
+        except OSError as error:
+            self._persist_errors += len(batch)
+            self._last_error = error.strerror or str(error)
+
+    def _write(self, batch: list[Op]) -> None:
+        self._journal.append([{k: v for k, v in vars(op).items() if v is not None} for op in batch])
+
+
+def _op(record: dict[str, Any]) -> Op | None:
+    try:
+        return Op(**{field.name: record[field.name] for field in fields(Op) if field.name in record})
+    except TypeError:  # another version's record, without what this one needs
+        return None
+
+
+def _text(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _percentile(ordered: list[float], share: float) -> float | None:
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None

@@ -1,0 +1,123 @@
+"""One process owns a data directory. The lock names it, so that a second one can be told who holds it."""
+
+import json
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+
+from lakehouse.engine import files
+from lakehouse.engine.redact import Redactor
+from lakehouse.errors import Busy, Unavailable
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+
+class Owner:
+    """The hold on a data directory. The operating system lets go when the process dies, however it dies.
+
+    Beside the lock lies `lake.owner.json` with the owner's pid, command, start time and host; only the lock counts,
+    so a file that a dead process left is simply replaced.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._note = home / "lake.owner.json"
+        self._lock: BaseFileLock | None = None
+
+    async def acquire(self, command: str) -> None:
+        """Take the data directory, creating it when it is not there.
+
+        Raises Busy, naming the owner, when another holds it (this process may be the one), and Unavailable when the
+        directory cannot be used.
+        """
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._acquire, command)
+
+    async def release(self) -> None:
+        """Give the data directory up; releasing twice is fine."""
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._release)
+
+    def _acquire(self, command: str) -> None:
+        from filelock import FileLock, Timeout
+
+        try:
+            files.make_folder(self._home.parent)
+            self._home.mkdir(mode=0o700, exist_ok=True)
+            # thread_local=False: taken and released in different worker threads. An instance of its own each time: a
+            # second opening in this process must meet the lock as a stranger.
+            lock = FileLock(self._home / "lake.lock", timeout=0, mode=0o600, thread_local=False)
+            lock.acquire()
+        except Timeout:
+            raise self._busy() from None
+        except OSError as error:
+            raise Unavailable(
+                f"the data directory cannot be used: {error.strerror or type(error).__name__}.",
+                fix="Choose another with --home or LAKEHOUSE_HOME, or make it writable.",
+            ) from error
+        self._lock = lock
+        try:
+            files.write(self._note, json.dumps(_myself(command)).encode(), mode=0o600)
+        except OSError as error:
+            self._release()
+            raise Unavailable(
+                f"the data directory cannot be written: {error.strerror or type(error).__name__}.",
+                fix="Make room on its disk, or choose another with --home or LAKEHOUSE_HOME.",
+            ) from error
+
+    def _release(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            try:
+                self._note.unlink(missing_ok=True)
+            finally:
+                lock.release()
+
+    def _busy(self) -> Busy:
+        fix = "Stop it, or give this one another data directory with --home or LAKEHOUSE_HOME."
+        owner = self._read()
+        if owner is None:
+            return Busy("another process holds the data directory; it has not said who it is.", fix=fix)
+        return Busy(
+            f"the data directory is held by process {owner['pid']} ({owner['command']}) on {owner['host']} since "
+            f"{owner['started']}.",
+            fix=fix,
+            data=owner,
+        )
+
+    def _read(self) -> dict[str, Any] | None:
+        """Who says to be the owner; None when nobody readable does, or one that is not alive any more."""
+        try:
+            owner: dict[str, Any] = json.loads(self._note.read_bytes())
+            owner = {name: owner[name] for name in ("pid", "command", "started", "host")}
+            alive = owner["host"] != socket.gethostname() or _alive(int(owner["pid"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return owner if alive else None
+
+
+def _myself(command: str) -> dict[str, Any]:
+    return {
+        "pid": os.getpid(),
+        "command": Redactor().text(command),
+        "started": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "host": socket.gethostname(),
+    }
+
+
+def _alive(pid: int) -> bool:
+    if os.name == "nt":
+        return True  # signal 0 would end the process there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

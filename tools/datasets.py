@@ -1,0 +1,197 @@
+"""The catalog: which datasets there are, what is in each, and how an uploaded object becomes one."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from lakehouse import Lakehouse, mode, resource, tool
+
+
+class File(BaseModel):
+    """One data file."""
+
+    key: str = Field(description="Its object in the bucket.")
+    sha256: str = Field(description="Hash of its contents, lowercase hex.")
+    size_bytes: int = Field(description="Its size.")
+    row_count: int = Field(description="Its rows.")
+    role: str = Field(description="base, or delta for later changes.")
+
+
+class Column(BaseModel):
+    """One column."""
+
+    name: str = Field(description="Its name.")
+    type: str = Field(description="Its Arrow type: int64, double, string, date32[day] and so on.")
+
+
+class Manifest(BaseModel):
+    """One version of a dataset."""
+
+    dataset_id: str = Field(description="A UUID of the name; the same on every machine.")
+    name: str = Field(description="The dataset's name; in SQL, its table.")
+    version: int = Field(description="1 for the first commit, one more for each change.")
+    schema_fingerprint: str = Field(description="SHA-256 of column names and types.")
+    objects: Sequence[File] = Field(description="The Parquet files that hold the rows.")
+    row_count: int = Field(description="Rows in all.")
+    columns: Sequence[Column] = Field(description="The columns, in order.")
+    statistics: dict[str, Any] = Field(description="What ingest measured.")
+    provenance: dict[str, Any] = Field(description="Where the data came from.")
+    created_at: str = Field(description="When version 1 was committed.")
+    updated_at: str = Field(description="When this version was committed.")
+    bucket: str = Field(description="The bucket of the files.")
+
+
+class Page(BaseModel):
+    """Datasets in the order of their names."""
+
+    manifests: Sequence[Manifest] = Field(description="The newest version of each.")
+    count: int = Field(description="How many are in this answer.")
+    total: int = Field(description="How many there are.")
+    next: str | None = Field(None, description="Give this as `after` for the rest; absent at the end.")
+    problems: Sequence[str] = Field((), description="Damaged datasets, which are not listed.")
+
+
+class Registered(BaseModel):
+    """The dataset an object became."""
+
+    dataset_id: str = Field(description="A UUID of the name.")
+    name: str = Field(description="The dataset's name.")
+    version: int = Field(description="Its newest version.")
+    schema_fingerprint: str = Field(description="SHA-256 of column names and types.")
+    row_count: int = Field(description="Rows.")
+    existing: bool = Field(description="Whether the dataset was there before.")
+
+
+class StoredObject(BaseModel):
+    """An object the caller has put into storage."""
+
+    key: str = Field(description="Its key; the suffix says the format.")
+
+
+class Schema(BaseModel):
+    """A dataset's columns."""
+
+    name: str = Field(description="The dataset.")
+    version: int = Field(description="Its newest version.")
+    columns: Sequence[Column] = Field(description="The columns, in order.")
+
+
+class Sample(BaseModel):
+    """The first rows of a dataset."""
+
+    name: str = Field(description="The dataset.")
+    version: int = Field(description="Its newest version.")
+    columns: Sequence[Column] = Field(description="The columns, in order.")
+    rows: Sequence[Sequence[Any]] = Field(description="Its first rows, a value a column.")
+    row_count: int = Field(description="Rows in all.")
+
+
+class Names(BaseModel):
+    """Names to choose from."""
+
+    values: Sequence[str] = Field(description="Dataset names, sorted.")
+
+
+@tool(name="list_datasets", route="/v1/catalog/list", toolset="core", title="List datasets")
+async def list(
+    lake: Lakehouse,
+    limit: Annotated[int, Field(ge=1, le=1000), "The most to return."] = 100,
+    after: Annotated[str | None, "Go on after this name."] = None,
+) -> Page:
+    """List the datasets with columns and row counts. Start here to learn what can be queried.
+
+    For one whose name is known, use get_manifest.
+    """
+    known = await lake.datasets.list()
+    rest = [manifest for manifest in known if after is None or manifest.name > after]
+    page = [Manifest(**manifest.as_dict()) for manifest in rest[:limit]]
+    return Page(
+        manifests=page,
+        count=len(page),
+        total=len(known),
+        next=page[-1].name if len(rest) > limit else None,
+        problems=lake.datasets.problems,
+    )
+
+
+@tool(name="get_manifest", route="/v1/catalog/manifest", toolset="core", title="Describe a dataset")
+async def get(
+    lake: Lakehouse,
+    name: Annotated[str, "The dataset."],
+    version: Annotated[int | None, "An older version; absent for the newest."] = None,
+) -> Manifest:
+    """Describe one dataset: columns with types, rows, files, version, where it came from."""
+    return Manifest(**(await lake.datasets.get(name, version)).as_dict())
+
+
+@tool(
+    "writes",
+    name="register_dataset",
+    route="/v1/catalog/register",
+    toolset="data",
+    title="Make a dataset of a stored object",
+    long=True,
+    idempotent=True,
+)
+async def register(
+    lake: Lakehouse,
+    name: Annotated[str, "The dataset to make or to give a new version."],
+    objects: Annotated[Sequence[StoredObject], Field(min_length=1, max_length=1), "The object that holds the rows."],
+    schema_fingerprint: Annotated[str | None, "Refuse the object when its schema has another fingerprint."] = None,
+    row_count: Annotated[int | None, Field(ge=0), "Refuse the object when it has another number of rows."] = None,
+) -> Registered:
+    """Make a dataset of an object put with storage_put. It is re-encoded; the object itself stays.
+
+    For a local file use ingest_file. Example: name "orders", objects [{"key": "in/orders.parquet"}].
+    """
+    from lakehouse.engine.register import register as run
+
+    made, existing = await run(
+        lake.storage, lake.datasets, lake.ingest, name, objects[0].key, schema_fingerprint, row_count
+    )
+    return Registered(
+        dataset_id=made.dataset_id,
+        name=made.name,
+        version=made.version,
+        schema_fingerprint=made.schema_fingerprint,
+        row_count=made.row_count,
+        existing=existing,
+    )
+
+
+@mode()
+async def names(lake: Lakehouse, prefix: Annotated[str, "How the names begin."] = "") -> Names:
+    """List the names of datasets that begin with a text."""
+    return Names(values=[name for name in await lake.datasets.names() if name.startswith(prefix)])
+
+
+@resource("lakehouse://datasets", title="Datasets")
+async def index(lake: Lakehouse) -> Names:
+    """The names of all datasets."""
+    return Names(values=await lake.datasets.names())
+
+
+@resource("lakehouse://datasets/{name}", title="A dataset", complete={"name": "datasets.names"})
+async def manifest(lake: Lakehouse, name: Annotated[str, "The dataset."]) -> Manifest:
+    """The manifest of a dataset's newest version."""
+    return await get(lake, name)
+
+
+@resource("lakehouse://datasets/{name}/schema", title="A dataset's columns", complete={"name": "datasets.names"})
+async def schema(lake: Lakehouse, name: Annotated[str, "The dataset."]) -> Schema:
+    """The columns of a dataset."""
+    found = await get(lake, name)
+    return Schema(name=found.name, version=found.version, columns=found.columns)
+
+
+@resource("lakehouse://datasets/{name}/sample", title="A dataset's first rows", complete={"name": "datasets.names"})
+async def sample(lake: Lakehouse, name: Annotated[str, "The dataset."]) -> Sample:
+    """The first 20 rows of a dataset."""
+    from lakehouse.engine.sample import sample as first_rows
+
+    found, rows = await first_rows(lake.datasets, name, 20)
+    described = Manifest(**found.as_dict())
+    return Sample(
+        name=found.name, version=found.version, columns=described.columns, rows=rows, row_count=found.row_count
+    )

@@ -1,0 +1,38 @@
+"""Results that were too large for one answer, read back in pages."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from lakehouse import Lakehouse, resource, tool
+
+
+class Page(BaseModel):
+    """A page of a result: rows of a table, or a piece of JSON text."""
+
+    offset: int = Field(description="Where the page begins: a row, or a character.")
+    next_offset: int | None = Field(None, description="Where the next page begins; absent at the end.")
+    columns: Sequence[dict[str, Any]] | None = Field(None, description="The table's columns: name and type.")
+    rows: Sequence[Sequence[Any]] | None = Field(None, description="Rows of the table, a value a column.")
+    row_count: int | None = Field(None, description="Rows of the whole table.")
+    complete: bool | None = Field(None, description="Whether the kept table is all there was.")
+    text: str | None = Field(None, description="A piece of the JSON text; all pieces together are the value.")
+    total_chars: int | None = Field(None, description="Characters of the whole text.")
+
+
+@tool(name="get_result", toolset="core", title="Read a large result")
+async def get(
+    lake: Lakehouse,
+    id: Annotated[str, "The handle: lakehouse://results/… or only its last part."],
+    offset: Annotated[int, Field(ge=0), "The row or character to begin at: next_offset of the page before."] = 0,
+    limit: Annotated[int | None, Field(ge=1), "Rows or characters; absent for a page of about 30 KB."] = None,
+) -> Page:
+    """Read on where an answer was cut and gave a handle. Prefer a narrower query when few rows are needed."""
+    return Page(**vars(await lake.results.read(id, offset, limit)))
+
+
+@resource("lakehouse://results/{id}", title="A large result")
+async def whole(lake: Lakehouse, id: Annotated[str, "The handle's last part."]) -> str:
+    """A whole kept result as JSON, up to 16 MiB."""
+    return await lake.results.whole(id)
