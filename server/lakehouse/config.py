@@ -78,6 +78,7 @@ class Sql(Section):
     max_handle_bytes: int = Field(256 * MIB, ge=KIB, description="Bytes a result handle holds at most.")
     timeout_secs: float = Field(30, gt=0, description="Seconds one query may run.")
     memory_limit: str = Field("1GB", pattern=_SIZE, description="Memory one query may use before it spills to disk.")
+    max_spill_bytes: int = Field(GIB, ge=MIB, description="Disk one query process may spill to.")
     address_space: int = Field(3 * GIB, ge=GIB, description="Address space of a query process, bytes (RLIMIT_AS).")
     workers: int = Field(2, ge=1, le=16, description="Queries that run at once; the rest queue.")
     refresh_secs: float = Field(30, gt=0, description="How often changes committed by other processes are looked for.")
@@ -115,8 +116,10 @@ class Corpora(Section):
     folders: tuple[Path, ...] = Field(
         (), description="Folders corpora may be built from over MCP; empty means the home directory."
     )
-    max_chars: int = Field(1800, ge=200, description="Characters in one chunk.")
-    overlap: int = Field(200, ge=0, description="Characters neighbouring chunks share.")
+    # 2,000 are some 450 tokens of English; the bundled model reads 512. Cranfield, nDCG@10: 0.418 as with whole
+    # documents, 0.415 with 1,800, 0.407 with 1,000.
+    max_chars: int = Field(2000, ge=200, description="Characters in one chunk.")
+    overlap: int = Field(200, ge=0, description="Characters neighbouring chunks share; at most half a chunk.")
     batch_size: int = Field(64, ge=1, le=1024, description="Chunks embedded and added at a time.")
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,10 +79,9 @@ class Owner:
     def _release(self) -> None:
         lock, self._lock = self._lock, None
         if lock is not None:
-            try:
+            with suppress(OSError):  # only the lock counts
                 self._note.unlink(missing_ok=True)
-            finally:
-                lock.release()
+            lock.release()
 
     def _busy(self) -> Busy:
         fix = "Stop it, or give this one another data directory with --home or LAKEHOUSE_HOME."
