@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,7 @@ LOCK = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PINNED = (ROOT / "constraints.txt").read_text(encoding="utf-8")
 EXPORT = "--no-dev --no-hashes --no-emit-project --no-annotate --no-header".split()
+WIRE = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(ROOT / "tests" / "e2e" / "test_wire.py")]
 SYSTEMS = {
     "linux": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
     "darwin": {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix", "platform_machine": "arm64"},
@@ -165,9 +167,19 @@ def test_an_installation_is_sound(installed: Path, tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 def test_the_wire_of_an_installation(installed: Path) -> None:
     """The wire tests again, against the script in the empty environment."""
-    wire = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", ROOT / "tests" / "e2e" / "test_wire.py")
-    command = str(installed / "lakehouse")
-    run(*wire, cwd=ROOT, env=os.environ | {"LAKEHOUSE_TEST_COMMAND": command})
+    script = shlex.quote(str(installed / "lakehouse"))
+    run(*WIRE, cwd=ROOT, env=os.environ | {"LAKEHOUSE_TEST_COMMAND": script})
+
+
+def test_the_wire_tests_start_what_they_are_told(tmp_path: Path) -> None:
+    """Otherwise the test above would test this checkout."""
+    asked = tmp_path / "asked"
+    command = shlex.join([sys.executable, "-c", f"open({str(asked)!r}, 'w')"])
+    ran = subprocess.run(
+        [*WIRE, "-x"], cwd=ROOT, env=os.environ | {"LAKEHOUSE_TEST_COMMAND": command}, capture_output=True
+    )
+    assert ran.returncode == 1
+    assert asked.exists()
 
 
 def pins(environment: dict[str, str]) -> dict[str, str]:

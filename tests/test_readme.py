@@ -37,8 +37,8 @@ def commands() -> list[str]:
     ]
 
 
-def in_shell(line: str, folder: Path, command: str) -> str:
-    path = os.pathsep.join([str(Path(command).parent), os.environ["PATH"]])
+def in_shell(line: str, folder: Path, scripts: Path) -> str:
+    path = os.pathsep.join([str(scripts), os.environ["PATH"]])
     ran = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", line],
         cwd=folder,
@@ -51,16 +51,16 @@ def in_shell(line: str, folder: Path, command: str) -> str:
     return ran.stdout
 
 
-def test_the_commands_run(tmp_path: Path, command: str) -> None:
+def test_the_commands_run(tmp_path: Path, scripts: Path) -> None:
     """A file becomes a table, a question rows, and plain words find the right record."""
-    said = [in_shell(line, tmp_path, command) for line in commands()]
+    said = [in_shell(line, tmp_path, scripts) for line in commands()]
     assert len(said) == 5
     assert json.loads(said[2])["rows"] == [["29-1141.00", "Nurse"], ["53-7051.00", "Forklift driver"]]
     assert [hit["id"] for hit in json.loads(said[4])["results"]] == ["53-7051.00"]
 
 
-def test_the_program_runs(tmp_path: Path, command: str) -> None:
-    in_shell(commands()[0], tmp_path, command)
+def test_the_program_runs(tmp_path: Path, scripts: Path) -> None:
+    in_shell(commands()[0], tmp_path, scripts)
     ((_, program),) = [(file, text) for file, text in blocks("python") if not file]
     ran = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, encoding="utf-8"

@@ -30,8 +30,8 @@ async def build(
     ] = None,
     model: Annotated[str | None, "Embedding model; leave out for the configured one."] = None,
     drop_existing: Annotated[bool, "Replace a corpus of another model or source."] = False,
-    limit: Annotated[int | None, Field(ge=1, description="Read only so many rows or files, and remove none.")] = None,
-    batch_size: Annotated[int | None, Field(ge=1, le=1024, description="Chunks embedded at a time.")] = None,
+    limit: Annotated[int | None, "Read only so many rows or files, and remove none.", Field(ge=1)] = None,
+    batch_size: Annotated[int | None, "Chunks embedded at a time.", Field(ge=1, le=1024)] = None,
 ) -> Built:
     """Make texts searchable with matrix_search, or bring a corpus up to date: only changed texts are embedded.
     Ingest a file first to build from it. Example: {"name": "jobs", "dataset": "jobs", "text": ["title", "body"],

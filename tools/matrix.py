@@ -15,10 +15,8 @@ async def search(
     query_vector: Annotated[list[float] | None, "Or a vector; it wins, and nothing is embedded."] = None,
     corpora: Annotated[list[str] | None, "Which corpora; leave out to search all."] = None,
     model: Annotated[str | None, "Leave out: the corpora's own embedding model is used."] = None,
-    k: Annotated[int | None, Field(ge=1, description="Results in all; 8 by default.")] = None,
-    per_corpus_k: Annotated[
-        int | None, Field(ge=0, description="Results of each corpus at most; 6, or k if more.")
-    ] = None,
+    k: Annotated[int | None, "Results in all; 8 by default.", Field(ge=1)] = None,
+    per_corpus_k: Annotated[int | None, "Results of each corpus at most; 6, or k if more.", Field(ge=0)] = None,
 ) -> Found:
     """Find the texts nearest in meaning to a question, across corpora, each with its source and distance. For exact
     values, counts and joins use query_sql. Example: {"query_text": "certified to drive a lift truck", "k": 5}"""

@@ -23,10 +23,10 @@ def test_its_shape() -> None:
 
 
 @pytest.mark.parametrize("name", SERVERS)
-async def test_its_command_answers(name: str, command: str, home: Path, tmp_path: Path) -> None:
+async def test_its_command_answers(name: str, scripts: Path, home: Path, tmp_path: Path) -> None:
     """A-S1-1, from the host's side. The command is found as a host finds it: on the PATH."""
     server = SERVERS[name]
-    path = os.pathsep.join([str(Path(command).parent), os.environ["PATH"]])
+    path = os.pathsep.join([str(scripts), os.environ["PATH"]])
     environment = {"PATH": path, "LAKEHOUSE_HOME": str(home), "LAKEHOUSE_CACHE": str(tmp_path / "cache")}
     started = StdioServerParameters(command=server["command"], args=server["args"], env=environment, cwd=tmp_path)
     with anyio.fail_after(60):

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from pydantic import BaseModel, Field
 
-from lakehouse.engine.embed import Embedder, EmbedFailed
-from lakehouse.engine.vectors import Hit, IndexInfo, IndexNotFound, Vectors
 from lakehouse.errors import Conflict, InvalidInput, LakehouseError, NotFound, Upstream
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from lakehouse.engine.embed import Embedder
+    from lakehouse.engine.vectors import Hit, IndexInfo, Vectors
 
 DEFAULT_K = 8
 DEFAULT_PER_CORPUS_K = 6
@@ -53,7 +54,7 @@ class Corpus(BaseModel):
 class Matrix:
     """Searches across corpora. Keeps nothing itself."""
 
-    def __init__(self, embed: Embedder, vectors: Vectors) -> None:
+    def __init__(self, embed: "Embedder", vectors: "Vectors") -> None:
         self._embed = embed
         self._vectors = vectors
 
@@ -117,7 +118,7 @@ class Matrix:
         counts = {info.name: len(found) for info, found in zip(infos, hits, strict=True)}
         return Found(results=results, count=len(results), per_corpus_counts=counts)
 
-    async def _infos(self, names: Sequence[str] | None) -> list[IndexInfo]:
+    async def _infos(self, names: Sequence[str] | None) -> "list[IndexInfo]":
         if names is None:
             infos = [info for info in await self._vectors.list() if info.builder is not None]
             if not infos:
@@ -127,7 +128,9 @@ class Matrix:
             raise InvalidInput("corpora: the list is empty.", fix="Name corpora, or leave it out to search all.")
         return [await self._info(name) for name in dict.fromkeys(names)]
 
-    async def _info(self, name: str) -> IndexInfo:
+    async def _info(self, name: str) -> "IndexInfo":
+        from lakehouse.engine.vectors import IndexNotFound
+
         try:
             return await self._vectors.get(name)
         except IndexNotFound as error:
@@ -136,7 +139,9 @@ class Matrix:
             missing.__cause__ = error
             raise Upstream(f"corpus {name}: {missing.detail}", fix=missing.fix) from missing
 
-    async def _embedded(self, text: str, model: str | None, infos: Sequence[IndexInfo]) -> "np.ndarray":
+    async def _embedded(self, text: str, model: str | None, infos: "Sequence[IndexInfo]") -> "np.ndarray":
+        from lakehouse.engine.embed import EmbedFailed
+
         pinned = {info.name: info.model for info in infos if info.model is not None}
         if len(set(pinned.values())) > 1:
             listed = ", ".join(f"{name} has {of}" for name, of in pinned.items())
@@ -175,8 +180,10 @@ class Matrix:
                 fix="Set embed.provider back, or build the corpus again with drop_existing=true.",
             )
 
-    async def _ask(self, names: Sequence[str], vector: "Sequence[float] | np.ndarray", k: int) -> list[list[Hit]]:
+    async def _ask(self, names: Sequence[str], vector: "Sequence[float] | np.ndarray", k: int) -> "list[list[Hit]]":
         """The hits of each corpus. All are asked to the end, so that the first one named is the one blamed."""
+        from lakehouse.engine.vectors import IndexNotFound
+
         hits: list[list[Hit]] = [[] for _ in names]
         failures: dict[int, LakehouseError] = {}
 

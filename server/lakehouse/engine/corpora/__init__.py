@@ -2,19 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import anyio
 
 from lakehouse import config
-from lakehouse.engine.corpora.build import Build, Built, PartialFailure, Progress
-from lakehouse.engine.corpora.documents import Source
-from lakehouse.engine.corpora.folder import Folder
-from lakehouse.engine.corpora.rows import Rows
-from lakehouse.engine.datasets import Datasets
-from lakehouse.engine.embed import Embedder
-from lakehouse.engine.vectors import IndexInfo, IndexNotFound, Vectors
+from lakehouse.engine.corpora.built import Built, PartialFailure, Progress
 from lakehouse.errors import Busy, Conflict, InvalidInput
+
+if TYPE_CHECKING:
+    from lakehouse.engine.corpora.documents import Source
+    from lakehouse.engine.datasets import Datasets
+    from lakehouse.engine.embed import Embedder
+    from lakehouse.engine.vectors import IndexInfo, Vectors
 
 MAX_BATCH = 1024
 
@@ -22,7 +23,7 @@ MAX_BATCH = 1024
 class Corpora:
     """Builds corpora. A corpus is a vector index that carries the facts of its last build."""
 
-    def __init__(self, datasets: Datasets, embed: Embedder, vectors: Vectors, settings: config.Corpora) -> None:
+    def __init__(self, datasets: "Datasets", embed: "Embedder", vectors: "Vectors", settings: config.Corpora) -> None:
         self._datasets = datasets
         self._embed = embed
         self._vectors = vectors
@@ -55,6 +56,8 @@ class Corpora:
         Raises InvalidInput, Forbidden, DatasetNotFound; Conflict when the corpus has another model or source; Busy
         when it is being built; PartialFailure, with the counts, when batches failed.
         """
+        from lakehouse.engine.corpora.build import Build
+
         if limit is not None and limit < 1:
             raise InvalidInput("limit: it is below 1.", fix="Leave it out to read everything.")
         if batch_size is not None and not 1 <= batch_size <= MAX_BATCH:
@@ -97,7 +100,10 @@ class Corpora:
         metadata: Sequence[str] | None,
         limit: int | None,
         confined: bool,
-    ) -> Source:
+    ) -> "Source":
+        from lakehouse.engine.corpora.folder import Folder
+        from lakehouse.engine.corpora.rows import Rows
+
         if (dataset is None) == (folder is None):
             raise InvalidInput("dataset, folder: exactly one of the two is needed.", fix="Give a dataset or a folder.")
         if folder is not None:
@@ -114,14 +120,16 @@ class Corpora:
             )
         return Rows(self._datasets, manifest, text, id, metadata, limit)
 
-    async def _standing(self, name: str) -> IndexInfo | None:
+    async def _standing(self, name: str) -> "IndexInfo | None":
+        from lakehouse.engine.vectors import IndexNotFound
+
         try:
             return await self._vectors.get(name)
         except IndexNotFound:
             return None
 
 
-def _same(info: IndexInfo, source: Source, model: str) -> None:
+def _same(info: "IndexInfo", source: "Source", model: str) -> None:
     """Raises Conflict when an index is not an earlier state of what is about to be built."""
     if info.builder is None:
         raise Conflict(f"{info.name} is an index, not a corpus.", fix="Choose another name for the corpus.")

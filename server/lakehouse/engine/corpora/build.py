@@ -1,60 +1,22 @@
 """One build of a corpus: documents to chunks to vectors to the index, a batch at a time."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel, Field
-
 from lakehouse import config
+from lakehouse.engine.corpora.built import SHOWN, Built, PartialFailure, Progress, SkippedFile
 from lakehouse.engine.corpora.documents import Chunk, Source, chunked
 from lakehouse.engine.embed import Embedder
 from lakehouse.engine.vectors import IndexInfo, Item, Vectors
 from lakehouse.errors import Busy, Conflict, InvalidInput, LakehouseError, TimedOut, Unavailable, Upstream
 
-Progress = Callable[[float, float | None, str], Awaitable[None]]
-
 # Chunks are sorted by length among this many batches, so that short texts are not padded to long ones.
 BATCHES_SORTED = 16
-SHOWN = 20
 # What may go wrong with one batch and right with the next.
 _PASSING = (Upstream, TimedOut, Unavailable, Busy)
-
-
-class PartialFailure(Upstream):
-    """Some batches of a build failed; the others are stored. `data` holds the counts of the build."""
-
-
-class SkippedFile(BaseModel):
-    """A file that is not in the corpus."""
-
-    path: str = Field(description="Path inside the folder.")
-    reason: str = Field(description="Why it was left out.")
-
-
-class Built(BaseModel):
-    """What a build did, and what the corpus is now."""
-
-    name: str = Field(description="The corpus.")
-    model: str = Field(description="The embedding model, pinned in the corpus.")
-    documents: int = Field(description="Rows or files read.")
-    chunks: int = Field(description="Pieces they gave; a short document is one.")
-    count: int = Field(description="Items in the corpus now, empty documents included.")
-    scanned: int = Field(description="The same as documents.")
-    embedded: int = Field(description="Chunks whose vectors were computed or taken from the cache.")
-    added: int = Field(description="Items that are new.")
-    updated: int = Field(description="Items stored anew.")
-    removed: int = Field(description="Items whose row or file is gone.")
-    skipped: int = Field(description="Files left out.")
-    empty: int = Field(description="Documents without text: kept, but never found by a search.")
-    empty_ids: list[str] = Field(description="Ids of the first of them.")
-    truncated: int = Field(description="Chunks of which the model read only the beginning.")
-    skipped_files: list[SkippedFile] = Field(description="The first files left out, and why.")
-    failed_batches: int = Field(description="Batches that failed; a build with any raises.")
-    docs_per_s: float = Field(description="Documents per second.")
-    wall_s: float = Field(description="Seconds the build took.")
 
 
 @dataclass
@@ -80,6 +42,7 @@ class Build:
     added: int = 0
     updated: int = 0
     removed: int = 0
+    unchanged: int = 0
     truncated: int = 0
     failed: int = 0
     empty: list[str] = field(default_factory=list)
@@ -108,8 +71,9 @@ class Build:
         """Embed and store the chunks of the documents that followed the first `before` ones."""
         self.chunks += len(chunks)
         self.wanted.update(chunk.id for chunk in chunks)
+        self.empty += [chunk.id for chunk in chunks if not chunk.text]
+        chunks = await self._changed(chunks)
         blank = [chunk for chunk in chunks if not chunk.text]
-        self.empty += [chunk.id for chunk in blank]
         texts = sorted((chunk for chunk in chunks if chunk.text), key=lambda chunk: -len(chunk.text))
         batches = [texts[at : at + self.batch_size] for at in range(0, len(texts), self.batch_size)]
         steps = [*((self._add, batch) for batch in batches), *([(self._add_blank, blank)] if blank else [])]
@@ -121,6 +85,15 @@ class Build:
                 self.why = error
             done = before + (self.documents - before) * place / len(steps)
             await self.progress(done, self.total, f"{self.embedded} chunks embedded")
+
+    async def _changed(self, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
+        """The chunks that are not stored as they are: the text is part of the metadata, the model is pinned."""
+        if self.info is None:
+            return chunks
+        stored = await self.vectors.metadata(self.name, [chunk.id for chunk in chunks])
+        changed = [chunk for chunk in chunks if stored.get(chunk.id) != chunk.metadata]
+        self.unchanged += len(chunks) - len(changed)
+        return changed
 
     async def _add(self, chunks: Sequence[Chunk]) -> None:
         done = await self.embed.embed([chunk.text for chunk in chunks], self.model)
@@ -174,6 +147,7 @@ class Build:
             added=self.added,
             updated=self.updated,
             removed=self.removed,
+            unchanged=self.unchanged,
             skipped=len(skipped),
             empty=len(self.empty),
             empty_ids=self.empty[:SHOWN],

@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +93,7 @@ class Rows:
             for row in rows
         ]
 
-    def _batches(self, columns: list[str]) -> "Iterator[pyarrow.RecordBatch]":
+    def _batches(self, columns: list[str]) -> "Generator[pyarrow.RecordBatch, None, None]":
         import pyarrow
         import pyarrow.parquet
 

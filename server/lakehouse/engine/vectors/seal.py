@@ -12,7 +12,6 @@ import anyio.to_thread
 import numpy as np
 import pyarrow as pa
 
-from lakehouse.engine.storage import KeyExists
 from lakehouse.engine.vectors import format, segment, snapshot
 from lakehouse.engine.vectors.batch import Batch, Rows, deletes
 from lakehouse.engine.vectors.format import Manifest, SegmentRef
@@ -61,8 +60,6 @@ async def seal(index: Index) -> None:
         return
     try:
         await _seal(index)
-    except KeyExists:
-        return
     finally:
         index.changing.release()
 
@@ -82,9 +79,10 @@ async def _seal(index: Index) -> None:
     manifest = await _manifest(index, frozen, merge, opened)
     with anyio.CancelScope(shield=True):
         async with index.committing:
-            if not index.stands_on(frozen.manifest.number):
-                return  # another process has published; what it took over is not ours to seal
-            await index.publish(manifest)
+            if not index.stands_on(frozen.manifest.number) or not await index.publish(manifest):
+                if opened is not None:  # another process was faster, or the index is gone
+                    await index.objects.remove_segment(opened.doc.id)
+                return
             await anyio.to_thread.run_sync(index.swap, lambda state: _after(state, frozen, merge, opened, manifest))
     await index.objects.collect()
 
