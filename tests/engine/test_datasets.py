@@ -595,8 +595,8 @@ async def test_processes_that_commit_at_once_lose_nothing(home: Path) -> None:
                 acknowledged[int(version)] = key
     datasets = again(home)
     assert (await datasets.get("shared")).version == 50 == len(acknowledged)
-    for version, key in acknowledged.items():
-        assert (await datasets.get("shared", version)).objects[0].key == key
+    for number, kept in acknowledged.items():
+        assert (await datasets.get("shared", number)).objects[0].key == kept
 
 
 async def test_a_commit_survives_kill_9(home: Path) -> None:
@@ -613,6 +613,6 @@ async def test_a_commit_survives_kill_9(home: Path) -> None:
     assert await datasets.refresh() == []
     newest = await datasets.get("shared")
     assert newest.version >= max(acknowledged)
-    for version, key in acknowledged.items():
-        assert (await datasets.get("shared", version)).objects[0].key == key
+    for number, kept in acknowledged.items():
+        assert (await datasets.get("shared", number)).objects[0].key == kept
     assert (await datasets.commit("shared", [Column("id", "int64")], []))[0].version == newest.version + 1
