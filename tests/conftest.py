@@ -1,9 +1,21 @@
-"""Fixtures: an open lake of real parts on a temporary folder, and the real data sets beside the checkout."""
+"""Fixtures: an open lake of real parts on a temporary folder, and the real data sets beside the checkout.
 
+What may be set around a test run, read once before any test hides it:
+LAKEHOUSE_TEST_DATA     the folder of the real data sets
+LAKEHOUSE_TEST_COMMAND  how the wire tests start Lakehouse (an installed wheel's script), instead of this checkout
+LAKEHOUSE_STRESS        run the seeded loops and property tests only, for minutes in place of seconds
+"""
+
+import hashlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+import shlex
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import hypothesis
+import jsonschema
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
@@ -12,6 +24,45 @@ from lakehouse import Lakehouse
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("LAKEHOUSE_TEST_DATA", ROOT.parent / "shared" / "data"))
+COMMAND = shlex.split(os.environ.get("LAKEHOUSE_TEST_COMMAND", "")) or [sys.executable, "-m", "lakehouse"]
+STRESS = bool(os.environ.get("LAKEHOUSE_STRESS"))
+
+# The same cases at each run, and others under stress; how long one takes is never a failure.
+hypothesis.settings.register_profile("seeded", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("stress", max_examples=10_000, deadline=None, print_blob=True)
+hypothesis.settings.load_profile("stress" if STRESS else "seeded")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under stress, leave out what would only do the same again."""
+    if not STRESS:
+        return
+    longer = [item for item in items if _takes_longer(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in longer])
+    items[:] = longer
+
+
+def _takes_longer(item: pytest.Item) -> bool:
+    function = getattr(item, "obj", None)
+    return "seconds" in getattr(item, "fixturenames", ()) or hypothesis.is_hypothesis_test(function)
+
+
+@pytest.fixture
+def seconds() -> Callable[[float], float]:
+    """How long a seeded loop may go on: `seconds(5)` is 5, and 120 under stress."""
+    return lambda short: short * 24 if STRESS else short
+
+
+@pytest.fixture
+def command() -> list[str]:
+    """How to start the Lakehouse under test."""
+    return COMMAND
+
+
+@pytest.fixture
+def scripts() -> Path:
+    """The folder of the scripts installed with it, `lakehouse` among them."""
+    return Path(COMMAND[0]).parent
 
 
 @pytest.fixture
@@ -43,9 +94,16 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def lake(home: Path) -> AsyncIterator[Lakehouse]:
-    """An open lake with the deterministic test embedder."""
+async def lake(home: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lakehouse]:
+    """An open lake with the deterministic test embedder. Each answer is held against its published schema."""
     async with lakehouse.open(home, overrides={"embed.provider": "hash"}) as opened:
+
+        async def call(name: str, arguments: Any = None, **more: Any) -> Any:
+            answer = await Lakehouse.call(opened, name, arguments, **more)
+            jsonschema.validate(answer, opened.catalogue.find(name).output_schema)
+            return answer
+
+        monkeypatch.setattr(opened, "call", call)
         yield opened
 
 
@@ -60,3 +118,26 @@ def data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture
+def register() -> Callable[..., Awaitable[Path]]:
+    """`await register(lake, name, table)` stores an Arrow table as a dataset, past ingest; returns its data file."""
+    import pyarrow.parquet
+
+    from lakehouse.engine.datasets import Column, DataFile, data_key, fingerprint
+
+    async def store(lake: Lakehouse, name: str, table: Any) -> Path:
+        columns = [Column(field.name, str(field.type)) for field in table.schema]
+        async with lake.storage.scratch() as folder:
+            path = folder / "data.parquet"
+            pyarrow.parquet.write_table(table, path)
+            content = path.read_bytes()
+            sha256 = hashlib.sha256(content).hexdigest()
+            key = data_key(name, fingerprint(columns), sha256)
+            await lake.storage.bucket.put_file(key, path)
+        file = DataFile(key, sha256, len(content), table.num_rows)
+        manifest, _ = await lake.datasets.commit(name, columns, [file])
+        return (await lake.datasets.local_files(manifest))[0]
+
+    return store

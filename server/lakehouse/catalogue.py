@@ -1,7 +1,10 @@
 """Where capabilities come from: the shipped folders, the folders a config names, installed plugins."""
 
 import difflib
+import hashlib
 import importlib.util
+import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +16,8 @@ from types import ModuleType
 from lakehouse.declare import Capability, capabilities_in
 from lakehouse.errors import Conflict, NotFound
 from lakehouse.observe import log
+
+_MCP_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 def shipped(folder: str) -> Path:
@@ -42,6 +47,12 @@ def plugin_files(folders: Sequence[Path]) -> list[Path]:
     return [path for place in places for path in sorted(place.glob("[!_]*.py"))]
 
 
+def _project_module(path: Path) -> str:
+    """Two projects may each have a tools/orders.py; their modules must not take each other's name."""
+    folder = hashlib.sha256(str(path.parents[1]).encode()).hexdigest()[:12]
+    return f"lakehouse_project_{folder}.{path.parent.name}.{path.stem}"
+
+
 def installed_plugins() -> list[EntryPoint]:
     """The packages that publish a `lakehouse` entry point, by name."""
     return sorted(entry_points(group="lakehouse"), key=lambda e: e.name)
@@ -65,52 +76,66 @@ class Catalogue(dict[str, Capability]):
     def __init__(self, folders: Sequence[Path] = ()) -> None:
         super().__init__()
         self.skipped: list[Skipped] = []
+        # By the first part of its capabilities' names, what each file says of itself, and its INSTRUCTIONS: what a
+        # model should know before it calls any of them.
+        self.groups: dict[str, str] = {}
+        self.instructions: dict[str, str] = {}
+        self.by_mcp_name: dict[str, Capability] = {}
         ours = set(plugin_files(()))
+        for folder in folders:
+            if not folder.is_dir():
+                self._skip(str(folder), "there is no such folder; plugins.folders names it")
         for path in plugin_files(folders):
             if path in ours:
-                self._take(capabilities_in(load(path, f"lakehouse.{path.parent.name}.{path.stem}"), path.stem), True)
+                self._take(load(path, f"lakehouse.{path.parent.name}.{path.stem}"), path.stem, builtin=True)
             else:
                 self._try(str(path), partial(self._from_file, path))
         for plugin in installed_plugins():
             self._try(f"package entry point {plugin.name}", partial(self._from_package, plugin))
-        self.by_mcp_name = {c.mcp_name: c for c in self.public()}
 
     def _from_file(self, path: Path) -> None:
-        self._take(capabilities_in(load(path, f"project.{path.parent.name}.{path.stem}"), path.stem), False)
+        self._take(load(path, _project_module(path)), path.stem)
 
     def _from_package(self, plugin: EntryPoint) -> None:
-        self._take(capabilities_in(plugin.load(), plugin.name), False)
+        module = plugin.load()
+        if not isinstance(module, ModuleType):
+            raise TypeError(f"{plugin.value} is not a module")
+        self._take(module, plugin.name)
 
     def _try(self, origin: str, add: Callable[[], None]) -> None:
         try:
             add()
-        except Exception as error:
-            reason = str(error) if isinstance(error, Conflict) else f"{type(error).__name__}: {error}"
-            self.skipped.append(Skipped(origin, reason))
-            log.warning("plugin.skipped %s: %s", origin, reason)
+        except (Exception, SystemExit) as error:  # whatever a stranger's module does while it is loaded
+            self._skip(origin, str(error) if isinstance(error, Conflict) else f"{type(error).__name__}: {error}")
 
-    def _take(self, found: list[Capability], builtin: bool) -> None:
-        taken = {c.mcp_name: c for c in self.public()}
-        for capability in found:
-            # Schemas are derived now, so that a plugin with types that have none is left out, not met at call time.
+    def _skip(self, origin: str, reason: str) -> None:
+        reason = " ".join(reason.split())[:500]
+        self.skipped.append(Skipped(origin, reason))
+        log.warning("plugin.skipped %s: %s", origin, reason)
+
+    def _take(self, module: ModuleType, prefix: str, *, builtin: bool = False) -> None:
+        names, tools = dict(self), dict(self.by_mcp_name)
+        for capability in capabilities_in(module, prefix):
+            # What a plugin declares is derived now, so that a faulty one is left out here and not met at call time.
             if not builtin:
-                _ = (capability.input_schema, capability.output_schema) if capability.public else None
-            other = self.get(capability.name) or (taken.get(capability.mcp_name) if capability.public else None)
-            if other is not None:
-                raise Conflict(
-                    f"two capabilities are called {capability.name}: {other.origin} and {capability.origin}.",
-                    fix="Rename the file or the function.",
-                )
-        self.update({c.name: c for c in found})
+                _check(capability)
+            _claim(names, capability.name, capability)
+            if capability.public:
+                _claim(tools, capability.mcp_name, capability)
+        self.update(names)
+        self.by_mcp_name.update(tools)
+        self.groups.setdefault(prefix, (inspect.getdoc(module) or "").partition("\n")[0])
+        if said := getattr(module, "INSTRUCTIONS", ""):
+            self.instructions.setdefault(prefix, str(said))
 
     def find(self, name: str) -> Capability:
         """A capability by its dotted name or its MCP name. Raises NotFound with the nearest names."""
         found = self.get(name) or self.by_mcp_name.get(name)
         if found is None:
-            names = [*self, *self.by_mcp_name]
-            near = difflib.get_close_matches(name, names, n=3)
+            asked = name[:100]  # a longer one would only cost time and be echoed
+            near = difflib.get_close_matches(asked, dict.fromkeys([*self, *self.by_mcp_name]), n=3)
             fix = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(sorted(self))}."
-            raise NotFound(f"there is no capability called {name!r}.", fix=fix)
+            raise NotFound(f"there is no capability called {asked!r}.", fix=fix)
         return found
 
     def public(self) -> list[Capability]:
@@ -120,3 +145,20 @@ class Catalogue(dict[str, Capability]):
     def of(self, kind: str) -> Iterator[Capability]:
         """The resources, prompts or modes, in order."""
         return (c for c in self.values() if c.facts.kind == kind)
+
+
+def _check(capability: Capability) -> None:
+    _ = capability.arguments
+    if capability.public:
+        _ = (capability.input_schema, capability.output_schema)
+        if not _MCP_NAME.fullmatch(capability.mcp_name):
+            raise ValueError(f"{capability.mcp_name!r} is no tool name: a-z, then a-z, 0-9 and _, at most 64 in all")
+
+
+def _claim(names: dict[str, Capability], name: str, capability: Capability) -> None:
+    other = names.setdefault(name, capability)
+    if other is not capability:
+        raise Conflict(
+            f"two capabilities are called {name}: {other.origin} and {capability.origin}.",
+            fix="Rename the file or the function.",
+        )

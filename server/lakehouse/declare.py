@@ -7,14 +7,16 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, create_model
 
+from lakehouse.config import Toolset
 from lakehouse.schema import portable
 
 Effect = Literal["reads", "writes", "destroys"]
-TOOLSETS = ("core", "data", "sql", "retrieval", "memory", "chat", "workflow", "learning", "review", "admin")
+TOOLSETS: tuple[str, ...] = get_args(Toolset)
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 
 
@@ -31,8 +33,10 @@ class Facts:
     toolset: str = "core"
     long: bool = False
     idempotent: bool = False
+    short: str = ""
     mime_type: str = "application/json"
     complete: Mapping[str, str] | None = None
+    listed: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,13 +80,25 @@ class Capability:
 
     @cached_property
     def arguments(self) -> type[BaseModel]:
-        """The parameters after the first (the open lake) as a strict pydantic model."""
+        """The parameters after the first (the open lake) as a strict pydantic model.
+
+        Raises TypeError for a signature no face can offer: no lake, a parameter without a type, `*args`.
+        """
         hints = get_type_hints(self.run, include_extras=True)
         fields: dict[str, Any] = {}
-        for parameter in list(inspect.signature(self.run).parameters.values())[1:]:
+        parameters = list(inspect.signature(self.run).parameters.values())
+        if not parameters:
+            raise TypeError(f"{self.name} takes no parameter; the first one is the open lake")
+        for parameter in parameters[1:]:
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+                raise TypeError(f"{self.name}: {parameter} cannot be given by name")
+            if parameter.name not in hints:
+                raise TypeError(f"{self.name}: {parameter.name} has no type")
             hint, words = hints[parameter.name], None
             if get_origin(hint) is Annotated:
                 words = next((m for m in get_args(hint)[1:] if isinstance(m, str)), None)
+            if _counts(hint):
+                hint = Annotated[hint, BeforeValidator(_not_a_truth_value)]
             default = ... if parameter.default is parameter.empty else parameter.default
             fields[parameter.name] = (hint, Field(default, description=words))
         config = ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=False)
@@ -90,7 +106,11 @@ class Capability:
 
     @cached_property
     def returns(self) -> TypeAdapter[Any]:
-        return TypeAdapter(get_type_hints(self.run, include_extras=True)["return"])
+        """What checks a result and makes plain JSON data of it. Raises TypeError when the function does not say."""
+        hints = get_type_hints(self.run, include_extras=True)
+        if "return" not in hints:
+            raise TypeError(f"{self.name} does not say what it returns")
+        return TypeAdapter(hints["return"])
 
     @cached_property
     def input_schema(self) -> dict[str, Any]:
@@ -99,26 +119,42 @@ class Capability:
 
     @cached_property
     def output_schema(self) -> dict[str, Any]:
-        """The result as a JSON Schema with an object root."""
-        return portable(self.returns.json_schema(mode="serialization"))
+        """The result as a JSON Schema with an object root. A field that may be None is an optional one."""
+        return portable(self.returns.json_schema(mode="serialization"), absent_for_null=True)
 
     @cached_property
     def decodes(self) -> dict[str, bool]:
         """Per parameter, whether a string may stand for JSON: some clients send `"[1,2]"` for a list."""
-        return {
-            name: schema.get("type") in {"array", "object", "integer", "number", "boolean"}
-            for name, schema in self.input_schema["properties"].items()
-        }
+        return {name: not _takes_text(schema) for name, schema in self.input_schema["properties"].items()}
 
     def decoded(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments with stringified JSON read, where the parameter is not itself a string."""
         return {k: _read_json(v) if isinstance(v, str) and self.decodes.get(k) else v for k, v in given.items()}
 
 
+def _takes_text(schema: Mapping[str, Any]) -> bool:
+    if "anyOf" in schema:
+        return any(_takes_text(choice) for choice in schema["anyOf"])
+    return schema.get("type") not in {"array", "object", "integer", "number", "boolean"}
+
+
+def _counts(hint: Any) -> bool:
+    """Whether it is a number, or a number that may be None."""
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    return bool({int, float} & set(choices := get_args(hint) or (hint,))) and set(choices) <= {int, float, NoneType}
+
+
+def _not_a_truth_value(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number is wanted, not true or false")  # pydantic would take them for 1 and 0
+    return value
+
+
 def _read_json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -131,16 +167,18 @@ def tool(
     toolset: str = "core",
     long: bool = False,
     idempotent: bool = False,
+    short: str = "",
 ) -> Callable[[F], F]:
     """Publish a function on every face: MCP tool, REST route, command, workflow mode.
 
     `name` is the MCP name where existing clients know one, `route` likewise. `long` gives it the long time limit.
-    `toolset` says with which group it is shown; the main tools are in `core`.
+    `toolset` says with which group it is shown; the main tools are in `core`. `short` is the command people expect,
+    with its positional parameters in capitals: `short="ingest PATH"` makes `lakehouse ingest orders.csv` work.
     """
     if toolset not in TOOLSETS:
         raise ValueError(f"toolset {toolset!r} is not one of {', '.join(TOOLSETS)}")
     idempotent = idempotent or effect == "reads"
-    return _mark(Facts("tool", effect, name, route, "", title, toolset, long, idempotent))
+    return _mark(Facts("tool", effect, name, route, "", title, toolset, long, idempotent, short))
 
 
 def mode(effect: Effect = "reads", *, long: bool = False) -> Callable[[F], F]:
@@ -149,14 +187,20 @@ def mode(effect: Effect = "reads", *, long: bool = False) -> Callable[[F], F]:
 
 
 def resource(
-    uri: str, *, title: str = "", mime_type: str = "application/json", complete: Mapping[str, str] | None = None
+    uri: str,
+    *,
+    title: str = "",
+    mime_type: str = "application/json",
+    complete: Mapping[str, str] | None = None,
+    listed: bool = False,
 ) -> Callable[[F], F]:
     """Publish a function as an MCP resource; `{name}` parts of the URI are its parameters.
 
     It returns text, bytes, or anything JSON. `complete` names, per parameter, the capability that lists the possible
-    values as `{"values": [...]}` when given what has been typed so far.
+    values as `{"values": [...]}` when given `{"prefix": what has been typed so far}`. With `listed`, the resources that
+    completion knows are listed one by one, so that people can pick them in their client.
     """
-    return _mark(Facts("resource", uri=uri, title=title, mime_type=mime_type, complete=complete))
+    return _mark(Facts("resource", uri=uri, title=title, mime_type=mime_type, complete=complete, listed=listed))
 
 
 def prompt(*, title: str = "", complete: Mapping[str, str] | None = None) -> Callable[[F], F]:
@@ -166,6 +210,9 @@ def prompt(*, title: str = "", complete: Mapping[str, str] | None = None) -> Cal
 
 def _mark(facts: Facts) -> Callable[[F], F]:
     def mark(function: F) -> F:
+        runs_on_the_loop: bool = inspect.iscoroutinefunction(function)
+        if not runs_on_the_loop:
+            raise TypeError(f"{getattr(function, '__name__', function)} is not an `async def` function")
         function.__lakehouse__ = facts  # type: ignore[attr-defined]
         return function
 
@@ -173,11 +220,11 @@ def _mark(facts: Facts) -> Callable[[F], F]:
 
 
 def capabilities_in(module: Any, prefix: str) -> list[Capability]:
-    """The marked functions a module defines itself (not those it imports), in the order they stand there."""
-    found = [f for f in vars(module).values() if isinstance(getattr(f, "__lakehouse__", None), Facts)]
+    """The marked functions a module, or a package's own modules, define, in the order they stand there.
+
+    What it imports from elsewhere is not its own.
+    """
+    marked = [f for f in vars(module).values() if isinstance(getattr(f, "__lakehouse__", None), Facts)]
+    own = [f for f in marked if f"{f.__module__}.".startswith(f"{module.__name__}.")]
     origin = str(getattr(module, "__file__", module.__name__))
-    return [
-        Capability(f"{prefix}.{f.__name__}", f, f.__lakehouse__, origin)
-        for f in found
-        if f.__module__ == module.__name__
-    ]
+    return [Capability(f"{prefix}.{f.__name__}", f, f.__lakehouse__, origin) for f in dict.fromkeys(own)]

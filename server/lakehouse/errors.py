@@ -52,12 +52,12 @@ class LakehouseError(Exception):
         return f"{self.code}: {self.detail}" + (f" {self.fix}" if self.fix else "")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Child processes send errors as data; the default reduce would lose the keyword-only parts.
-        return (_rebuild, (type(self), self.detail, self.fix, self.data))
+        # The default calls the class with `args` alone, which loses what is keyword-only.
+        return (_bare, (type(self), self.detail), vars(self))
 
 
-def _rebuild(kind: type["LakehouseError"], detail: str, fix: str, data: dict[str, Any]) -> "LakehouseError":
-    return kind(detail, fix=fix, data=data)
+def _bare(kind: type["LakehouseError"], detail: str) -> "LakehouseError":
+    return kind.__new__(kind, detail)
 
 
 class InvalidInput(LakehouseError):
@@ -122,6 +122,10 @@ class Busy(LakehouseError):
     def __init__(self, detail: str, *, fix: str = "", data: dict[str, Any] | None = None, retry_after: int = 5) -> None:
         super().__init__(detail, fix=fix, data=data)
         self.retry_after = retry_after
+
+    def problem(self) -> dict[str, Any]:
+        """The usual shape, and when to come back."""
+        return super().problem() | {"retry_after": self.retry_after}
 
 
 class Unavailable(LakehouseError):

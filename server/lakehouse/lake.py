@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
+import anyio.to_thread
 from pydantic import ValidationError
 
 from lakehouse import config, observe
 from lakehouse.catalogue import Catalogue
 from lakehouse.declare import Capability
-from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, TimedOut
+from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, TimedOut, Unavailable
 from lakehouse.observe import Call, Progress
+from lakehouse.preview import compact, shortened
 
 if TYPE_CHECKING:
     from lakehouse.engine.corpora import Corpora
@@ -42,68 +44,81 @@ class Lakehouse:
         self.config = settings.config
         self._closing = AsyncExitStack()
         self._starting = anyio.Lock()
+        self._owns = False
         self._started = False
+        self._closed = False
 
     @cached_property
     def catalogue(self) -> Catalogue:
+        """Every capability by name. Loading it reads the plugin files; `load` does that in a worker thread."""
         return Catalogue(self.config.plugins.folders)
 
     @cached_property
     def storage(self) -> "Storage":
+        """Object storage."""
         from lakehouse.engine.storage import Storage
 
         return Storage(self.home, self.config.storage)
 
     @cached_property
     def datasets(self) -> "Datasets":
+        """Versioned datasets."""
         from lakehouse.engine.datasets import Datasets
 
         return self._owned(Datasets(self.home, self.storage))
 
     @cached_property
     def ingest(self) -> "Ingester":
+        """Files to datasets."""
         from lakehouse.engine.ingest import Ingester
 
         return self._owned(Ingester(self.storage, self.datasets, self.config.ingest))
 
     @cached_property
     def results(self) -> "Results":
+        """Results too large for one answer."""
         from lakehouse.engine.results import Results
 
         return self._owned(Results(self.home, self.config.results))
 
     @cached_property
     def sql(self) -> "Sql":
+        """Questions in SQL."""
         from lakehouse.engine.sql import Sql
 
         return self._owned(Sql(self.storage, self.datasets, self.results, self.config.sql))
 
     @cached_property
     def embed(self) -> "Embedder":
+        """Texts to vectors."""
         from lakehouse.engine.embed import Embedder
 
         return self._owned(Embedder(self.home, self.config.embed))
 
     @cached_property
     def vectors(self) -> "Vectors":
+        """Vector indexes."""
         from lakehouse.engine.vectors import Vectors
 
         return self._owned(Vectors(self.home, self.storage, self.config.vectors))
 
     @cached_property
     def corpora(self) -> "Corpora":
+        """Datasets and folders made searchable."""
         from lakehouse.engine.corpora import Corpora
 
         return self._owned(Corpora(self.datasets, self.embed, self.vectors, self.config.corpora))
 
     @cached_property
     def matrix(self) -> "Matrix":
+        """Search over corpora."""
         from lakehouse.engine.matrix import Matrix
 
         return self._owned(Matrix(self.embed, self.vectors))
 
     @cached_property
     def observer(self) -> "Observer":
+        """The record of calls."""
         from lakehouse.engine.observer import Observer
 
         return self._owned(Observer(self.home, self.config.observer))
@@ -116,28 +131,62 @@ class Lakehouse:
 
     async def start(self) -> None:
         """Become the owner of the data directory. Raises Busy naming the process that holds it."""
+        if self._started:
+            return
         async with self._starting:
-            if not self._started:
+            if self._closed:
+                raise Unavailable("this lake is closed.", fix="Open it again.")
+            if not self._owns:
                 from lakehouse.engine.owner import Owner
 
                 owner = Owner(self.home)
                 await owner.acquire(" ".join(sys.argv)[:200])
                 self._closing.push_async_callback(owner.release)
+                self._owns = True
+            if not self._started:
                 await self.storage.sweep()
                 await self.results.sweep()
                 await self.observer.start()
                 self._started = True
 
     async def aclose(self) -> None:
-        """Close the parts, last opened first, and give the data directory up."""
+        """Close the parts, last opened first, and give the data directory up. No call runs afterwards."""
+        self._closed = True
         with anyio.CancelScope(shield=True):
             await self._closing.aclose()
+        self._started = False
+
+    async def load(self) -> Catalogue:
+        """The catalogue; the plugin files are read in a worker thread the first time."""
+        if "catalogue" not in vars(self):
+            async with self._starting:
+                await anyio.to_thread.run_sync(lambda: self.catalogue)
+        return self.catalogue
+
+    @property
+    def via(self) -> str:
+        """The face the running call came through: mcp, http, cli, python, or workflow."""
+        call = observe.current.get()
+        return call.via if call is not None else "python"
 
     async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Report how far the running call is; it reaches whoever asked for it."""
         call = observe.current.get()
         if call is not None:
             await call.progress(done, total, message)
+
+    async def fitted(self, value: Any, limit: int) -> tuple[Any, bytes]:
+        """A result and its compact JSON, within `limit` bytes.
+
+        A longer one becomes a preview of the same shape, marked `truncated`, and a `handle` that reads back whole.
+        """
+        text = compact(value)
+        if len(text) <= limit or not isinstance(value, dict):
+            return value, text
+        handle = value.get("handle") or f"lakehouse://results/{await self.results.keep_json(value)}"
+        marked = {**value, "truncated": True, "handle": handle}
+        preview = await anyio.to_thread.run_sync(shortened, marked, limit)
+        return preview, compact(preview)
 
     async def call(
         self,
@@ -147,11 +196,14 @@ class Lakehouse:
         via: str = "python",
         progress: Progress | None = None,
     ) -> Any:
-        """Check, run and observe one capability by its dotted or MCP name. The result is plain JSON data.
+        """Check, run and observe one capability by its dotted or MCP name.
+
+        The result is plain JSON data that fits the capability's output schema: a field that is None is left out.
 
         Raises a LakehouseError that says what to do next; never anything else but cancellation.
         """
-        capability = self.catalogue.find(name)
+        capability = (await self.load()).find(name)
+        arguments = {} if arguments is None else arguments
         parent = observe.current.get()
         heard = progress or (parent.progress if parent else observe.no_progress)
         call = Call(capability.name, via, parent.id if parent else None, heard)
@@ -159,19 +211,19 @@ class Lakehouse:
         began, outcome, answer = time.perf_counter(), "cancelled", None
         error: LakehouseError | None = None
         try:
-            answer = await self._run(capability, arguments or {})
+            answer = await self._run(capability, arguments)
             outcome = "ok"
             return answer
-        except LakehouseError as known:
-            error, outcome = known, known.code
-            raise
-        except Exception as unforeseen:
-            observe.log.exception("call.crashed %s (call %s)", capability.name, call.id)
-            error, outcome = _crash(capability, call), "internal"
-            raise error from unforeseen
+        except Exception as failure:
+            error = _known(failure)
+            if error is None:
+                observe.log.exception("call.crashed %s (call %s)", capability.name, call.id)
+                error = _crash(capability, call)
+            outcome = error.code
+            raise error from (None if error is failure else failure)
         finally:
             observe.current.reset(token)
-            await self._record(capability, call, arguments or {}, answer, error, outcome, time.perf_counter() - began)
+            await self._record(capability, call, arguments, answer, error, outcome, time.perf_counter() - began)
 
     async def _run(self, capability: Capability, arguments: Mapping[str, Any]) -> Any:
         if self.config.server.read_only and capability.effect != "reads":
@@ -183,14 +235,12 @@ class Lakehouse:
         server = self.config.server
         limit = server.long_timeout_secs if capability.facts.long else server.tool_timeout_secs
         setting = "server.long_timeout_secs" if capability.facts.long else "server.tool_timeout_secs"
-        try:
-            with anyio.fail_after(limit):
-                result = await capability.run(self, **checked)
-        except TimeoutError:
-            raise TimedOut(
-                f"{capability.name} took over {limit:g} seconds.", fix=f"Ask for less, or raise {setting}."
-            ) from None
-        return capability.returns.dump_python(capability.returns.validate_python(result), mode="json")
+        with anyio.move_on_after(limit) as time_limit:
+            result = await capability.run(self, **checked)
+        if time_limit.cancelled_caught:
+            raise TimedOut(f"{capability.name} took over {limit:g} seconds.", fix=f"Ask for less, or raise {setting}.")
+        returns = capability.returns
+        return returns.dump_python(returns.validate_python(result), mode="json", exclude_none=True)
 
     async def _record(
         self,
@@ -221,6 +271,14 @@ class Lakehouse:
                 observe.log.exception("observer.failed %s", call.id)
 
 
+def _known(failure: Exception) -> LakehouseError | None:
+    """The failure as an error a caller can act on: itself, or the first of a task group that failed of nothing else."""
+    if isinstance(failure, ExceptionGroup):
+        known = [_known(inner) for inner in failure.exceptions]
+        return known[0] if None not in known else None
+    return failure if isinstance(failure, LakehouseError) else None
+
+
 def _crash(capability: Capability, call: Call) -> LakehouseError:
     return LakehouseError(
         f"{capability.name} failed (call {call.id}).", fix="The server's log has the details under this id."
@@ -248,11 +306,12 @@ def _explained(capability: Capability, error: ValidationError) -> InvalidInput:
     lines, hints = [], []
     problems = error.errors(include_url=False, include_input=False)
     for problem in problems[:5]:
-        where = ".".join(str(part) for part in problem["loc"]) or "arguments"
+        where = ".".join(str(part) for part in problem["loc"])[:100] or "arguments"
         if problem["type"] == "extra_forbidden":
             lines.append(f"{where}: there is no such argument")
-            near = difflib.get_close_matches(where, known, n=1, cutoff=0.5)
-            hints.append(f"Did you mean {near[0]}?" if near else f"Known are: {', '.join(known) or 'none'}.")
+            if len(problem["loc"]) == 1:
+                near = difflib.get_close_matches(where, known, n=1, cutoff=0.5)
+                hints.append(f"Did you mean {near[0]}?" if near else f"Known are: {', '.join(known) or 'none'}.")
         elif problem["type"] == "missing":
             lines.append(f"{where}: it is required")
         else:
@@ -276,12 +335,38 @@ async def open(
 
     Raises InvalidInput for a bad setting and Busy, naming the owner, when another process holds the directory.
     """
-    lake = Lakehouse(config.read(home, config_file, overrides))
+    lake = Lakehouse(await anyio.to_thread.run_sync(config.read, home, config_file, overrides))
     try:
         await lake.start()
+        await lake.load()
         yield lake
     finally:
         await lake.aclose()
 
 
-__all__ = ["Lakehouse", "open", "validated"]
+async def examine(
+    home: str | Path | None = None,
+    *,
+    config_file: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What the capability `doctor.run` says, of a data directory that is not opened.
+
+    It works while another process owns the directory and when the settings cannot be read.
+    """
+    from lakehouse.engine import doctor
+
+    def prepare() -> tuple[config.Settings, LakehouseError | None, Catalogue]:
+        broken: LakehouseError | None = None
+        try:
+            settings = config.read(home, config_file, overrides)
+        except InvalidInput as error:
+            settings, broken = config.defaults(home), error
+        return settings, broken, Catalogue(settings.config.plugins.folders)
+
+    settings, broken, catalogue = await anyio.to_thread.run_sync(prepare)
+    skipped = [(plugin.origin, plugin.reason) for plugin in catalogue.skipped]
+    return (await doctor.examine(settings, skipped, broken)).model_dump(mode="json")
+
+
+__all__ = ["Lakehouse", "examine", "open", "validated"]

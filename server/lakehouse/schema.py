@@ -1,46 +1,65 @@
 """JSON Schemas as the pickiest clients want them: no titles, nullable unions or references; an object at the root."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 
-def portable(schema: dict[str, Any]) -> dict[str, Any]:
+def portable(schema: dict[str, Any], *, absent_for_null: bool = False) -> dict[str, Any]:
     """A copy without `title` noise and `null` alternatives, with references put in place, rooted in an object.
 
     Clients drop tools over `anyOf: [X, null]`, over a root that is not an object with `properties`, and over `$ref`.
+    With `absent_for_null` a property that could be null is not a required one: the answer leaves it out instead.
+
     Raises ValueError for a recursive type, which has no such form.
     """
     definitions = schema.get("$defs", {})
-    root: dict[str, Any] = _clean({k: v for k, v in schema.items() if k != "$defs"}, definitions, ())
+    root = _Cleaner(definitions, absent_for_null).clean({k: v for k, v in schema.items() if k != "$defs"}, ())
     if root.get("type") != "object":
         raise ValueError("arguments and results must be objects; wrap the value in a model with a named field")
     root.setdefault("properties", {})
-    return root
+    return dict(root)
 
 
-def _clean(node: Any, definitions: dict[str, Any], inside: tuple[str, ...]) -> Any:
-    if isinstance(node, list):
-        return [_clean(item, definitions, inside) for item in node]
-    if not isinstance(node, dict):
-        return node
-    if "$ref" in node:
-        name = node["$ref"].rpartition("/")[2]
-        if name in inside:
-            raise ValueError(f"{name} refers to itself; tool schemas cannot be recursive")
-        target = _clean(definitions[name], definitions, (*inside, name))
-        return target | {k: _clean(v, definitions, inside) for k, v in node.items() if k != "$ref"}
-    cleaned: dict[str, Any] = {}
-    for key, value in node.items():
-        if key == "title" and isinstance(value, str):
-            continue
-        if key == "properties":
-            cleaned[key] = {name: _clean(inner, definitions, inside) for name, inner in value.items()}
-        elif key != "default" or value is not None:
-            cleaned[key] = (
-                value if key in {"default", "enum", "const", "examples"} else _clean(value, definitions, inside)
-            )
-    choices = cleaned.get("anyOf")
-    if choices and {"type": "null"} in choices:
-        rest = [choice for choice in choices if choice != {"type": "null"}]
-        del cleaned["anyOf"]
-        cleaned = (rest[0] | cleaned) if len(rest) == 1 else cleaned | {"anyOf": rest}
-    return cleaned
+@dataclass(frozen=True)
+class _Cleaner:
+    definitions: Mapping[str, Any]
+    absent_for_null: bool
+
+    def clean(self, node: Any, inside: tuple[str, ...]) -> Any:
+        if isinstance(node, list):
+            return [self.clean(item, inside) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            name = node["$ref"].rpartition("/")[2]
+            if name in inside:
+                raise ValueError(f"{name} refers to itself; tool schemas cannot be recursive")
+            target = self.clean(self.definitions[name], (*inside, name))
+            return target | {k: self.clean(v, inside) for k, v in node.items() if k != "$ref"}
+        cleaned: dict[str, Any] = {}
+        for key, value in node.items():
+            if key == "title" and isinstance(value, str):
+                continue
+            if key == "properties":
+                cleaned[key] = {name: self.clean(inner, inside) for name, inner in value.items()}
+            elif key != "default" or value is not None:
+                cleaned[key] = value if key in _VALUES else self.clean(value, inside)
+        if self.absent_for_null and "required" in cleaned:
+            cleaned["required"] = [name for name in cleaned["required"] if not _nullable(node["properties"][name])]
+        return _without_null(cleaned)
+
+
+_VALUES = {"default", "enum", "const", "examples"}
+_NULL = {"type": "null"}
+
+
+def _nullable(schema: Mapping[str, Any]) -> bool:
+    return _NULL in schema.get("anyOf", ())
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    if not _nullable(schema):
+        return schema
+    rest = [choice for choice in schema.pop("anyOf") if choice != _NULL]
+    return rest[0] | schema if len(rest) == 1 else schema | {"anyOf": rest}

@@ -125,7 +125,9 @@ class Observer:
         async with self._turn:
             await self._flush()
 
-    def recent(self, limit: int = 20, *, source: str | None = None, op: str | None = None, failed: bool = False) -> list[Op]:
+    def recent(
+        self, limit: int = 20, *, source: str | None = None, op: str | None = None, failed: bool = False
+    ) -> list[Op]:
         """The newest operations, newest first; only those of a source, of a capability, or that failed when asked."""
         found: list[Op] = []
         for one in reversed(self._ring):

@@ -211,6 +211,11 @@ class Vectors:
             raise ItemNotFound(f"index {name!r} has no item {id[:200]!r}.", fix="Check the id with a search.")
         return item
 
+    async def metadata(self, name: str, ids: Sequence[str]) -> dict[str, Any]:
+        """The metadata of those of the ids that are stored."""
+        texts = await (await self._index(name)).ask(lambda state: state.metas(ids))
+        return await anyio.to_thread.run_sync(lambda: {id: json.loads(text) for id, text in texts.items()})
+
     async def ids(self, name: str) -> set[str]:
         """The ids of all items."""
         state = await (await self._index(name)).state()

@@ -1,0 +1,85 @@
+"""The main job on made-up data, a step at a time: file to table, question to rows, plain words to records."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from lakehouse.catalogue import load, shipped
+from lakehouse.errors import LakehouseError
+from lakehouse.lake import open as open_lake
+
+ROWS = 400
+QUESTION = (
+    "SELECT state, count(*) AS workers, round(avg(pay_rate), 2) AS mean_pay FROM workers "
+    "WHERE status = 'active' GROUP BY state ORDER BY workers DESC LIMIT 5"
+)
+JOINED = (
+    "SELECT worker_id, role, city, state, availability FROM workers "
+    "WHERE worker_id IN ({ids}) AND availability = 'immediate'"
+)
+WORDS = "someone certified to run a lift truck and stack pallets"
+REFUSED = "COPY workers TO 'everything.csv'"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was done, the command that does the same, and what came back."""
+
+    title: str
+    command: str
+    result: dict[str, Any]
+
+
+async def steps(folder: Path) -> AsyncIterator[Step]:
+    """Run the demonstration on a data directory inside `folder`, yielding each step as it is done."""
+    table = folder / "workers.csv"
+    generator = await anyio.to_thread.run_sync(load, shipped("corpora") / "staffing.py", "lakehouse.corpora.staffing")
+    await anyio.to_thread.run_sync(generator.write_csv, table, ROWS)
+    async with open_lake(folder / "home") as lake:
+
+        async def call(name: str, **arguments: Any) -> dict[str, Any]:
+            return dict(await lake.call(name, arguments, via="cli"))
+
+        found = await call("ingest.file", path=str(table), name="workers")
+        shown = {key: found[key] for key in ("name", "version", "row_count", "schema_fingerprint")}
+        yield Step("A file becomes a versioned table", f"lakehouse ingest {table.name} --name workers", shown)
+        found = await call("sql.query", sql=QUESTION)
+        yield Step("A question becomes rows", f'lakehouse sql "{QUESTION}"', _rows(found))
+        built = await call("corpora.build", name="workers", dataset="workers", **CORPUS)
+        command = "lakehouse corpora build workers --dataset workers --id worker_id --text role,skills,certifications"
+        yield Step("Its text columns become a searchable corpus (embedded on this machine)", command, built)
+        found = await call("matrix.search", query_text=WORDS, corpora=["workers"], k=5)
+        yield Step(
+            "Plain words find the right records", f'lakehouse search "{WORDS}" --corpora workers -k 5', _hits(found)
+        )
+        ids = ", ".join(hit["metadata"]["doc_id"] for hit in found["results"])
+        sql = JOINED.format(ids=ids)
+        found = await call("sql.query", sql=sql)
+        yield Step("Search and SQL combine by id", f'lakehouse sql "{sql}"', _rows(found))
+        try:
+            await call("sql.query", sql=REFUSED)
+        except LakehouseError as error:
+            yield Step(
+                "What an agent must not do is refused, and it is told why",
+                f'lakehouse sql "{REFUSED}"',
+                error.problem(),
+            )
+
+
+CORPUS = {"id": "worker_id", "text": ["role", "skills", "certifications"], "metadata": ["role", "city", "state"]}
+
+
+def _rows(found: dict[str, Any]) -> dict[str, Any]:
+    return {"columns": found["columns"], "rows": found["rows"]}
+
+
+def _hits(found: dict[str, Any]) -> dict[str, Any]:
+    hits = [
+        {"id": hit["id"], "distance": round(hit["distance"], 3), "text": hit["metadata"]["text"]}
+        for hit in found["results"]
+    ]
+    return {"results": hits}

@@ -1,0 +1,122 @@
+"""Whether the data directory, its bucket and its disk can be used, and by whom they are used now."""
+
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from lakehouse.config import GIB, Settings
+from lakehouse.engine import files
+from lakehouse.engine.doctor.check import Check, bad, good
+from lakehouse.engine.owner import Owner
+from lakehouse.engine.storage import Bucket, KeyExists, Storage
+from lakehouse.errors import LakehouseError
+
+PROBES = "_probe"
+LOW_DISK_BYTES = GIB
+
+
+def _nearest(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def check_home(home: Path) -> list[Check]:
+    """Whether the data directory can be written to, or made."""
+    nearest = _nearest(home)
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        return bad(
+            "data directory",
+            f"{nearest} cannot be written to: {error.strerror}.",
+            "Make it writable for this user, or name another with --home or LAKEHOUSE_HOME.",
+        )
+    return good("data directory", f"{home}" if nearest == home else f"{home} (not there yet)")
+
+
+async def check_owner(home: Path) -> list[Check]:
+    """Whether another process holds the data directory."""
+    holder = await Owner(home).holder()
+    if holder is None:
+        return good("owner", "nobody holds the data directory", required=False)
+    if (holder["pid"], holder["host"]) == (os.getpid(), socket.gethostname()):
+        return good("owner", f"this process, {holder['pid']}, holds the data directory", required=False)
+    return bad(
+        "owner",
+        f"process {holder['pid']} ({holder['command']}) on {holder['host']} holds the data directory since "
+        f"{holder['started']}.",
+        "Stop it, or use another data directory with --home or LAKEHOUSE_HOME.",
+        required=False,
+    )
+
+
+def check_disk(home: Path) -> list[Check]:
+    """Whether there is room."""
+    free = shutil.disk_usage(_nearest(home)).free
+    words = f"{free / GIB:.1f} GiB free where the data directory is"
+    if free >= LOW_DISK_BYTES:
+        return good("disk space", words, required=False)
+    return bad("disk space", f"{words}.", "Make room, or name another place with --home.", required=False)
+
+
+async def check_storage(settings: Settings) -> list[Check]:
+    """Whether the bucket reads, writes and refuses to overwrite; a probe object is put twice and removed."""
+    try:
+        bucket = Storage(settings.home, settings.config.storage).bucket
+        if settings.config.server.read_only:
+            return good("storage", "not tried, because the server is read-only")
+        if bucket.root is not None and not await anyio.Path(bucket.root).exists():
+            return await anyio.to_thread.run_sync(_home_of_bucket, bucket.root)
+        return await _create_twice(bucket)
+    except LakehouseError as error:
+        return bad("storage", error.detail, error.fix or "Check storage.url.")
+
+
+def _home_of_bucket(root: Path) -> list[Check]:
+    nearest = _nearest(root)
+    if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
+        return good("storage", "the bucket is not there yet; it can be created")
+    return bad(
+        "storage", f"the bucket's folder cannot be created in {nearest}.", "Make it writable, or set storage.url."
+    )
+
+
+async def _create_twice(bucket: Bucket) -> list[Check]:
+    key = f"{PROBES}/{secrets.token_hex(16)}"
+    refused = False
+    try:
+        await bucket.put(key, b"probe", create=True)
+        try:
+            await bucket.put(key, b"other", create=True)
+        except KeyExists:
+            refused = True
+        whole = await bucket.get(key) == b"probe"
+    finally:
+        with anyio.CancelScope(shield=True):
+            await bucket.delete(key)
+            if bucket.root is not None:
+                await anyio.to_thread.run_sync(_remove_if_empty, bucket.root / PROBES)
+    if refused and whole:
+        kept = "" if bucket.root is not None else "; it is in memory, and gone when the process ends"
+        return good("storage", f"bucket {bucket.name} reads, writes and refuses to overwrite{kept}")
+    return bad(
+        "storage",
+        f"bucket {bucket.name} overwrites what it should only create.",
+        "Move the bucket to a store with conditional writes, and set storage.url.",
+    )
+
+
+def _remove_if_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:
+        return  # another probe is at work in it
+    files.sync_folder(folder.parent)

@@ -1,0 +1,93 @@
+"""Vectors from any provider litellm knows. Importing litellm takes 6 to 10 s, so it waits for the first text."""
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+
+from lakehouse import config
+from lakehouse.engine.embed.provider import Batch, EmbedFailed, as_matrix, redacted
+from lakehouse.errors import InvalidInput, Unavailable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def load() -> ModuleType:
+    """litellm without telemetry, network at import or a stranger's `.env` file. Blocks for seconds the first time."""
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # otherwise the import fetches a price list
+    os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # otherwise it reads .env files above its own folder
+    import litellm
+
+    settings: Any = litellm
+    settings.telemetry = False
+    settings.suppress_debug_info = True
+    settings.DEFAULT_MAX_RETRIES = 0  # a `max_retries` of 0 is taken for "not given"; failures are the caller's to see
+    return litellm
+
+
+class Litellm:
+    """The provider of `embed.model`, a name as litellm spells it: `openai/text-embedding-3-small`."""
+
+    def __init__(self, settings: config.Embed) -> None:
+        self._settings = settings
+        self._loading = anyio.CapacityLimiter(1)
+
+    def identity(self, model: str) -> str:
+        """The model's name as litellm spells it. Raises InvalidInput when neither the call nor embed.model has one."""
+        name = model or self._settings.model
+        if not name:
+            raise InvalidInput(
+                "model: none is given and embed.model is not set.",
+                fix="Set embed.model to a name litellm knows, for instance openai/text-embedding-3-small.",
+            )
+        return name
+
+    async def embed(self, texts: Sequence[str], identity: str) -> Batch:
+        """One row per text, in order. Raises EmbedFailed with the provider's status and words, without the key."""
+        key = self._key()
+        litellm = await anyio.to_thread.run_sync(load, limiter=self._loading)
+        ask = partial(self._ask, litellm, list(texts), identity, key)
+        # litellm's own time limit ends a thread that the caller's deadline has left behind.
+        vectors = await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
+        return Batch(vectors, [False] * len(texts))
+
+    def _key(self) -> str:
+        name = self._settings.api_key_env
+        key = os.environ.get(name, "").strip() if name else ""
+        if name and not key:
+            raise Unavailable(
+                f"the environment variable {name} is empty.",
+                fix="Put the provider's key there, or unset embed.api_key_env.",
+            )
+        return key
+
+    def _ask(self, litellm: ModuleType, texts: list[str], model: str, key: str) -> "np.ndarray":
+        try:
+            answer = litellm.embedding(
+                model=model,
+                input=texts,
+                api_key=key or None,
+                api_base=self._settings.api_base or None,
+                timeout=self._settings.batch_timeout_secs,
+                max_retries=0,
+                encoding_format="float",
+            )
+            ordered = sorted(answer.data, key=lambda item: item["index"])
+            rows = [item["embedding"] for item in ordered]
+        # litellm has a class of error for every status and provider, and lets those of its libraries through.
+        except Exception as error:
+            status = getattr(error, "status_code", None)
+            said = redacted(str(error), key) or type(error).__name__
+            raise EmbedFailed(
+                f"{model} failed{f' with {status}' if status else ''}: {said}",
+                fix="Check embed.model, embed.api_base and the key in the variable embed.api_key_env names.",
+            ) from None
+        return as_matrix(rows, len(texts), model)
+
+    async def aclose(self) -> None:
+        """litellm keeps its own connections."""

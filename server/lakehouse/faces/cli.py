@@ -1,0 +1,257 @@
+"""The command line: our own few commands, and one for each tool of the catalogue."""
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+import lakehouse
+from lakehouse.errors import InvalidInput, LakehouseError
+from lakehouse.faces.commands import Invocation, ShortGroup, derived, global_options, taken
+
+NEXT = """\
+That was all: nothing left this machine. Next:
+  lakehouse ingest YOUR.csv --name yours        your own data
+  lakehouse doctor                              is everything in place?
+  mcp.json                                      how an MCP host starts Lakehouse: `lakehouse stdio`"""
+
+
+class Root(click.Group):
+    """Our own commands and the derived ones; the latter are read only when a name needs them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*self.commands, *self._derived(ctx)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return self.commands.get(cmd_name) or self._derived(ctx).get(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command meant: a short word's own, unless a subcommand is named."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.meant(rest) if isinstance(command, ShortGroup) else command, rest
+
+    def _derived(self, ctx: click.Context) -> dict[str, click.Command]:
+        found = ctx.meta.get("lakehouse.derived")
+        if found is None:
+            found = ctx.meta["lakehouse.derived"] = derived(
+                _rendering(ctx.params.get("home"), ctx.params.get("config"))
+            )
+        return dict(found)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Where to start."""
+        formatter.write_paragraph()
+        formatter.write_text(
+            'Start with: lakehouse demo. Then: lakehouse ingest FILE --name NAME; lakehouse sql "SELECT …".'
+        )
+
+
+def _rendering(home: str | None, config: str | None) -> dict[str, Any]:
+    from lakehouse.rendered import rendered
+    from lakehouse.sources import plugin_folders
+
+    return rendered(plugin_folders(_home(home), config, os.environ))
+
+
+def _home(given: str | None) -> Path:
+    from lakehouse.sources import default_home
+
+    return Path(given).expanduser().resolve() if given else default_home()
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--home", metavar="DIR", help="The data directory. [default: LAKEHOUSE_HOME, else the user's data folder]"
+)
+@click.option("--config", metavar="FILE", help="The config file. [default: lakehouse.toml in the data directory]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.version_option(lakehouse.__version__, prog_name="lakehouse")
+@click.pass_context
+def root(ctx: click.Context, home: str | None, config: str | None, as_json: bool) -> None:
+    """Data, retrieval, memory, models and workflows for AI agents, over MCP and from here."""
+    ctx.obj = Invocation(home, config, as_json, run)
+
+
+def own(function: Callable[..., None]) -> Callable[..., None]:
+    """One of our own commands: it takes the options of the whole command line too, as its first argument."""
+
+    @click.pass_context
+    def callback(ctx: click.Context, /, **given: Any) -> None:
+        function(taken(ctx, given), **given)
+
+    command = functools.wraps(function)(callback)
+    command.__click_params__ = global_options()  # type: ignore[attr-defined]
+    return command
+
+
+def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
+    """Call one capability on the data directory and print what it answers."""
+    import anyio
+
+    from lakehouse.faces import terminal
+    from lakehouse.faces.logs import keep_logs
+
+    keep_logs(_home(invocation.home), brief=True)
+
+    async def called() -> Any:
+        async with lakehouse.open(invocation.home, config_file=invocation.config) as lake:
+            with terminal.progress_bar() as progress:
+                return await lake.call(name, arguments, via="cli", progress=progress)
+
+    terminal.show(_guarded(anyio.run, called), as_json=invocation.json)
+
+
+def _guarded(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Errors leave an anyio run as they are; only a group that holds a single one is opened."""
+    try:
+        return function(*arguments)
+    except BaseExceptionGroup as group:
+        inner: BaseException = group
+        while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
+            inner = inner.exceptions[0]
+        raise inner from None
+
+
+@root.command()
+@click.option("--toolsets", metavar="A,B", help="Publish only these toolsets. [default: all]")
+@click.option("--read-only", is_flag=True, default=None, help="Hide and refuse whatever writes.")
+@own
+def stdio(here: Invocation, toolsets: str | None, read_only: bool | None) -> None:
+    """Serve MCP over stdin and stdout, for Claude Desktop, Claude Code and other hosts."""
+    overrides: dict[str, Any] = {}
+    if toolsets is not None:
+        overrides["server.toolsets"] = [part.strip() for part in toolsets.split(",") if part.strip()]
+    if read_only:
+        overrides["server.read_only"] = True
+    from lakehouse.faces.serve import stdio as serve
+
+    serve(here.home, here.config, overrides)
+
+
+@root.command()
+@click.argument("capability")
+@click.argument("arguments", default="{}")
+@own
+def call(here: Invocation, capability: str, arguments: str) -> None:
+    """Call any capability by name with its arguments as a JSON object; `-` reads them from stdin."""
+    text = sys.stdin.read() if arguments == "-" else arguments
+    try:
+        given = json.loads(text)
+    except ValueError as error:
+        raise InvalidInput(
+            f"the arguments are not JSON: {error}.", fix="""Write them like '{"name": "orders"}'."""
+        ) from None
+    here.json = True
+    run(here, capability, given)
+
+
+@root.command()
+@own
+def config(here: Invocation) -> None:
+    """Show every setting, its value and where the value came from."""
+    from lakehouse.config import listing, read
+    from lakehouse.faces import terminal
+
+    settings = read(here.home, here.config)
+    rows = listing(settings)
+    file = str(settings.file) if settings.file else "none"
+    terminal.show({"home": str(settings.home), "file": file, "settings": rows}, as_json=here.json)
+
+
+@root.command()
+@own
+def doctor(here: Invocation) -> None:
+    """Check that everything Lakehouse needs is there, and print the fix for what is not."""
+    import anyio
+
+    from lakehouse.faces import terminal
+    from lakehouse.lake import examine
+
+    report = _guarded(anyio.run, functools.partial(examine, here.home, config_file=here.config))
+    if here.json:
+        terminal.show(report, as_json=True)
+    else:
+        terminal.show_checks(report["checks"])
+    sys.exit(0 if report["ok"] else 1)
+
+
+@root.command()
+@click.argument("folder", default=".", type=click.Path(file_okay=False))
+@own
+def init(here: Invocation, folder: str) -> None:
+    """Write a project: a config file and folders for your own tools, modes, workflows and corpora."""
+    from lakehouse.faces import terminal
+    from lakehouse.project import create
+
+    terminal.show(create(folder), as_json=here.json)
+
+
+@root.command()
+@own
+def demo(here: Invocation) -> None:
+    """See it work: a file becomes a table, a question becomes rows, plain words find the right records."""
+    import tempfile
+
+    import anyio
+
+    from lakehouse.demo import steps
+    from lakehouse.faces import terminal
+
+    async def play(folder: Path) -> None:
+        async for step in steps(folder):
+            if here.json:
+                terminal.show({"title": step.title, "command": step.command, "result": step.result}, as_json=True)
+            else:
+                terminal.show_step(step.title, step.command, step.result)
+
+    if here.home:
+        Path(here.home).mkdir(parents=True, exist_ok=True)
+        _guarded(anyio.run, play, Path(here.home))
+        return
+    with tempfile.TemporaryDirectory(prefix="lakehouse-demo-") as folder:
+        _guarded(anyio.run, play, Path(folder))
+    if not here.json:
+        click.echo(NEXT)
+
+
+@root.command()
+@click.option("--quick", is_flag=True, help="Smaller sizes; under a minute.")
+@own
+def bench(here: Invocation, quick: bool) -> None:
+    """Measure this machine and print the reference figures beside ours."""
+    import anyio
+
+    from lakehouse.faces import terminal
+    from lakehouse.measure import measure
+
+    report = _guarded(anyio.run, measure, quick)
+    terminal.show(report, as_json=here.json)
+    sys.exit(0 if report["passed"] else 1)
+
+
+def main() -> None:
+    """The entry point of both scripts; `lakehouse-mcp` without arguments is `stdio`."""
+    arguments = sys.argv[1:]
+    if not arguments and os.path.basename(sys.argv[0]).startswith("lakehouse-mcp"):
+        arguments = ["stdio"]
+    try:
+        root.main(arguments, prog_name="lakehouse")
+    except LakehouseError as error:
+        from lakehouse.faces import terminal
+
+        terminal.show_error(error, as_json="--json" in arguments)
+        sys.exit(error.exit)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:  # what nobody foresaw is said in a line; LAKEHOUSE_DEBUG shows the rest
+        if os.environ.get("LAKEHOUSE_DEBUG"):
+            raise
+        click.echo(f"error: {type(error).__name__}: {error}\n  Set LAKEHOUSE_DEBUG=1 to see where.", err=True)
+        sys.exit(LakehouseError.exit)

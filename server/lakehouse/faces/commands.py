@@ -1,0 +1,167 @@
+"""Commands derived from the catalogue: one per tool, typed from its schema, and the short words people expect."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+SCALARS = {"string": click.STRING, "integer": click.INT, "number": click.FLOAT}
+
+
+@dataclass
+class Invocation:
+    """What holds for the whole command line."""
+
+    home: str | None = None
+    config: str | None = None
+    json: bool = False
+    run: Callable[["Invocation", str, dict[str, Any]], None] = field(repr=False, default=lambda i, n, a: None)
+
+
+class ShortGroup(click.Group):
+    """A group whose name may be a short word too: `lakehouse sql "SELECT 1"` for `lakehouse sql query "SELECT 1"`."""
+
+    short: click.Command | None = None
+
+    def meant(self, args: list[str]) -> click.Command:
+        """The short command, unless the first argument names a subcommand or asks for help."""
+        if self.short is None or not args or args[0] in {*self.commands, "-h", "--help"}:
+            return self
+        return self.short
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Both ways to write it."""
+        if self.short is not None:
+            formatter.write_usage(ctx.command_path, " ".join(self.short.collect_usage_pieces(ctx)))
+        formatter.write_usage(ctx.command_path, "COMMAND [ARGS]…")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The short word's options, then the subcommands."""
+        if self.short is not None:
+            self.short.format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+def derived(rendering: Mapping[str, Any]) -> dict[str, click.Command]:
+    """Top-level commands: a group for each first word of the tools' names, and every declared short word."""
+    top: dict[str, click.Command] = {}
+    for spec in rendering["tools"]:
+        group, name = spec["command"][0], "-".join(spec["command"][1:])
+        branch = top.setdefault(group, ShortGroup(group, help=rendering["groups"].get(group, "")))
+        assert isinstance(branch, ShortGroup)
+        branch.add_command(command(spec, name, required(spec)))
+    for spec in rendering["tools"]:
+        if spec["short"]:
+            word, *positional = spec["short"].split()
+            short = command(spec, word, [p.lower() for p in positional])
+            found = top.get(word)
+            if isinstance(found, ShortGroup):
+                found.short = short
+                found.help = short.help
+            else:
+                top[word] = short
+    return top
+
+
+def required(spec: Mapping[str, Any]) -> list[str]:
+    """The parameters that have no default, in order: the positional ones."""
+    schema = spec["input_schema"]
+    return [name for name in schema["properties"] if name in schema.get("required", ())]
+
+
+def command(spec: Mapping[str, Any], name: str, positional: list[str]) -> click.Command:
+    """A command for one tool. Objects are given as JSON or as k=v,k=v; lists with commas, or as JSON."""
+    schema = spec["input_schema"]
+    params: list[click.Parameter] = []
+    for parameter in positional:
+        inner = schema["properties"][parameter]
+        last = parameter == positional[-1]
+        many = last and inner.get("type") == "array" and inner.get("items", {}).get("type") in SCALARS
+        kind = Value(inner["items"] if many else inner)
+        params.append(click.Argument([parameter], type=kind, nargs=-1 if many else 1, required=True))
+    for parameter, inner in schema["properties"].items():
+        if parameter not in positional:
+            params.append(_option(parameter, inner, parameter in schema.get("required", ())))
+    params += global_options()
+
+    @click.pass_context
+    def callback(ctx: click.Context, /, **given: Any) -> None:
+        invocation = taken(ctx, given)
+        arguments = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items() if v is not None}
+        invocation.run(invocation, spec["name"], arguments)
+
+    return click.Command(name, params=params, callback=callback, help=spec["description"])
+
+
+def global_options() -> list[click.Parameter]:
+    """The options of the whole command line, accepted after the command too."""
+    return [
+        click.Option(["--json", "json_"], is_flag=True, default=None, help="Print JSON."),
+        click.Option(["--home", "home_"], hidden=True, metavar="DIR"),
+        click.Option(["--config", "config_"], hidden=True, metavar="FILE"),
+    ]
+
+
+def taken(ctx: click.Context, given: dict[str, Any]) -> Invocation:
+    """Take the options of the whole command line out of a command's own."""
+    base = ctx.find_root().obj
+    assert isinstance(base, Invocation)
+    as_json, home, config = given.pop("json_"), given.pop("home_"), given.pop("config_")
+    return Invocation(home or base.home, config or base.config, base.json if as_json is None else as_json, base.run)
+
+
+def _option(name: str, schema: Mapping[str, Any], needed: bool) -> click.Option:
+    words = ["-" + name] if len(name) == 1 else []
+    flag = "--" + name.replace("_", "-")
+    about = schema.get("description", "")
+    default = schema.get("default")
+    if default not in (None, "", [], {}) and not isinstance(default, bool):
+        about += f" [default: {default if isinstance(default, str | int | float) else json.dumps(default)}]"
+    if schema.get("type") == "boolean":
+        return click.Option([f"{flag}/--no-{flag[2:]}", name], default=None, help=about)
+    return click.Option([*words, flag, name], type=Value(schema), required=needed, help=about)
+
+
+class Value(click.ParamType[Any]):
+    """A parameter's value, typed by its JSON Schema."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self.schema = schema
+        kind = schema.get("type")
+        self.name = {"array": "list", "object": "k=v"}.get(str(kind), str(kind or "value"))
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        """How the value is written."""
+        if isinstance(param, click.Argument):
+            return None
+        if "enum" in self.schema:
+            return "[" + "|".join(map(str, self.schema["enum"])) + "]"
+        return {"array": "A,B", "object": "K=V,…", "integer": "N", "number": "X"}.get(
+            str(self.schema.get("type")), "TEXT"
+        )
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value, or a usage error that says how to write it."""
+        kind = self.schema.get("type")
+        if not isinstance(value, str) or kind == "string":
+            # A path is meant from where the shell stands, whoever opens it.
+            return str(Path(value).absolute()) if self.schema.get("format") == "path" and value else value
+        if kind in SCALARS:
+            return SCALARS[str(kind)].convert(value, param, ctx)
+        if kind == "array" and not value.lstrip().startswith("["):
+            item = Value(self.schema.get("items", {}))
+            return [item.convert(part.strip(), param, ctx) for part in value.split(",") if part.strip()]
+        if kind == "object" and not value.lstrip().startswith("{"):
+            pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+            if any(not separator for _, separator, _ in pairs):
+                self.fail("write it as name=value,name=value or as a JSON object", param, ctx)
+            return {key.strip(): inner for key, _, inner in pairs}
+        try:
+            return json.loads(value)
+        except ValueError:
+            if kind in {"array", "object"}:
+                self.fail("it is not valid JSON", param, ctx)
+            return value

@@ -1,0 +1,260 @@
+"""The catalogue as an MCP server: tools, resources, prompts, completion, in both protocol eras."""
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from typing import Any, TypeVar
+from urllib.parse import quote, unquote
+
+import mcp_types as t
+from mcp.server import CacheHint, Server, ServerRequestContext
+from mcp.shared.exceptions import MCPError
+
+import lakehouse
+from lakehouse.errors import LakehouseError, NotFound
+from lakehouse.lake import Lakehouse
+from lakehouse.preview import compact
+
+Context = ServerRequestContext[Any]
+Item = TypeVar("Item")
+PAGE = 100
+MAX_COMPLETIONS = 100
+PROBLEM_KEY = "lakehouse/problem"
+LONG, SHORT = CacheHint(300_000, "public"), CacheHint(5_000, "private")
+PROMISE = "Lakehouse holds versioned datasets and text corpora for you, and answers in rows and records."
+ADVICE = """\
+A long answer comes as a preview with truncated: true and a handle to read on from. An error says what to do next. \
+Unknown arguments are refused by name."""
+
+
+def mcp_server(lake: Lakehouse, rendering: dict[str, Any]) -> Server[Any]:
+    """The low-level server for one open lake, showing a rendering of its catalogue."""
+    return Shown(lake, rendering).server()
+
+
+class Shown:
+    """What one server shows: the rendering less what toolsets and read-only mode hide."""
+
+    def __init__(self, lake: Lakehouse, rendering: dict[str, Any]) -> None:
+        self.lake = lake
+        chosen = set(lake.config.server.toolsets)
+        shown = [
+            spec
+            for spec in rendering["tools"]
+            if (not chosen or spec["toolset"] in chosen)
+            and (spec["effect"] == "reads" or not lake.config.server.read_only)
+        ]
+        self.tools = {spec["mcp_name"]: spec for spec in shown}
+        self.listed_tools = [_tool(spec) for spec in shown]
+        self.resources = {s["uri"]: s for s in rendering["resources"] if "{" not in s["uri"]}
+        self.templates = [(_pattern(s["uri"]), s) for s in rendering["resources"] if "{" in s["uri"]]
+        self.prompts = {s["mcp_name"]: s for s in rendering["prompts"]}
+        groups = dict.fromkeys(spec["command"][0] for spec in shown)
+        told = [rendering["instructions"][group] for group in groups if group in rendering["instructions"]]
+        self.instructions = "\n".join([PROMISE, *(f"- {line}" for line in told), ADVICE])
+
+    def server(self) -> Server[Any]:
+        """The SDK server with our handlers."""
+        return Server(
+            "lakehouse",
+            title="Lakehouse",
+            version=lakehouse.__version__,
+            instructions=self.instructions,
+            get_tool_input_schema=lambda name: self.tools[name]["input_schema"] if name in self.tools else None,
+            cache_hints={
+                "tools/list": LONG,
+                "prompts/list": LONG,
+                "resources/templates/list": LONG,
+                "server/discover": LONG,
+                "resources/list": SHORT,
+            },
+            on_list_tools=self.list_tools,
+            on_call_tool=self.call_tool,
+            on_list_resources=self.list_resources,
+            on_list_resource_templates=self.list_templates,
+            on_read_resource=self.read_resource,
+            on_list_prompts=self.list_prompts,
+            on_get_prompt=self.get_prompt,
+            on_completion=self.complete,
+        )
+
+    async def list_tools(self, _: Context, params: t.PaginatedRequestParams | None) -> t.ListToolsResult:
+        """`tools/list`."""
+        tools, cursor = _page(self.listed_tools, params)
+        return t.ListToolsResult(tools=tools, next_cursor=cursor)
+
+    async def call_tool(self, context: Context, params: t.CallToolRequestParams) -> t.CallToolResult:
+        """`tools/call`: a failure anybody could foresee is a result with isError."""
+        spec = self.tools.get(params.name)
+        if spec is None:
+            raise MCPError(code=t.INVALID_PARAMS, message=f"Unknown tool: {params.name}")
+
+        async def progress(done: float, total: float | None, message: str) -> None:
+            await context.session.report_progress(done, total, message or None)
+
+        try:
+            value = await self.lake.call(spec["name"], params.arguments or {}, via="mcp", progress=progress)
+            value, text = await self.lake.fitted(value, self.lake.config.server.max_text_bytes)
+        except LakehouseError as error:
+            return t.CallToolResult(
+                content=[t.TextContent(type="text", text=str(error))],
+                is_error=True,
+                _meta={PROBLEM_KEY: error.problem()},
+            )
+        return t.CallToolResult(
+            content=[t.TextContent(type="text", text=text.decode("utf-8", "replace"))], structured_content=value
+        )
+
+    async def list_resources(self, context: Context, params: t.PaginatedRequestParams | None) -> t.ListResourcesResult:
+        """`resources/list`: the static ones, and those that a template's completion lists."""
+        resources = [_resource(spec, spec["uri"], spec["title"]) for spec in self.resources.values()]
+        for _, spec in self.templates:
+            if spec["listed"]:
+                resources += [
+                    _resource(spec, _expand(spec["uri"], parameter, value), value)
+                    for parameter, capability in spec["complete"].items()
+                    for value in await self._values(capability, "")
+                ]
+        found, cursor = _page(resources, params)
+        return t.ListResourcesResult(resources=found, next_cursor=cursor)
+
+    async def list_templates(
+        self, context: Context, params: t.PaginatedRequestParams | None
+    ) -> t.ListResourceTemplatesResult:
+        """`resources/templates/list`."""
+        templates = [
+            t.ResourceTemplate(
+                uri_template=s["uri"],
+                name=s["name"],
+                title=s["title"],
+                description=s["description"],
+                mime_type=s["mime_type"],
+            )
+            for _, s in self.templates
+        ]
+        found, cursor = _page(templates, params)
+        return t.ListResourceTemplatesResult(resource_templates=found, next_cursor=cursor)
+
+    async def read_resource(self, _: Context, params: t.ReadResourceRequestParams) -> t.ReadResourceResult:
+        """`resources/read`: text, or compact JSON."""
+        uri = str(params.uri)
+        spec, arguments = self._resource_for(uri)
+        try:
+            value = await self.lake.call(spec["name"], arguments, via="mcp")
+        except NotFound as error:
+            raise MCPError(
+                code=t.INVALID_PARAMS, message=str(error), data={"uri": uri, "problem": error.problem()}
+            ) from None
+        except LakehouseError as error:
+            raise MCPError(
+                code=t.INTERNAL_ERROR, message=str(error), data={"uri": uri, "problem": error.problem()}
+            ) from None
+        text = value if isinstance(value, str) else compact(value).decode("utf-8", "replace")
+        return t.ReadResourceResult(contents=[t.TextResourceContents(uri=uri, mime_type=spec["mime_type"], text=text)])
+
+    def _resource_for(self, uri: str) -> tuple[dict[str, Any], dict[str, str]]:
+        if uri in self.resources:
+            return self.resources[uri], {}
+        for pattern, spec in self.templates:
+            if match := pattern.fullmatch(uri):
+                return spec, {name: unquote(value) for name, value in match.groupdict().items()}
+        raise MCPError(code=t.INVALID_PARAMS, message=f"Unknown resource: {uri}", data={"uri": uri})
+
+    async def list_prompts(self, _: Context, params: t.PaginatedRequestParams | None) -> t.ListPromptsResult:
+        """`prompts/list`."""
+        prompts = [
+            t.Prompt(
+                name=s["mcp_name"],
+                title=s["title"],
+                description=s["description"],
+                arguments=[t.PromptArgument(**argument) for argument in s["arguments"]],
+            )
+            for s in self.prompts.values()
+        ]
+        found, cursor = _page(prompts, params)
+        return t.ListPromptsResult(prompts=found, next_cursor=cursor)
+
+    async def get_prompt(self, _: Context, params: t.GetPromptRequestParams) -> t.GetPromptResult:
+        """`prompts/get`."""
+        spec = self.prompts.get(params.name)
+        if spec is None:
+            raise MCPError(code=t.INVALID_PARAMS, message=f"Unknown prompt: {params.name}")
+        try:
+            text = await self.lake.call(spec["name"], params.arguments or {}, via="mcp")
+        except LakehouseError as error:
+            raise MCPError(code=t.INVALID_PARAMS, message=str(error), data={"problem": error.problem()}) from None
+        message = t.PromptMessage(role="user", content=t.TextContent(type="text", text=str(text)))
+        return t.GetPromptResult(description=spec["description"], messages=[message])
+
+    async def complete(self, context: Context, params: t.CompleteRequestParams) -> t.CompleteResult:
+        """`completion/complete`: values for a template's or a prompt's parameter."""
+        if isinstance(params.ref, t.PromptReference):
+            spec = self.prompts.get(params.ref.name)
+        else:
+            uri = str(params.ref.uri)
+            spec = next((s for _, s in self.templates if s["uri"] == uri), self.resources.get(uri))
+        if spec is None:
+            raise MCPError(code=t.INVALID_PARAMS, message="Nothing of that name takes completion.")
+        capability = spec["complete"].get(params.argument.name)
+        values = await self._values(capability, params.argument.value) if capability else []
+        shown = values[:MAX_COMPLETIONS]
+        return t.CompleteResult(
+            completion=t.Completion(values=shown, total=len(values), has_more=len(values) > len(shown))
+        )
+
+    async def _values(self, capability: str, prefix: str) -> list[str]:
+        try:
+            found = await self.lake.call(capability, {"prefix": prefix}, via="mcp")
+        except LakehouseError:
+            return []  # a list of suggestions is no place for an error: the read that follows reports it
+        return [str(value) for value in found["values"]]
+
+
+def _tool(spec: dict[str, Any]) -> t.Tool:
+    reads = spec["effect"] == "reads"
+    return t.Tool(
+        name=spec["mcp_name"],
+        title=spec["title"],
+        description=spec["description"],
+        input_schema=spec["input_schema"],
+        output_schema=spec["output_schema"],
+        annotations=t.ToolAnnotations(
+            title=spec["title"],
+            read_only_hint=reads,
+            destructive_hint=None if reads else spec["effect"] == "destroys",
+            idempotent_hint=spec["idempotent"],
+            open_world_hint=False,
+        ),
+    )
+
+
+def _resource(spec: dict[str, Any], uri: str, title: str) -> t.Resource:
+    return t.Resource(
+        uri=uri, name=spec["name"], title=title, description=spec["description"], mime_type=spec["mime_type"]
+    )
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    """`a/{b}/c` as a pattern; a parameter is one path part, percent-decoded by the caller."""
+    parts = re.split(r"\{(\w+)\}", template)
+    return re.compile("".join(f"(?P<{p}>[^/]+)" if i % 2 else re.escape(p) for i, p in enumerate(parts)))
+
+
+def _expand(template: str, parameter: str, value: str) -> str:
+    return template.replace(f"{{{parameter}}}", quote(value, safe=""))
+
+
+def _page(items: Sequence[Item], params: t.PaginatedRequestParams | None) -> tuple[list[Item], str | None]:
+    """One page and the cursor of the next. A cursor is opaque to clients and says nothing a server must remember."""
+    start = 0
+    if params is not None and params.cursor is not None:
+        try:
+            start = int(base64.urlsafe_b64decode(params.cursor.encode()).decode())
+        except (ValueError, binascii.Error):
+            start = -1
+        if not 0 <= start <= len(items):
+            raise MCPError(code=t.INVALID_PARAMS, message="Invalid cursor: take it from the page before.")
+    end = start + PAGE
+    following = base64.urlsafe_b64encode(str(end).encode()).decode() if end < len(items) else None
+    return list(items[start:end]), following

@@ -1,0 +1,148 @@
+"""MCP over this process's own pipes: native asyncio pipes, and an end within a second of whatever ends us."""
+
+import asyncio
+import os
+import signal
+import stat
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import mcp_types as types
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.server import Server
+from mcp.server.stdio import stdio_server
+from mcp.shared.message import SessionMessage
+
+MAX_GRACE = 0.8  # seconds between the wish to end and the end
+PARENT_CHECK = 0.25  # seconds between looks at whether our parent is still there
+
+Incoming = MemoryObjectReceiveStream[SessionMessage | Exception]
+Outgoing = MemoryObjectSendStream[SessionMessage]
+
+
+async def serve_stdio(server: Server[Any], max_line: int) -> None:
+    """Serve until the client closes its end, SIGINT, SIGTERM, or the death of our parent.
+
+    Lines over `max_line` bytes are answered as a parse error. Falls back to the SDK's transport where pipes
+    cannot be native (Windows; stdin from a file).
+    """
+    async with anyio.create_task_group() as group:
+        group.start_soon(_end_with_parent, group.cancel_scope)
+        group.start_soon(_end_on_signals, group.cancel_scope)
+        async with _streams(group, max_line) as (reading, writing):
+            await server.run(reading, writing, server.create_initialization_options())
+        group.cancel_scope.cancel()
+
+
+def insist_on_ending() -> None:
+    """From now on the process ends within MAX_GRACE seconds, even when a thread is deep in a native call.
+
+    Nothing is lost: whatever was acknowledged is on disk already.
+    """
+    timer = threading.Timer(MAX_GRACE, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
+
+
+async def _end_on_signals(scope: anyio.CancelScope) -> None:
+    if sys.platform == "win32":
+        return
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+async def _end_with_parent(scope: anyio.CancelScope) -> None:
+    # A host that is killed may leave our pipes open in another child of its own; then no end of file comes.
+    parent = os.getppid()
+    while os.getppid() == parent:
+        await anyio.sleep(PARENT_CHECK)
+    scope.cancel()
+
+
+@asynccontextmanager
+async def _streams(group: TaskGroup, max_line: int) -> AsyncIterator[tuple[Any, Any]]:
+    native = None if sys.platform == "win32" or not (_pipe(0) and _pipe(1)) else await _native_pipes(max_line)
+    if native is None:
+        async with stdio_server() as streams:
+            yield streams
+        return
+    reader, writer = native
+    to_server, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](64)
+    outgoing, from_server = anyio.create_memory_object_stream[SessionMessage](64)
+    group.start_soon(_read, reader, to_server)
+    group.start_soon(_write, writer, from_server)
+    yield incoming, outgoing
+
+
+def _pipe(handle: int) -> bool:
+    """Whether the event loop can wait on it: a pipe, a socket or a terminal, not a file and not /dev/null."""
+    mode = os.fstat(handle).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(handle)
+
+
+async def _native_pipes(max_line: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Our stdin and stdout as streams; from here on fd 0 is empty and fd 1 is stderr, so that no stray print and no
+    child process can touch the wire."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=max_line)
+    wire_in, wire_out = os.fdopen(os.dup(0), "rb", 0), os.fdopen(os.dup(1), "wb", 0)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), wire_in)
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, wire_out)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+async def _read(reader: asyncio.StreamReader, to_server: MemoryObjectSendStream[SessionMessage | Exception]) -> None:
+    async with to_server:
+        while True:
+            try:
+                line = await reader.readuntil(b"\n")
+            except asyncio.IncompleteReadError as end:
+                line = end.partial
+                if not line.strip():
+                    return
+            except asyncio.LimitOverrunError as error:
+                await _skip_line(reader, error.consumed)
+                await to_server.send(ValueError("the message is over server.max_request_bytes"))
+                continue
+            if not line.strip():
+                continue
+            try:
+                message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+            except ValueError as error:
+                await to_server.send(error)
+                continue
+            await to_server.send(SessionMessage(message))
+
+
+async def _skip_line(reader: asyncio.StreamReader, consumed: int) -> None:
+    """Drop an over-long line without ever holding it whole."""
+    while True:
+        await reader.readexactly(consumed)
+        try:
+            await reader.readuntil(b"\n")
+            return
+        except asyncio.LimitOverrunError as error:
+            consumed = error.consumed
+        except asyncio.IncompleteReadError:
+            return
+
+
+async def _write(writer: asyncio.StreamWriter, from_server: MemoryObjectReceiveStream[SessionMessage]) -> None:
+    async with from_server:
+        async for outgoing in from_server:
+            text = outgoing.message.model_dump_json(by_alias=True, exclude_unset=True)
+            try:
+                writer.write(text.encode("utf-8", "replace") + b"\n")
+                await writer.drain()
+            except (BrokenPipeError, ConnectionResetError):
+                return

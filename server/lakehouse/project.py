@@ -1,0 +1,75 @@
+"""A user's own project: the four plugin folders and a config file that names them, as `lakehouse init` writes them."""
+
+from pathlib import Path
+from typing import Any
+
+from lakehouse.errors import Conflict, InvalidInput
+
+CONFIG = """\
+# Settings of this Lakehouse project. `lakehouse config` lists every setting, its value and where it came from.
+# Use it with: lakehouse --config {file}
+
+[plugins]
+folders = ["."]            # tools/ and modes/ beside this file are loaded
+
+# [storage]
+# url = "file:///data/lake"   # where datasets and vectors are kept; default: the data directory
+
+# [server]
+# read_only = true            # hide and refuse whatever writes
+
+# [embed]
+# provider = "ollama"         # default: bundled, which needs no server and no network
+# model = "nomic-embed-text"
+"""
+
+TOOL = '''\
+"""Greetings: replace this file with tools of your own."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from lakehouse import Lakehouse, tool
+
+
+class Greeting(BaseModel):
+    """A greeting."""
+
+    text: str = Field(description="The greeting.")
+
+
+@tool(toolset="admin")
+async def hello(lake: Lakehouse, name: Annotated[str, "Whom to greet."] = "world") -> Greeting:
+    """Greet somebody, to see that tools of this folder are loaded."""
+    return Greeting(text=f"Hello, {name}.")
+'''
+
+FILES = {
+    "tools/greeting.py": TOOL,
+    "modes/README.md": "Steps that only workflows use: async functions marked `@mode()`, one file per family.\n",
+    "workflows/README.md": "Workflows: YAML graphs of capabilities.\n",
+    "corpora/README.md": "Corpus definitions and the small texts they need.\n",
+}
+
+
+def create(folder: str | Path) -> dict[str, Any]:
+    """Write a project into a folder, new or existing; what is there already is left as it is.
+
+    Raises Conflict when the folder holds a lakehouse.toml already, InvalidInput when it cannot be written.
+    """
+    root = Path(folder).expanduser().resolve()
+    config = root / "lakehouse.toml"
+    if config.exists():
+        raise Conflict(f"{config} is there already.", fix="Edit it, or choose another folder.")
+    written = []
+    try:
+        for name, text in {**FILES, "lakehouse.toml": CONFIG.format(file=config)}.items():
+            path = root / name
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+                written.append(name)
+    except OSError as error:
+        raise InvalidInput(f"{root} cannot be written: {error.strerror}.", fix="Choose another folder.") from error
+    return {"folder": str(root), "written": written, "next": f"lakehouse --config {config} greeting hello"}

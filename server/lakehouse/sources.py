@@ -1,0 +1,69 @@
+"""Where settings are written down: the data directory, the config file, the environment. Light enough for `--help`."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lakehouse.errors import InvalidInput
+
+
+def default_home(environ: Mapping[str, str] | None = None) -> Path:
+    """`LAKEHOUSE_HOME`, else the user's data folder."""
+    given = (os.environ if environ is None else environ).get("LAKEHOUSE_HOME", "").strip()
+    if given:
+        return Path(given).expanduser().resolve()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("lakehouse", appauthor=False)).resolve()
+
+
+def cache_folder() -> Path:
+    """`LAKEHOUSE_CACHE`, else the user's cache folder: for what can be rebuilt at any time."""
+    given = os.environ.get("LAKEHOUSE_CACHE", "").strip()
+    if given:
+        return Path(given).expanduser().resolve()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("lakehouse", appauthor=False)).resolve()
+
+
+def config_file(home: Path, file: str | Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The config file that holds: the one named, else `LAKEHOUSE_CONFIG`, else `lakehouse.toml` in the data directory.
+
+    The working directory is never looked at: MCP hosts start servers inside repositories of strangers.
+    """
+    given = file or environ.get("LAKEHOUSE_CONFIG", "").strip()
+    if given:
+        return Path(given).expanduser().resolve()
+    usual = home / "lakehouse.toml"
+    return usual if usual.is_file() else None
+
+
+def file_values(path: Path) -> dict[str, Any]:
+    """The sections of a config file, unchecked. Raises InvalidInput when it is missing or not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise InvalidInput(f"There is no config file {path}.", fix="Write one with `lakehouse init`.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidInput(
+            f"{path} cannot be read: {error}.", fix="Mend the file, or name another with --config."
+        ) from None
+
+
+def plugin_folders(home: Path, file: str | Path | None, environ: Mapping[str, str]) -> list[Path]:
+    """The project folders whose tools and modes are loaded, as the settings name them, unchecked."""
+    named = environ.get("LAKEHOUSE_PLUGINS__FOLDERS")
+    if named is not None:
+        return [_below(Path.cwd(), part.strip()) for part in named.split(",") if part.strip()]
+    path = config_file(home, file, environ)
+    section = file_values(path).get("plugins", {}) if path else {}
+    folders = section.get("folders", []) if isinstance(section, dict) else []
+    listed = folders if isinstance(folders, list) else []
+    return [_below(path.parent, f) for f in listed if path and isinstance(f, str)]
+
+
+def _below(base: Path, folder: str) -> Path:
+    return (base / Path(folder).expanduser()).resolve()

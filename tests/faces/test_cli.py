@@ -1,0 +1,186 @@
+"""The command line: derived commands, short words, the options of the whole line, exit codes."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from lakehouse.errors import Busy, InvalidInput, LakehouseError, NotFound
+from lakehouse.faces import cli, terminal
+from lakehouse.faces.commands import derived
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(home: Path, trial: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command line in this process, on a fresh data directory, with the trial tools loaded."""
+    monkeypatch.setenv("LAKEHOUSE_PLUGINS__FOLDERS", str(trial))
+    monkeypatch.setenv("LAKEHOUSE_EMBED__PROVIDER", "hash")
+
+    def invoke(*arguments: str, input: str | None = None) -> Result:
+        return CliRunner().invoke(cli.root, ["--home", str(home), *arguments], input=input)
+
+    return invoke
+
+
+def test_required_parameters_are_positional_and_the_rest_options(run: Run) -> None:
+    assert json.loads(run("trial", "add", "1", "--json").stdout) == {"total": 3}
+    assert json.loads(run("--json", "trial", "add", "1", "-b", "40").stdout) == {"total": 41}
+    assert run("trial", "add", "1").stdout == "total: 3\n"
+
+
+def test_lists_and_objects_are_written_as_people_write_them(run: Run) -> None:
+    assert json.loads(run("trial", "keep", "a", "b", "--options", "x=1,y=2", "--json").stdout) == {
+        "items": ["a", "b"],
+        "note": "{'x': '1', 'y': '2'}",
+    }
+    kept = run("trial", "keep", "a", "--options", '{"x": [1]}', "--json")
+    assert json.loads(kept.stdout)["note"] == "{'x': [1]}"
+    assert run("trial", "keep", "a", "--options", "x").exit_code == 2
+
+
+def test_usage_errors_are_clicks(run: Run) -> None:
+    for wrong in (["trial", "add"], ["trial", "add", "one"], ["trial", "add", "1", "--c", "2"], ["nothing"]):
+        result = run(*wrong)
+        assert result.exit_code == 2 and "Usage:" in result.stderr
+
+
+def test_call_takes_any_name_and_json(run: Run) -> None:
+    assert json.loads(run("call", "trial.add", '{"a": 1}').stdout) == {"total": 3}
+    assert json.loads(run("call", "trial_add", "-", input='{"a": 5}').stdout) == {"total": 7}
+    assert json.loads(run("call", "fixture.upper", '{"text": "x"}').stdout) == {"text": "X"}
+    for name, arguments in (("trial.add", "{"), ("trial.add", "[]"), ("trial.add", '{"c": 1}'), ("trial.add", "{}")):
+        assert isinstance(run("call", name, arguments).exception, InvalidInput)
+    unknown = run("call", "trial.ad", "{}").exception
+    assert isinstance(unknown, NotFound) and "trial.add" in unknown.fix
+
+
+def test_errors_go_to_stderr_with_their_exit_code(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    for as_json in (False, True):
+        line = ["lakehouse", "--home", str(home), "trial", "missing", *(["--json"] if as_json else [])]
+        monkeypatch.setattr(sys, "argv", line)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == NotFound.exit
+        out, err = capsys.readouterr()
+        assert out == ""
+        if as_json:
+            assert json.loads(err)["type"] == "lakehouse:not_found"
+        else:
+            assert err == "error: there is no x.\n  There is nothing at all.\n"
+
+
+def test_config_says_where_each_value_comes_from(run: Run, home: Path) -> None:
+    home.mkdir(parents=True)
+    (home / "lakehouse.toml").write_text("[sql]\nmax_rows = 7\n", encoding="utf-8")
+    shown = json.loads(run("config", "--json").stdout)
+    values = {row["setting"]: (row["value"], row["origin"]) for row in shown["settings"]}
+    assert values["sql.max_rows"] == (7, str(home / "lakehouse.toml"))
+    assert values["embed.provider"] == ("hash", "LAKEHOUSE_EMBED__PROVIDER")
+    assert values["sql.timeout_secs"] == (30.0, "default")
+    assert "sql.max_rows" in run("config").stdout
+
+
+def test_a_bad_setting_stops_every_command(run: Run, home: Path) -> None:
+    """A-S3-2: the key is named, and the nearest known one."""
+    home.mkdir(parents=True)
+    (home / "lakehouse.toml").write_text("[sql]\nmax_row = 7\n", encoding="utf-8")
+    error = run("trial", "add", "1").exception
+    assert isinstance(error, InvalidInput) and "sql.max_row" in str(error) and "max_rows" in str(error)
+
+
+def test_init_writes_a_project_whose_tool_runs(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "mine"
+    made = json.loads(run("init", str(folder), "--json").stdout)
+    assert {"lakehouse.toml", "tools/greeting.py"} <= set(made["written"])
+    again = run("init", str(folder)).exception
+    assert isinstance(again, LakehouseError) and again.http == 409
+    monkeypatch.delenv("LAKEHOUSE_PLUGINS__FOLDERS")
+    line = [
+        sys.executable,
+        "-m",
+        "lakehouse",
+        "--home",
+        str(tmp_path / "other"),
+        "--config",
+        str(folder / "lakehouse.toml"),
+    ]
+    ran = subprocess.run([*line, "greeting", "hello", "--name", "you", "--json"], capture_output=True, check=True)
+    assert json.loads(ran.stdout) == {"text": "Hello, you."}
+
+
+def test_the_data_directory_has_one_owner(run: Run, home: Path) -> None:
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import anyio, lakehouse, sys\n"
+            "async def main():\n"
+            "    async with lakehouse.open(sys.argv[1]):\n"
+            "        print('open', flush=True)\n"
+            "        await anyio.sleep_forever()\n"
+            "anyio.run(main)",
+            str(home),
+        ],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == b"open\n"
+        refused = run("trial", "add", "1").exception
+        assert isinstance(refused, Busy) and str(holder.pid) in refused.detail
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert run("trial", "add", "1").exit_code == 0
+
+
+def test_a_first_argument_that_names_a_subcommand_wins_over_the_short_word() -> None:
+    def tool(name: str, short: str, properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+        schema = {"type": "object", "properties": properties, "required": required}
+        return {"name": name, "command": name.split("."), "short": short, "description": name, "input_schema": schema}
+
+    text = {"type": "string"}
+    tools = [
+        tool("sql.query", "sql SQL", {"sql": text}, ["sql"]),
+        tool("matrix.find", "search QUERY_TEXT", {"query_text": text, "k": {"type": "integer"}}, []),
+    ]
+    top = derived({"tools": tools, "groups": {"sql": "SQL."}})
+    group = top["sql"]
+    assert group.meant(["SELECT 1"]).name == "sql"  # type: ignore[attr-defined]
+    assert group.meant(["--json", "SELECT 1"]).name == "sql"  # type: ignore[attr-defined]
+    assert group.meant(["query", "SELECT 1"]) is group  # type: ignore[attr-defined]
+    assert [type(p).__name__ for p in top["search"].params[:2]] == ["Argument", "Option"]
+    assert top["search"].params[1].opts == ["-k", "--k"]
+
+
+def test_tables_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.show(
+        {"columns": [{"name": "a"}, {"name": "b"}], "rows": [[1, "x\x1b[31m\n"], [None, [1]]], "row_count": 2},
+        as_json=False,
+    )
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and "∅" in out and "[1]" in out and out.endswith("row_count: 2\n")
+    terminal.show({"results": [{"id": "w-1", "distance": 0.5}], "count": 1}, as_json=False)
+    out = capsys.readouterr().out
+    assert "w-1" in out and "distance" in out and "count: 1" in out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; sys.argv = ['lakehouse', '--help']\n"
+        "from lakehouse.faces.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('pydantic', 'mcp', 'duckdb', 'pyarrow', 'litellm', 'numpy', 'rich') if m in sys.modules])"
+    )
+    subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)  # fills the cache
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert ran.stdout.decode().splitlines()[-1] == "[]"

@@ -1,0 +1,129 @@
+"""What clients see of every tool: schemas that the pickiest of them accept, and few enough tokens."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from lakehouse.catalogue import Catalogue
+from lakehouse.declare import TOOLSETS, Capability
+
+CATALOGUE = Catalogue()
+TOOLS = CATALOGUE.public()
+SCHEMAS = [(c, side, schema) for c in TOOLS for side, schema in (("in", c.input_schema), ("out", c.output_schema))]
+NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+BUILT = set(
+    "list_datasets get_manifest register_dataset storage_put storage_get storage_list storage_delete list_buckets "
+    "ingest_file query_sql create_index list_indexes get_index delete_index add_vectors get_vector delete_vector "
+    "search_vectors embed_text embed_stats build_corpus matrix_corpora matrix_search observer_recent observer_stats "
+    "get_result doctor".split()
+)
+each_tool = pytest.mark.parametrize("tool", TOOLS, ids=lambda c: c.mcp_name)
+each_schema = pytest.mark.parametrize(
+    ("tool", "schema"), [(c, s) for c, _, s in SCHEMAS], ids=[f"{c.mcp_name}-{side}" for c, side, _ in SCHEMAS]
+)
+
+
+def nodes(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every schema inside a schema, with where it stands."""
+    if not isinstance(schema, dict):
+        return
+    yield path or "root", schema
+    for name, inner in schema.get("properties", {}).items():
+        yield from nodes(inner, f"{path}.{name}")
+    for key in ("items", "additionalProperties", "contains", "propertyNames"):
+        yield from nodes(schema.get(key), f"{path}.{key}")
+    for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        for place, inner in enumerate(schema.get(key, ())):
+            yield from nodes(inner, f"{path}.{key}[{place}]")
+
+
+def faults(schema: dict[str, Any]) -> list[str]:
+    """What a picky client would reject."""
+    found = []
+    if schema.get("type") != "object" or "properties" not in schema:
+        found.append("the root is not an object with properties")
+    found += [f"the root has {key}" for key in ("anyOf", "oneOf", "allOf", "not", "enum", "$ref") if key in schema]
+    if re.search(r'"\$(ref|defs|dynamicRef)"', json.dumps(schema)):
+        found.append("there is a reference")
+    for path, node in nodes(schema):
+        kinds: Any = node.get("type")
+        if kinds == "null" or (isinstance(kinds, list) and "null" in kinds):
+            found.append(f"{path} is null, or may be")
+        found += [
+            f"{path}.{n} is not described" for n, p in node.get("properties", {}).items() if not p.get("description")
+        ]
+        if isinstance(node.get("items"), dict) and {"anyOf", "oneOf"} & set(node["items"]):
+            found.append(f"{path} has items of several types")
+        found += [
+            f"{path} requires {n}, which it does not have"
+            for n in set(node.get("required", ())) - set(node.get("properties", {}))
+        ]
+    return found
+
+
+@each_schema
+def test_schemas_are_portable(tool: Capability, schema: dict[str, Any]) -> None:
+    """A-S2-1: every argument and result field is described; and no construct that makes a client drop the tool."""
+    assert faults(schema) == []
+    Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize(
+    ("schema", "fault"),
+    [
+        ({"type": "array", "items": {}}, "the root is not an object"),
+        ({"type": "object"}, "the root is not an object"),
+        ({"type": "object", "properties": {}, "anyOf": []}, "the root has anyOf"),
+        ({"type": "object", "properties": {"x": {"type": "string"}}}, ".x is not described|root.x is not described"),
+        ({"type": "object", "properties": {"x": {"description": "x", "$ref": "#"}}}, "there is a reference"),
+        ({"type": "object", "properties": {"x": {"description": "x", "anyOf": [{"type": "null"}]}}}, "is null"),
+        ({"type": "object", "properties": {"x": {"description": "x", "type": ["string", "null"]}}}, "is null"),
+        (
+            {"type": "object", "properties": {"x": {"description": "x", "items": {"anyOf": [{}, {}]}}}},
+            "items of several types",
+        ),
+        ({"type": "object", "properties": {}, "required": ["x"]}, "requires x"),
+    ],
+)
+def test_the_lint_sees_each_fault(schema: dict[str, Any], fault: str) -> None:
+    assert any(re.search(fault, found) for found in faults(schema))
+
+
+@each_tool
+def test_names_and_words(tool: Capability) -> None:
+    """A-S2-4, its part on names; and words short enough to be read by a model at each turn."""
+    assert NAME.fullmatch(tool.mcp_name)
+    assert 0 < len(tool.description) <= 600
+    assert 0 < len(tool.title) <= 60
+    assert tool.facts.toolset in TOOLSETS
+    assert tool.route.startswith("/v1/")
+
+
+def test_no_name_twice() -> None:
+    for spelling in ("mcp_name", "route"):
+        spelt = [getattr(tool, spelling) for tool in TOOLS]
+        assert len(spelt) == len(set(spelt))
+
+
+def tokens(tools: list[Capability]) -> float:
+    texts = [(t.mcp_name, t.description, json.dumps(t.input_schema, separators=(",", ":"))) for t in tools]
+    return sum(len("".join(text)) for text in texts) / 4
+
+
+def test_all_tools_fit_in_a_prompt() -> None:
+    """Name, description and input schema, at four characters a token."""
+    assert tokens(TOOLS) < 12_000
+    assert tokens([tool for tool in TOOLS if tool.facts.toolset == "core"]) < 4_000
+
+
+def test_every_built_tool_is_there() -> None:
+    """A-S2-1: the five original tools and those of every part that is built."""
+    assert set(CATALOGUE.by_mcp_name) == BUILT
+
+
+def test_nothing_shipped_is_skipped() -> None:
+    assert CATALOGUE.skipped == []

@@ -1,0 +1,14 @@
+"""The state of the installation."""
+
+from lakehouse import Lakehouse, tool
+from lakehouse.engine.doctor import Report, examine
+
+
+@tool(name="doctor", title="Check the installation")
+async def run(lake: Lakehouse) -> Report:
+    """Check packages, settings, storage, disk space, the embedding model and plugins; each failure comes with its fix.
+
+    Use it when other tools fail for reasons that are not in your request. Takes some 10 seconds.
+    """
+    skipped = [(plugin.origin, plugin.reason) for plugin in lake.catalogue.skipped]
+    return await examine(lake.settings, skipped)
