@@ -21,7 +21,6 @@ async def test_an_index_from_creation_to_deletion(lake: Lakehouse) -> None:
         "distance": "cosine",
         "count": 0,
         "generation": 1,
-        "model": None,
     }
     rows = np.random.default_rng(4).standard_normal((200, 3)).tolist()
     items = [{"id": f"v{i}", "vector": row, "metadata": {"n": i}} for i, row in enumerate(rows)]
