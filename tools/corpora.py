@@ -9,6 +9,8 @@ from lakehouse import Lakehouse, resource, tool
 from lakehouse.engine.corpora import Built
 from lakehouse.engine.matrix import Corpus
 
+INSTRUCTIONS = "Make text searchable once: build_corpus embeds a dataset's text columns, or a folder of text files."
+
 
 class Corpora(BaseModel):
     """Everything that can be searched."""
