@@ -14,6 +14,7 @@ from tests.doubles.server import HANG, Answer
 
 from lakehouse import config
 from lakehouse.engine.embed import Embedder, EmbedFailed
+from lakehouse.engine.embed.provider import redacted
 from lakehouse.errors import InvalidInput, TimedOut, TooLarge
 
 pytestmark = pytest.mark.anyio
@@ -273,3 +274,11 @@ sys.exit(" ".join(sorted(heavy & set(sys.modules))) or 0)
 """
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (child.returncode, child.stderr) == (0, "")
+
+
+def test_what_looks_like_a_key_is_not_repeated() -> None:
+    said = "Incorrect key sk-abc123def456 for\nhttp://me:pass@host/v1?api_key=zzz&x=1 (Bearer abc.def), hidden-word"
+    assert redacted(said, "hidden-word") == (
+        "Incorrect key *** for http://***@host/v1?api_key=***&x=1 (Bearer ***, ***"
+    )
+    assert len(redacted("x" * 10_000)) == 300

@@ -171,6 +171,25 @@ async def test_a_failing_corpus_fails_the_search(lake: Lakehouse, monkeypatch: p
     assert isinstance(caught.value.__cause__, IndexDamaged)
 
 
+async def test_a_damaged_corpus_is_named_and_not_passed_over(home: Path) -> None:
+    """A-S13-4: on disk, met when the lake is opened again; the others can still be searched by name."""
+    async with lakehouse.open(home, overrides={"embed.provider": "hash"}) as lake:
+        for name in ("good", "bad"):
+            await commit(lake, name, {"id": ["x"], "text": ["words"]})
+            await lake.corpora.build(name, dataset=name, text=["text"], id="id")
+    newest = max((home / "objects" / "_vectors" / "bad" / "manifest").iterdir())
+    newest.chmod(0o644)
+    newest.write_bytes(newest.read_bytes()[:-20])
+    async with lakehouse.open(home, overrides={"embed.provider": "hash"}) as lake:
+        for corpora in (None, ["good", "bad"]):
+            with pytest.raises(Upstream, match="corpus bad: "):
+                await lake.matrix.search("words", corpora=corpora)
+        assert (await lake.matrix.search("words", corpora=["good"])).count == 1
+        listed = await lake.call("matrix_corpora")
+        assert [corpus["name"] for corpus in listed["corpora"]] == ["good"]
+        assert listed["problems"][0].startswith("bad: ")
+
+
 async def test_when_the_question_cannot_be_embedded(home: Path) -> None:
     with FakeOllama() as fake:
         settings = {"embed.provider": "ollama", "embed.ollama_url": fake.url, "embed.batch_timeout_secs": 0.5}

@@ -77,6 +77,8 @@ class Build:
         texts = sorted((chunk for chunk in chunks if chunk.text), key=lambda chunk: -len(chunk.text))
         batches = [texts[at : at + self.batch_size] for at in range(0, len(texts), self.batch_size)]
         steps = [*((self._add, batch) for batch in batches), *([(self._add_blank, blank)] if blank else [])]
+        if not steps:
+            await self.progress(self.documents, self.total, "unchanged")
         for place, (add, batch) in enumerate(steps, 1):
             try:
                 await add(batch)
@@ -139,7 +141,6 @@ class Build:
         built = Built(
             name=self.name,
             model=self.model,
-            documents=self.documents,
             chunks=self.chunks,
             count=self.info.count if self.info else 0,
             scanned=self.documents,

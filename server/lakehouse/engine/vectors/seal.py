@@ -17,6 +17,7 @@ from lakehouse.engine.vectors.batch import Batch, Rows, deletes
 from lakehouse.engine.vectors.format import Manifest, SegmentRef
 from lakehouse.engine.vectors.index import Index, Work
 from lakehouse.engine.vectors.quantise import encode
+from lakehouse.engine.vectors.rowset import inside
 from lakehouse.engine.vectors.segment import Segment
 from lakehouse.engine.vectors.snapshot import Sealed, State
 
@@ -97,7 +98,7 @@ def _write(folder: Path, state: State, places: tuple[int, ...]) -> tuple[format.
         split = int(np.searchsorted(rows, sealed.segment.doc.vectors))
         seen_rows.append(rows[:split])
         blind_rows.append(rows[split:])
-    blind = np.isin(fresh.live_rows, fresh.blind)
+    blind = inside(fresh.live_rows, fresh.blind)
     seen_rows.append(fresh.live_rows[~blind])
     blind_rows.append(fresh.live_rows[blind])
     moved = [np.full(count, -1) for count in (*(s.segment.rows for s in chosen), fresh.count)]
@@ -152,7 +153,7 @@ def _after(state: State, frozen: State, merge: Merge, opened: Segment | None, ma
     count = frozen.fresh.count
     pairs = [(state.sealed[place].dead, frozen.sealed[place].dead) for place in merge.places]
     pairs.append((state.fresh.dead[state.fresh.dead < count], frozen.fresh.dead))
-    died = [moved[np.setdiff1d(now, then)] for (now, then), moved in zip(pairs, merge.moved, strict=True)]
+    died = [moved[now[~inside(now, then)]] for (now, then), moved in zip(pairs, merge.moved, strict=True)]
     sealed = [s for place, s in enumerate(state.sealed) if place < len(frozen.sealed) and _stays(frozen, merge, place)]
     if opened is not None:
         sealed.append(Sealed(opened).without(np.concatenate(died)))
