@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import numpy as np
 import pytest
 from tests.doubles.fake_ollama import FakeOllama, vector
@@ -203,6 +204,16 @@ async def test_what_one_process_embedded_the_next_has(home: Path) -> None:
             await embedder.aclose()
     assert asked(fake) == ["a", "b"]
     assert np.allclose(done.vectors, [vector("a"), vector("b")], atol=1e-7)
+
+
+async def test_a_hit_in_memory_leaves_the_event_loop_for_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A-S10-5: no thread, no file, no provider; what is left takes microseconds, and `make bench` prints how many."""
+    embedder = Embedder(home, config.Embed(provider="hash"))
+    await embedder.embed(["a", "b"])
+    with monkeypatch.context() as patch:
+        patch.delattr(anyio.to_thread, "run_sync")
+        assert (await embedder.embed(["b", "a"])).dimension == 256
+    await embedder.aclose()
 
 
 async def test_vectors_handed_out_are_copies(home: Path) -> None:
