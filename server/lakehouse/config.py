@@ -78,6 +78,7 @@ class Sql(Section):
     max_handle_bytes: int = Field(256 * MIB, ge=KIB, description="Bytes a result handle holds at most.")
     timeout_secs: float = Field(30, gt=0, description="Seconds one query may run.")
     memory_limit: str = Field("1GB", pattern=_SIZE, description="Memory one query may use before it spills to disk.")
+    max_spill_bytes: int = Field(GIB, ge=MIB, description="Disk one query process may spill to.")
     address_space: int = Field(3 * GIB, ge=GIB, description="Address space of a query process, bytes (RLIMIT_AS).")
     workers: int = Field(2, ge=1, le=16, description="Queries that run at once; the rest queue.")
     refresh_secs: float = Field(30, gt=0, description="How often changes committed by other processes are looked for.")

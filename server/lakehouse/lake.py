@@ -338,6 +338,7 @@ async def open(
     lake = Lakehouse(await anyio.to_thread.run_sync(config.read, home, config_file, overrides))
     try:
         await lake.start()
+        await lake.load()
         yield lake
     finally:
         await lake.aclose()
@@ -345,8 +346,8 @@ async def open(
 
 async def examine(
     home: str | Path | None = None,
-    *,
     config_file: str | Path | None = None,
+    *,
     overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What the capability `doctor.run` says, of a data directory that is not opened.

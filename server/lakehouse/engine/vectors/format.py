@@ -57,9 +57,14 @@ def new_id(epoch: int) -> str:
     return f"{epoch:010d}-{seconds():010d}-{secrets.token_hex(6)}"
 
 
-def age(identifier: str) -> int:
+def epoch(name: str) -> int:
+    """The epoch of the index a segment or bitmap was made for, by its name; 0 for a stranger's file."""
+    return int(name[:10]) if name[:10].isdigit() else 0
+
+
+def age(name: str) -> int:
     """Seconds since a segment or bitmap was begun, by its name."""
-    return seconds() - int(identifier.split("-")[1])
+    return seconds() - (int(name[11:21]) if name[11:21].isdigit() else 0)
 
 
 def home_of(index: str) -> str:

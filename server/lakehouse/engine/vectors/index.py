@@ -269,17 +269,18 @@ class Index:
         """Whether the state shown is one of this generation."""
         return self._state is not None and self._state.manifest.number == number
 
-    async def publish(self, manifest: Manifest) -> None:
+    async def publish(self, manifest: Manifest) -> bool:
         """Make a generation the newest one stored. The caller holds `changing` and `committing`.
 
-        Raises KeyExists when another process was faster; its generation has been taken over then.
+        False when another process was faster; its generation has been taken over then.
         """
         key = format.manifest_key(self.name, manifest.number)
         try:
             await self.bucket.put(key, format.write_manifest(manifest), create=True)
         except KeyExists:
             await self.load()
-            raise
+            return False
+        return True
 
     async def note(self, builder: dict[str, Any]) -> bool:
         """Publish a generation that differs in its builder only; False when another process published first."""
@@ -287,9 +288,7 @@ class Index:
             state = self._state or await self.load()
             manifest = state.manifest.successor(builder=builder)
             with anyio.CancelScope(shield=True):
-                try:
-                    await self.publish(manifest)
-                except KeyExists:
+                if not await self.publish(manifest):
                     return False
                 await anyio.to_thread.run_sync(self.swap, lambda state: replace(state, manifest=manifest))
         return True

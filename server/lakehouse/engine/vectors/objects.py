@@ -1,6 +1,7 @@
 """The stored objects of one index: read with their checksums, removed when unneeded. Load it in a worker thread."""
 
 import hashlib
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,11 +18,12 @@ from lakehouse.engine.vectors.batch import Rows
 from lakehouse.engine.vectors.format import Manifest, Number, SegmentRef, Tomb, damaged
 from lakehouse.engine.vectors.items import IndexDamaged
 from lakehouse.engine.vectors.segment import Segment
+from lakehouse.errors import Upstream
 
 T = TypeVar("T")
 
 CHECK_AT_ONCE = 16 * 2**20  # bytes hashed while a segment is opened (8 ms); a larger one is checked in the background
-_ORPHAN_SECONDS = 3600  # an unnamed segment this old was left by a crash; a younger one may be unfinished work
+_ORPHAN_SECONDS = 3600
 
 
 class Objects:
@@ -37,9 +39,7 @@ class Objects:
 
     async def generations(self) -> list[Number]:
         """The numbers of the stored generations, ascending."""
-        prefix = format.home_of(self.index) + "manifest/"
-        listing = await self.bucket.list(prefix, limit=None)
-        return sorted(n for o in listing.objects if (n := format.parse_number(o.key)) is not None)
+        return _numbers(await names(self.bucket, format.home_of(self.index) + "manifest/"))
 
     async def manifest(self, number: Number) -> Manifest:
         key = format.manifest_key(self.index, number)
@@ -47,10 +47,8 @@ class Objects:
 
     async def entries(self, first: Number) -> list[log.Entry]:
         """The log entries from a number on, in order."""
-        prefix = format.home_of(self.index) + "log/"
-        listing = await self.bucket.list(prefix, limit=None)
-        found = [n for o in listing.objects if (n := format.parse_number(o.key)) is not None]
-        numbers = sorted(n for n in found if n.epoch == first.epoch and n >= first)
+        stored = _numbers(await names(self.bucket, format.home_of(self.index) + "log/"))
+        numbers = [n for n in stored if n.epoch == first.epoch and n >= first]
         keys = [format.log_key(self.index, number) for number in numbers]
         for place, number in enumerate(numbers):
             if number.count != first.count + place:
@@ -165,38 +163,40 @@ class Objects:
         The newest two generations stay, with the log entries between them, so that a process that is one generation
         behind cannot put a log entry where it would not be read. A crash leaves the rest for the next time.
         """
-        listing = await self.bucket.list(format.home_of(self.index), limit=None)
-        keys = [o.key for o in listing.objects]
-        generations = sorted(n for key in keys if "/manifest/" in key and (n := format.parse_number(key)))
+        home = format.home_of(self.index)
+        generations = await self.generations()
         if not generations:
             return
         newest = await self.manifest(generations[-1])
-        last = format.manifest_key(self.index, newest.number)
+        log = _numbers(await names(self.bucket, home + "log/"))
+        parts = {kind: await names(self.bucket, f"{home}{kind}/") for kind in ("seg", "tomb")}
         if newest.deleted:
-            await self._remove([key for key in keys if key != last and _epoch(key) <= newest.number.epoch])
-            await self._remove([last])
-            return
-        older = [number for number in generations if number.epoch == newest.number.epoch][:-2]
-        previous = await self.manifest(generations[-2]) if len(generations) > 1 else newest
-        if previous.number.epoch != newest.number.epoch:
-            previous = newest
-        named = _named(newest) | _named(previous)
-        retired = {name for number in older for name in _named(await self.manifest(number))} - named
-        useless = []
-        for key in keys:
-            kind, name = key.removeprefix(format.home_of(self.index)).split("/")[:2]
-            if kind == "log":
-                number = format.parse_number(key)
-                if number is not None and number < Number(previous.number.epoch, previous.log_from):
-                    useless.append(key)
-            elif kind in {"seg", "tomb"}:
-                name = name.removesuffix(".bin")
-                if name in retired or (name not in named and format.age(name) > _ORPHAN_SECONDS):
-                    useless.append(key)
-        await self._remove(useless)
-        await self._remove(
-            [format.manifest_key(self.index, number) for number in generations if number < previous.number]
-        )
+            epoch = newest.number.epoch
+            log = [number for number in log if number.epoch <= epoch]
+            parts = {kind: [name for name in found if format.epoch(name) <= epoch] for kind, found in parts.items()}
+            generations = [number for number in generations if number <= newest.number]
+        else:
+            same = [number for number in generations if number.epoch == newest.number.epoch]
+            previous = await self.manifest(same[-2]) if len(same) > 1 else newest
+            kept = _named(newest) | _named(previous)
+            retired = {name for number in same[:-2] for name in _named(await self.manifest(number))}
+            log = [number for number in log if number < Number(previous.number.epoch, previous.log_from)]
+            parts = {
+                kind: [name for name in found if name not in kept and (name in retired or _forgotten(name))]
+                for kind, found in parts.items()
+            }
+            generations = [number for number in generations if number < previous.number]
+        await self._remove([format.log_key(self.index, number) for number in log])
+        for name in parts["seg"]:
+            await self.remove_segment(name)
+        await self._remove([f"{home}tomb/{name}" for name in parts["tomb"]])
+        # The newest last: as long as a deleted generation is there, what is left is known to be removed.
+        await self._remove([format.manifest_key(self.index, number) for number in generations])
+
+    async def remove_segment(self, id: str) -> None:
+        """Remove a segment that no generation names."""
+        folder = format.segment_key(self.index, id, "")
+        await self._remove([folder + file for file in await names(self.bucket, folder)])
 
     async def _remove(self, keys: Sequence[str]) -> None:
         root = self.bucket.root
@@ -205,6 +205,36 @@ class Objects:
         else:
             for key in keys:
                 await self.bucket.delete(key)
+
+
+async def names(bucket: Bucket, folder: str) -> list[str]:
+    """The names directly in a folder of the bucket, sorted; `folder` ends in a slash."""
+    root = bucket.root
+    if root is not None:
+        # By the operating system: a library's listing fails when a file it has just seen is removed.
+        return await anyio.to_thread.run_sync(_listed, root / folder)
+    listing = await bucket.list(folder, limit=None)
+    return sorted({o.key.removeprefix(folder).partition("/")[0] for o in listing.objects})
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise Upstream(
+            f"the folder of {folder.name!r} cannot be listed: {error.strerror}.", fix="Check the data directory's disk."
+        ) from error
+
+
+def _numbers(found: Sequence[str]) -> list[Number]:
+    return sorted(n for name in found if (n := format.parse_number(name)) is not None)
+
+
+def _forgotten(name: str) -> bool:
+    """Whether an unnamed segment or bitmap is what a crash left; a young one may be unfinished work."""
+    return format.age(name) > _ORPHAN_SECONDS
 
 
 def _contents(root: Path, key: str) -> bytes:
@@ -230,8 +260,3 @@ def _unlink(root: Path, keys: Sequence[str]) -> None:
 def _named(manifest: Manifest) -> set[str]:
     names = {ref.id for ref in manifest.segments}
     return names | {ref.tomb.id for ref in manifest.segments if ref.tomb is not None}
-
-
-def _epoch(key: str) -> int:
-    number = format.parse_number(key)
-    return number.epoch if number else int(key.split("/")[3].split("-")[0])

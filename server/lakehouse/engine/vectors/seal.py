@@ -12,12 +12,12 @@ import anyio.to_thread
 import numpy as np
 import pyarrow as pa
 
-from lakehouse.engine.storage import KeyExists
 from lakehouse.engine.vectors import format, segment, snapshot
 from lakehouse.engine.vectors.batch import Batch, Rows, deletes
 from lakehouse.engine.vectors.format import Manifest, SegmentRef
 from lakehouse.engine.vectors.index import Index, Work
 from lakehouse.engine.vectors.quantise import encode
+from lakehouse.engine.vectors.rowset import inside
 from lakehouse.engine.vectors.segment import Segment
 from lakehouse.engine.vectors.snapshot import Sealed, State
 
@@ -61,8 +61,6 @@ async def seal(index: Index) -> None:
         return
     try:
         await _seal(index)
-    except KeyExists:
-        return
     finally:
         index.changing.release()
 
@@ -82,9 +80,10 @@ async def _seal(index: Index) -> None:
     manifest = await _manifest(index, frozen, merge, opened)
     with anyio.CancelScope(shield=True):
         async with index.committing:
-            if not index.stands_on(frozen.manifest.number):
-                return  # another process has published; what it took over is not ours to seal
-            await index.publish(manifest)
+            if not index.stands_on(frozen.manifest.number) or not await index.publish(manifest):
+                if opened is not None:  # another process was faster, or the index is gone
+                    await index.objects.remove_segment(opened.doc.id)
+                return
             await anyio.to_thread.run_sync(index.swap, lambda state: _after(state, frozen, merge, opened, manifest))
     await index.objects.collect()
 
@@ -99,7 +98,7 @@ def _write(folder: Path, state: State, places: tuple[int, ...]) -> tuple[format.
         split = int(np.searchsorted(rows, sealed.segment.doc.vectors))
         seen_rows.append(rows[:split])
         blind_rows.append(rows[split:])
-    blind = np.isin(fresh.live_rows, fresh.blind)
+    blind = inside(fresh.live_rows, fresh.blind)
     seen_rows.append(fresh.live_rows[~blind])
     blind_rows.append(fresh.live_rows[blind])
     moved = [np.full(count, -1) for count in (*(s.segment.rows for s in chosen), fresh.count)]
@@ -154,7 +153,7 @@ def _after(state: State, frozen: State, merge: Merge, opened: Segment | None, ma
     count = frozen.fresh.count
     pairs = [(state.sealed[place].dead, frozen.sealed[place].dead) for place in merge.places]
     pairs.append((state.fresh.dead[state.fresh.dead < count], frozen.fresh.dead))
-    died = [moved[np.setdiff1d(now, then)] for (now, then), moved in zip(pairs, merge.moved, strict=True)]
+    died = [moved[now[~inside(now, then)]] for (now, then), moved in zip(pairs, merge.moved, strict=True)]
     sealed = [s for place, s in enumerate(state.sealed) if place < len(frozen.sealed) and _stays(frozen, merge, place)]
     if opened is not None:
         sealed.append(Sealed(opened).without(np.concatenate(died)))

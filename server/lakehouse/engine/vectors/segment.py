@@ -28,6 +28,7 @@ from lakehouse.engine.files import sha256_of
 from lakehouse.engine.vectors.batch import Rows
 from lakehouse.engine.vectors.format import FileRef, SegmentDoc, damaged, segment_key, write_segment_doc
 from lakehouse.engine.vectors.quantise import Coded
+from lakehouse.engine.vectors.rowset import inside
 
 ROWS, HASHES, HASH_ROWS = "rows.arrow", "hash.u64", "hash.row"
 EXACT, CODES, STEPS, NORMS = "vec.f32", "vec.i8", "step.f64", "norm.f64"
@@ -118,7 +119,7 @@ class Segment:
 
     def shared(self, other: "Segment") -> Rows:
         """The rows of this segment whose id the other one has too."""
-        both = np.flatnonzero(np.isin(self._hashes, other._hashes))
+        both = np.flatnonzero(inside(self._hashes, other._hashes))
         rows = self._hash_rows[both].astype(np.int64)
         ids = self.ids.take(pa.array(rows)).to_pylist() if len(rows) else []
         return np.sort(rows[other._find(ids, self._hashes[both]) >= 0])

@@ -12,10 +12,10 @@ from lakehouse.engine.vectors.batch import DELETE, F32, Batch, Rows
 from lakehouse.engine.vectors.format import Manifest, Number
 from lakehouse.engine.vectors.items import Hit, Item
 from lakehouse.engine.vectors.quantise import Coded, encode
+from lakehouse.engine.vectors.rowset import EMPTY, inside, union
 from lakehouse.engine.vectors.scan import Part, Query, nearest
 from lakehouse.engine.vectors.segment import Segment
 
-_NO_ROWS: Rows = np.empty(0, np.int64)
 _FIRST_ROOM = 64
 
 
@@ -66,8 +66,8 @@ class Seen:
     rows: Fresh
     coded: Coded
     count: int = 0
-    dead: Rows = field(default_factory=lambda: _NO_ROWS)
-    blind: Rows = field(default_factory=lambda: _NO_ROWS)  # rows without a vector
+    dead: Rows = field(default_factory=lambda: EMPTY)
+    blind: Rows = field(default_factory=lambda: EMPTY)  # rows without a vector
 
     @property
     def live(self) -> int:
@@ -83,7 +83,7 @@ class Sealed:
     """A segment and its dead rows, as one snapshot has them."""
 
     segment: Segment
-    dead: Rows = field(default_factory=lambda: _NO_ROWS)
+    dead: Rows = field(default_factory=lambda: EMPTY)
 
     @property
     def live(self) -> int:
@@ -95,7 +95,7 @@ class Sealed:
 
     def without(self, rows: Sequence[int] | Rows) -> "Sealed":
         """The same with more dead rows."""
-        return replace(self, dead=np.union1d(self.dead, np.asarray(rows, np.int64))) if len(rows) else self
+        return replace(self, dead=union(self.dead, rows)) if len(rows) else self
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class State:
     def _parts(self) -> list[Part]:
         parts = [Part(s.segment.coded, s.dead[s.dead < s.segment.doc.vectors]) for s in self.sealed]
         fresh = self.fresh
-        return [*parts, Part(fresh.coded, np.union1d(fresh.dead, fresh.blind))]
+        return [*parts, Part(fresh.coded, union(fresh.dead, fresh.blind))]
 
     def search(self, vector: F32, k: int) -> list[Hit]:
         """The k nearest items, by distance, then id."""
@@ -138,7 +138,7 @@ class State:
         for place, sealed in enumerate(self.sealed if ids else ()):
             rows = sealed.segment.find(ids)
             there = np.flatnonzero(rows >= 0)
-            there = there[~np.isin(rows[there], sealed.dead)]
+            there = there[~inside(rows[there], sealed.dead)]
             found |= {ids[at]: (place, int(rows[at])) for at in there.tolist()}
         return found
 
@@ -217,7 +217,7 @@ def changed(state: State, batch: Batch, entries: int = 1) -> tuple[State, list[b
         state,
         log_next=Number(state.log_next.epoch, state.log_next.count + entries),
         sealed=sealed,
-        fresh=seen(fresh, np.union1d(state.fresh.dead, dead), np.union1d(state.fresh.blind, blind)),
+        fresh=seen(fresh, union(state.fresh.dead, dead), union(state.fresh.blind, blind)),
         entries=state.entries + entries,
     ), existed
 
@@ -230,7 +230,7 @@ def attached(state: State, segment: Segment) -> tuple[State, int]:
     fresh = state.fresh.rows
     names = list(fresh.where)
     again = [name for name, row in zip(names, segment.find(names), strict=True) if row >= 0]
-    dead = np.union1d(state.fresh.dead, [fresh.where.pop(name) for name in again])
+    dead = union(state.fresh.dead, [fresh.where.pop(name) for name in again])
     sealed = tuple(s.without(s.segment.shared(segment)) for s in state.sealed)
     after = replace(
         state,
@@ -242,7 +242,7 @@ def attached(state: State, segment: Segment) -> tuple[State, int]:
     return after, state.count + segment.rows - after.count
 
 
-def seen(rows: Fresh, dead: Any = _NO_ROWS, blind: Any = _NO_ROWS) -> Seen:
+def seen(rows: Fresh, dead: Any = EMPTY, blind: Any = EMPTY) -> Seen:
     """All fresh rows there are now, as a snapshot has them."""
     count = len(rows.ids)
     return Seen(rows, rows.coded[:count], count, np.asarray(dead, np.int64), np.asarray(blind, np.int64))

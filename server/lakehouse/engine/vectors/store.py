@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 
 from lakehouse import config
-from lakehouse.engine.storage import KeyExists, Storage
+from lakehouse.engine.storage import Storage
 from lakehouse.engine.vectors import format
 from lakehouse.engine.vectors.format import Manifest, Number
 from lakehouse.engine.vectors.items import (
@@ -22,7 +22,6 @@ from lakehouse.engine.vectors.items import (
     Distance,
     Hit,
     IndexDamaged,
-    IndexExists,
     IndexInfo,
     IndexNotFound,
     Item,
@@ -99,46 +98,15 @@ class Vectors:
         _check_builder(builder)
         async with self._name(name):
             objects = await self._objects(name)
-            epoch = self._epochs[name] = await self._free(objects, name)
-            manifest = Manifest(
-                Number(epoch, 1),
-                dimension,
-                distance,
-                format.now(),
-                m,
-                ef_construction,
-                ef_search,
-                model,
-                copy.deepcopy(builder),
-            )
-            await self._first(objects, manifest)
+            from lakehouse.engine.vectors import lifecycle
+
+            epoch = self._epochs[name] = await lifecycle.free_epoch(objects, self._epochs.get(name, 0))
+            builder = copy.deepcopy(builder)
+            graph = (m, ef_construction, ef_search)
+            first = Manifest(Number(epoch, 1), dimension, distance, format.now(), *graph, model, builder)
+            await lifecycle.begin(objects, first)
             self._indexes.pop(name, None)
-            return await self._info(await self._index(name))
-
-    async def _free(self, objects: "Objects", name: str) -> int:
-        """The epoch for a new index of this name. Raises IndexExists."""
-        generations = await objects.generations()
-        if not generations:
-            return max(format.seconds(), self._epochs.get(name, 0) + 1)
-        try:
-            free = (await objects.manifest(generations[-1])).deleted
-        except IndexDamaged:
-            free = False
-        if not free:
-            raise _taken(name)
-        await objects.collect()
-        return max(format.seconds(), generations[-1].epoch + 1)
-
-    async def _first(self, objects: "Objects", manifest: Manifest) -> None:
-        key = format.manifest_key(objects.index, manifest.number)
-        try:
-            await objects.bucket.put(key, format.write_manifest(manifest), create=True)
-        except KeyExists:
-            raise _taken(objects.index) from None
-        # Another process may have created it in another second, under another number: the first one stays.
-        if any(number < manifest.number for number in await objects.generations()):
-            await objects.bucket.delete(key)
-            raise _taken(objects.index)
+            return await self.get(name)
 
     async def get(self, name: str) -> IndexInfo:
         """One index as it is now. Raises IndexNotFound; IndexDamaged naming the file."""
@@ -164,35 +132,18 @@ class Vectors:
         check_name(name)
         async with self._name(name):
             objects = await self._objects(name)
-            index = self._indexes.get(name)
-            while True:
-                generations = await objects.generations()
-                if not generations:
-                    raise await self._missing(name)
-                try:
-                    newest = await objects.manifest(generations[-1])
-                except IndexDamaged:
-                    newest = Manifest(generations[-1], 0, "cosine", format.now())
-                if newest.deleted:
-                    await self._collected(objects)
-                    raise await self._missing(name)
-                try:
-                    await self._hide(index, objects, newest.successor(deleted=True, segments=()))
-                    break
-                except KeyExists:
-                    continue
-            self._indexes.pop(name, None)
-            self.problems.pop(name, None)
-            await self._collected(objects)
+            from lakehouse.engine.vectors import lifecycle
 
-    async def _hide(self, index: "Index | None", objects: "Objects", manifest: Manifest) -> None:
-        key, data = format.manifest_key(objects.index, manifest.number), format.write_manifest(manifest)
-        if index is None:
-            await objects.bucket.put(key, data, create=True)
-            return
-        async with index.changing, index.committing:
-            await objects.bucket.put(key, data, create=True)
-            index.forget()
+            try:
+                self._epochs[name] = await lifecycle.end(objects, self._indexes.pop(name, None))
+            except IndexNotFound:
+                raise await self._missing(name) from None
+            finally:
+                try:
+                    await objects.collect()
+                except LakehouseError as error:
+                    log.warning("vectors.collect_failed %s: %s", name, error)
+            self.problems.pop(name, None)
 
     async def add(self, name: str, items: Sequence[Item]) -> Added:
         """Put items, all or none; an id that is there already is replaced. Metadata None keeps what is stored.
@@ -342,16 +293,13 @@ class Vectors:
             index.postpone_seal()
             log.warning("vectors.seal_failed %s: %s", index.name, error)
 
-    async def _collected(self, objects: "Objects") -> None:
-        try:
-            await objects.collect()
-        except LakehouseError as error:
-            log.warning("vectors.collect_failed %s: %s", objects.index, error)
-
     async def _names(self) -> Names:
-        listing = await self._storage.bucket.list(format.PREFIX, limit=None)
-        parts = (o.key.split("/") for o in listing.objects)
-        return sorted({part[1] for part in parts if len(part) == 4 and part[2] == "manifest"})
+        await self._ready()
+        from lakehouse.engine.vectors.objects import names
+
+        bucket = self._storage.bucket
+        found = await names(bucket, format.PREFIX)
+        return [name for name in found if await names(bucket, f"{format.home_of(name)}manifest/")]
 
     async def _index(self, name: str) -> "Index":
         found = self._indexes.get(name)
@@ -377,10 +325,13 @@ class Vectors:
         there = f"There are: {', '.join(names[:20])}." if names else "There are none yet; create one."
         return IndexNotFound(f"there is no vector index called {name!r}.", fix=there)
 
-    async def _objects(self, name: str) -> "Objects":
+    async def _ready(self) -> None:
         if not self._imported:
             await anyio.to_thread.run_sync(_import)
             self._imported = True
+
+    async def _objects(self, name: str) -> "Objects":
+        await self._ready()
         from lakehouse.engine.vectors.objects import Objects
 
         return Objects(self._storage.bucket, name, self._cache, self._check_later)
@@ -410,13 +361,9 @@ class Vectors:
 
 def _import() -> None:
     """The first import of numpy and its friends takes a tenth of a second, which belongs in a thread."""
-    from lakehouse.engine.vectors import seal
+    from lakehouse.engine.vectors import lifecycle, seal
 
-    assert seal
-
-
-def _taken(name: str) -> IndexExists:
-    return IndexExists(f"there is a vector index called {name!r} already.", fix="Choose another name, or delete it.")
+    assert lifecycle and seal
 
 
 def _counted(existed: Sequence[bool]) -> Added:
