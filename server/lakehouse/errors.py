@@ -29,9 +29,10 @@ class LakehouseError(Exception):
     exit: ClassVar[int] = 70
 
     def __init__(self, detail: str, *, fix: str = "", data: dict[str, Any] | None = None) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.fix = fix
+        # A message may quote what a caller sent, and callers can send half a character.
+        self.detail = detail.encode("utf-8", "replace").decode()
+        self.fix = fix.encode("utf-8", "replace").decode()
+        super().__init__(self.detail)
         self.data = data or {}
 
     def problem(self) -> dict[str, Any]:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import anyio.to_thread
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 
 from lakehouse import config, observe
 from lakehouse.catalogue import Catalogue
 from lakehouse.declare import Capability
 from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, TimedOut, Unavailable
 from lakehouse.observe import Call, Progress
-from lakehouse.preview import compact, shortened
+from lakehouse.preview import compact, scrubbed, shortened
 
 if TYPE_CHECKING:
     from lakehouse.engine.corpora import Corpora
@@ -180,7 +181,11 @@ class Lakehouse:
 
         A longer one becomes a preview of the same shape, marked `truncated`, and a `handle` that reads back whole.
         """
-        text = compact(value)
+        try:
+            text = compact(value)
+        except PydanticSerializationError:  # half a character somewhere: callers can send one, JSON cannot carry it
+            value = scrubbed(value)
+            text = compact(value)
         if len(text) <= limit or not isinstance(value, dict):
             return value, text
         handle = value.get("handle") or f"lakehouse://results/{await self.results.keep_json(value)}"
@@ -193,7 +198,7 @@ class Lakehouse:
         name: str,
         arguments: Mapping[str, Any] | None = None,
         *,
-        via: str = "python",
+        via: str | None = None,
         progress: Progress | None = None,
     ) -> Any:
         """Check, run and observe one capability by its dotted or MCP name.
@@ -206,6 +211,8 @@ class Lakehouse:
         arguments = {} if arguments is None else arguments
         parent = observe.current.get()
         heard = progress or (parent.progress if parent else observe.no_progress)
+        # A call inside a call is made on behalf of whoever made the first.
+        via = via or (parent.via if parent else "python")
         call = Call(capability.name, via, parent.id if parent else None, heard)
         token = observe.current.set(call)
         began, outcome, answer = time.perf_counter(), "cancelled", None

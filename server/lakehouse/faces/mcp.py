@@ -14,7 +14,7 @@ from mcp.shared.exceptions import MCPError
 import lakehouse
 from lakehouse.errors import LakehouseError, NotFound
 from lakehouse.lake import Lakehouse
-from lakehouse.preview import compact
+from lakehouse.preview import compact, scrubbed
 
 Context = ServerRequestContext[Any]
 Item = TypeVar("Item")
@@ -102,9 +102,7 @@ class Shown:
                 is_error=True,
                 _meta={PROBLEM_KEY: error.problem()},
             )
-        return t.CallToolResult(
-            content=[t.TextContent(type="text", text=text.decode("utf-8", "replace"))], structured_content=value
-        )
+        return t.CallToolResult(content=[t.TextContent(type="text", text=text.decode())], structured_content=value)
 
     async def list_resources(self, context: Context, params: t.PaginatedRequestParams | None) -> t.ListResourcesResult:
         """`resources/list`: the static ones, and those that a template's completion lists."""
@@ -150,7 +148,7 @@ class Shown:
             raise MCPError(
                 code=t.INTERNAL_ERROR, message=str(error), data={"uri": uri, "problem": error.problem()}
             ) from None
-        text = value if isinstance(value, str) else compact(value).decode("utf-8", "replace")
+        text = value if isinstance(value, str) else compact(scrubbed(value)).decode()
         return t.ReadResourceResult(contents=[t.TextResourceContents(uri=uri, mime_type=spec["mime_type"], text=text)])
 
     def _resource_for(self, uri: str) -> tuple[dict[str, Any], dict[str, str]]:
