@@ -85,7 +85,12 @@ async def test_a_long_row_gives_numbered_chunks(lake: Lakehouse) -> None:
 
 
 async def test_any_column_name_and_type_will_do(lake: Lakehouse) -> None:
-    odd = {"a.b": ["one", "two"], "key #": [1, 2], "nested": [{"x": 1}, None], "many": [["p", "q"], []]}
+    odd: dict[str, list[Any]] = {
+        "a.b": ["one", "two"],
+        "key #": [1, 2],
+        "nested": [{"x": 1}, None],
+        "many": [["p", "q"], []],
+    }
     await commit(lake, "odd", odd)
     await lake.corpora.build("odd", dataset="odd", text=["a.b", "many", "nested"], id="key #")
     item = await lake.vectors.get_item("odd", "1")

@@ -192,18 +192,19 @@ async def test_a_damaged_corpus_is_named_and_not_passed_over(home: Path) -> None
 
 async def test_when_the_question_cannot_be_embedded(home: Path) -> None:
     with FakeOllama() as fake:
-        settings = {"embed.provider": "ollama", "embed.ollama_url": fake.url, "embed.batch_timeout_secs": 0.5}
+        settings: dict[str, Any] = {"embed.provider": "ollama", "embed.ollama_url": fake.url}
         async with lakehouse.open(home, overrides=settings) as lake:
             await fill(lake, "a", {"x": 0.1}, model="ollama/nomic-embed-text")
             fake.script.append(Answer(500, {"error": "no"}))
             with pytest.raises(Upstream, match="could not be embedded") as caught:
                 await lake.matrix.search("words", corpora=["a"])
             assert isinstance(caught.value.__cause__, EmbedFailed)
-            fake.script.append(HANG)
-            with pytest.raises(TimedOut):
-                await lake.matrix.search("words", corpora=["a"])
             with pytest.raises(Conflict, match="2 components, ollama/nomic-embed-text of 768"):
                 await lake.matrix.search("words", corpora=["a"])
+        async with lakehouse.open(home, overrides=settings | {"embed.batch_timeout_secs": 0.5}) as lake:
+            fake.script.append(HANG)
+            with pytest.raises(TimedOut):
+                await lake.matrix.search("other words", corpora=["a"])
 
 
 async def test_models_are_not_mixed(lake: Lakehouse) -> None:

@@ -38,20 +38,14 @@ async def until(condition: Callable[[], bool]) -> None:
             await anyio.sleep(0.01)
 
 
-async def busy_pid(lake: Lakehouse) -> int:
-    """The process that works now: it has taken processor time since this was asked."""
+async def working(lake: Lakehouse) -> int:
+    """The process that has a query, once one has."""
 
-    def used(pid: int) -> int:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return int(fields[11]) + int(fields[12])
+    def pids() -> list[int]:
+        return [worker.child.pid for worker in lake.sql._pool._alive.values() if not worker.sound]
 
-    start = {pid: used(pid) for pid in lake.sql.pids}
-    with anyio.fail_after(20):
-        while True:
-            await anyio.sleep(0.02)
-            for pid, before in start.items():
-                if used(pid) - before >= 20:
-                    return pid
+    await until(lambda: bool(pids()))
+    return pids()[0]
 
 
 async def test_a_process_killed_at_work_is_replaced(lake: Lakehouse) -> None:
@@ -66,9 +60,8 @@ async def test_a_process_killed_at_work_is_replaced(lake: Lakehouse) -> None:
             failed.append(error)
 
     async with anyio.create_task_group() as tasks:
-        await lake.sql.query("SELECT 2")  # both the process and the spare have started
         tasks.start_soon(run)
-        os.kill(await busy_pid(lake), signal.SIGKILL)
+        os.kill(await working(lake), signal.SIGKILL)
     assert isinstance(failed[0], Upstream)
     assert (await lake.sql.query("SELECT 3")).rows == [[3]]
 
@@ -78,13 +71,7 @@ async def test_processes_killed_while_idle_are_replaced(lake: Lakehouse) -> None
     first = lake.sql.pids
     for pid in first:
         os.kill(pid, signal.SIGKILL)
-    await until(
-        lambda: all(
-            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z" if is_there(pid) else True
-            for pid in first
-        )
-    )
-    await anyio.sleep(0.05)  # the loop hears of it
+    await until(lambda: not any(worker.child.alive for worker in lake.sql._pool._alive.values()))
     assert (await lake.sql.query("SELECT 1")).rows == [[1]]
     assert not set(first) & set(lake.sql.pids)
 
@@ -103,26 +90,28 @@ async def test_a_cancelled_query_ends_its_process_and_the_spare_answers(lake: La
 
 
 async def test_many_at_once_some_of_them_bombs(home: Path, register: Register) -> None:
-    overrides = {"sql.timeout_secs": 1.0, "sql.memory_limit": "300MB", "sql.workers": 2}
-    async with lakehouse.open(home, overrides=overrides) as lake:
+    bombs = {2: STUCK, 3: "SELECT list(i) FROM range(100000000) t(i)", 5: ENDLESS, 7: "FROM range(100000000)"}
+    async with lakehouse.open(home, overrides={"sql.memory_limit": "300MB", "sql.workers": 2}) as lake:
         await register(lake, "people", pa.table({"id": [1, 2, 3]}))
+        await lake.sql.query("FROM people")
         answered: list[int] = []
-        failed: list[LakehouseError] = []
+        failed: list[int] = []
 
         async def ask(number: int) -> None:
-            sql = {3: "SELECT list(i) FROM range(100000000) t(i)", 7: "SELECT * FROM range(100000000)"}.get(number)
+            sql = bombs.get(number, f"SELECT id FROM people WHERE id <= {number % 3 + 1}")
             try:
-                answer = await lake.sql.query(sql or f"SELECT id FROM people WHERE id <= {number % 3 + 1}")
+                # A bomb that waited for its place has no time left, and fails without having run.
+                answer = await lake.sql.query(sql, timeout=0.5 if number in {2, 5} else None)
                 answered.append(number)
-                assert sql or answer.row_count == number % 3 + 1
-            except (TooLarge, TimedOut) as error:
-                failed.append(error)
+                assert number in bombs or answer.row_count == number % 3 + 1
+            except (TooLarge, TimedOut):
+                failed.append(number)
 
         async with anyio.create_task_group() as tasks:
             for number in range(16):
                 tasks.start_soon(ask, number)
-        assert len(answered) + len(failed) == 16
-        assert {0, 1, 2, 7} <= set(answered)
+        assert sorted(failed) == [2, 3, 5]
+        assert len(answered) == 13
         assert len(lake.sql.pids) <= 3
 
 
@@ -156,7 +145,7 @@ async def test_a_running_query_finishes_on_the_set_it_began_with(lake: Lakehouse
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(count)
-        await busy_pid(lake)
+        await working(lake)
         await register(lake, "people", pa.table({"id": [1]}))
         assert (await lake.sql.query("SELECT count(*) FROM people")).rows == [[1]]
     assert counted == [3]

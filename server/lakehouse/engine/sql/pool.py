@@ -106,36 +106,31 @@ class Pool:
     async def _take(self, visible: Visible) -> Worker:
         while self._idle:
             worker = self._idle.pop()
-            if not worker.child.alive:
-                await self._end(worker)
-                continue
-            try:
-                await self._prepare(worker, visible)
+            if worker.child.alive and await self._prepared(worker, visible):
                 return worker
-            except ChildDied:
-                await self._end(worker)
-            except BaseException:
-                await self._end(worker)
-                raise
-        worker = await self._start(visible)
-        try:
-            await self._prepare(worker, visible)
-        except ChildDied:
             await self._end(worker)
-            raise _no_process("it ended at once") from None
+        worker = await self._start(visible)
+        if not await self._prepared(worker, visible):
+            await self._end(worker)
+            raise _no_process("it ended at once")
+        return worker
+
+    async def _prepared(self, worker: Worker, visible: Visible) -> bool:
+        """Wait until a process is up, and give it this set; False when it died."""
+        try:
+            if not worker.ready:
+                await worker.child.receive()
+                worker.ready = True
+            if worker.number != visible.number:
+                await worker.child.send({"views": visible.views})
+                worker.number = visible.number
+                self.counts.loaded += 1
+        except ChildDied:
+            return False
         except BaseException:
             await self._end(worker)
             raise
-        return worker
-
-    async def _prepare(self, worker: Worker, visible: Visible) -> None:
-        if not worker.ready:
-            await worker.child.receive()
-            worker.ready = True
-        if worker.number != visible.number:
-            await worker.child.send({"views": visible.views})
-            worker.number = visible.number
-            self.counts.loaded += 1
+        return True
 
     async def _start(self, visible: Visible) -> Worker:
         self._starting += 1
