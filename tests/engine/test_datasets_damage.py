@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
 from tests.catalog import COLUMNS, Failing, a_file, again
 
@@ -60,6 +61,28 @@ async def test_a_damaged_manifest_harms_no_other(datasets: Datasets, home: Path,
     path.write_bytes(good)
     assert (await fresh.get("b")).version == 2
     assert fresh.problems == [] and len(await fresh.list()) == 3
+
+
+async def test_a_slow_reading_does_not_undo_a_commit(
+    datasets: Datasets, storage: Storage, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mended dataset is being read again when a commit overtakes it: the newest version stays the newest."""
+    await datasets.commit("b", COLUMNS, [a_file("one")])
+    path = home / "objects/_catalog/b/00000000000000000001.json"
+    good = path.read_bytes()
+    path.write_bytes(b"{")
+    fresh = Datasets(home, storage)
+    assert len(await fresh.refresh()) == 1
+    path.write_bytes(good)
+    slow = Failing(storage, monkeypatch, "get")
+    slow.broken = False
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(fresh.get, "b")
+        await slow.reached.wait()
+        monkeypatch.undo()
+        assert (await fresh.commit("b", COLUMNS, [a_file("two")]))[0].version == 2
+        slow.release.set()
+    assert (await fresh.get("b")).version == 2
 
 
 async def test_a_removed_damaged_version_makes_the_one_before_the_newest(datasets: Datasets, home: Path) -> None:

@@ -210,7 +210,7 @@ class Bucket:
         except AlreadyExistsError:
             raise KeyExists(f"the key {key} is taken in bucket {self.name}.") from None
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-            if isinstance(error, FileExistsError) and path is not None and path.is_file():
+            if isinstance(error, FileExistsError) and path is not None and not _vacant(path):
                 raise KeyExists(f"the key {key} is taken in bucket {self.name}.") from None
             raise Conflict(
                 f"the key {key!r} cannot be stored: a part of it is an object's key, or it is a folder of others.",
@@ -218,7 +218,7 @@ class Bucket:
             ) from None
         except (BaseError, OSError, ValueError) as error:
             # The local store has no name for "a part of the key is an object" and "the key is a folder".
-            if isinstance(error, FileNotFoundError) or (isinstance(error, BaseError) and path and not path.is_file()):
+            if isinstance(error, FileNotFoundError) or (isinstance(error, BaseError) and path and _vacant(path)):
                 raise KeyNotFound(
                     f"there is no object {key!r} in bucket {self.name}.", fix="List the keys first."
                 ) from None
@@ -287,6 +287,14 @@ class Bucket:
         for page in self._store().list(prefix=folder or None, chunk_size=1000):
             found.extend(_stored(o) for o in page if o["path"].startswith(prefix))
         return sorted((o for o in found if after is None or o.key > after), key=lambda o: o.key)
+
+
+def _vacant(path: Path) -> bool:
+    """Whether there is certainly no file here; a folder is none."""
+    try:
+        return path.is_dir() or not path.exists()
+    except OSError:  # not allowed to look
+        return False
 
 
 def _stored(meta: Any) -> StoredObject:

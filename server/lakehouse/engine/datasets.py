@@ -190,10 +190,10 @@ class Datasets:
 
         Raises DatasetNotFound, with the nearest names, and DatasetDamaged.
         """
-        await self._load()
         folder = folder_of(check_name(name))
         if version is not None:
             return await self._version(name, folder, version)
+        await self._load()
         found = self._index.newest.get(folder)
         if found is None and folder in self._index.problems:
             found = await self._reread(folder)  # it may have been mended
@@ -319,6 +319,9 @@ class Datasets:
 
     def _show(self, folder: str, manifest: Manifest) -> None:
         index = self._index
+        known = index.newest.get(folder)
+        if known is not None and known.version > manifest.version:
+            return  # a commit was faster than the reading of the version before it
         problems = {f: why for f, why in index.problems.items() if f != folder}
         self._swap({**index.newest, folder: manifest}, problems)
 
