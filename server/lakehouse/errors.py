@@ -18,6 +18,9 @@ LakehouseError        internal         500  exit 70   anything unforeseen: the c
 from typing import Any, ClassVar
 
 
+MAX_TEXT = 2000
+
+
 class LakehouseError(Exception):
     """Something a caller can read and act on: `detail` says what happened, `fix` what to do next.
 
@@ -29,9 +32,8 @@ class LakehouseError(Exception):
     exit: ClassVar[int] = 70
 
     def __init__(self, detail: str, *, fix: str = "", data: dict[str, Any] | None = None) -> None:
-        # A message may quote what a caller sent, and callers can send half a character.
-        self.detail = detail.encode("utf-8", "replace").decode()
-        self.fix = fix.encode("utf-8", "replace").decode()
+        self.detail = _sayable(detail)
+        self.fix = _sayable(fix)
         super().__init__(self.detail)
         self.data = data or {}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import anyio.to_thread
 from pydantic import ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic_core import from_json
 
 from lakehouse import config, observe
 from lakehouse.catalogue import Catalogue
@@ -181,11 +181,7 @@ class Lakehouse:
 
         A longer one becomes a preview of the same shape, marked `truncated`, and a `handle` that reads back whole.
         """
-        try:
-            text = compact(value)
-        except PydanticSerializationError:  # half a character somewhere: callers can send one, JSON cannot carry it
-            value = scrubbed(value)
-            text = compact(value)
+        text = compact(value)
         if len(text) <= limit or not isinstance(value, dict):
             return value, text
         handle = value.get("handle") or f"lakehouse://results/{await self.results.keep_json(value)}"
@@ -247,7 +243,11 @@ class Lakehouse:
         if time_limit.cancelled_caught:
             raise TimedOut(f"{capability.name} took over {limit:g} seconds.", fix=f"Ask for less, or raise {setting}.")
         returns = capability.returns
-        return returns.dump_python(returns.validate_python(result), mode="json", exclude_none=True)
+        answer = returns.validate_python(result)
+        try:
+            return returns.dump_python(answer, mode="json", exclude_none=True)
+        except UnicodeEncodeError:  # half a character somewhere: callers can send one, JSON cannot carry it
+            return from_json(compact(scrubbed(returns.dump_python(answer, exclude_none=True))))
 
     async def _record(
         self,
