@@ -17,7 +17,6 @@ LakehouseError        internal         500  exit 70   anything unforeseen: the c
 
 from typing import Any, ClassVar
 
-
 MAX_TEXT = 2000
 
 
@@ -150,3 +149,9 @@ def by_code(code: str, detail: str, *, fix: str = "", data: dict[str, Any] | Non
         kinds.extend(k for k in kind.__subclasses__() if k not in kinds)
     found = next((kind for kind in kinds if "code" in vars(kind) and kind.code == code), LakehouseError)
     return found(detail, fix=fix, data=data)
+
+
+def _sayable(text: str) -> str:
+    # A message may quote what a caller sent, and callers can send half a character, or a megabyte.
+    text = text.encode("utf-8", "replace").decode()
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
