@@ -31,6 +31,7 @@ class Work:
     """One caller's change, waiting to be committed. `existed` and `error` are its outcome."""
 
     batch: Batch
+    epoch: int  # of the index it was checked for
     attach: tuple[Segment, SegmentRef] | None = None
     must_exist: bool = False
     existed: list[bool] = field(default_factory=list)
@@ -160,7 +161,7 @@ class Index:
         self._waiting.append(work)
         try:
             async with self.committing:
-                if not work.taken:
+                while not work.taken:  # a full group may leave it for the next
                     group = self._take()
                     with anyio.CancelScope(shield=True):
                         await self._commit_all(group)
@@ -225,6 +226,9 @@ class Index:
         later: dict[str, bool] = {}  # whether ids will exist, after what comes before in this group
         for work in group:
             batch, work.error = work.batch, None
+            if work.epoch != state.manifest.number.epoch:
+                work.error = self.not_found()  # deleted meanwhile; this is another index of the same name
+                batch = deletes([], state.manifest.dimension)
             if len(batch) and batch.ops[0] != PUT:
                 with self._memory:
                     stored = state.has([id for id in batch.ids if id not in later])
@@ -236,7 +240,7 @@ class Index:
                 batch = deletes(there, state.manifest.dimension)
             later |= dict.fromkeys(batch.ids, bool(len(batch)) and batch.ops[0] == PUT)
             batches.append(batch)
-        attach = group[0].attach
+        attach = group[0].attach if group[0].error is None else None
         if not attach and not any(len(batch) for batch in batches):
             return None, batches
         entry = log.Entry(joined(batches), attach[1] if attach else None)

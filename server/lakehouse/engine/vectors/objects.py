@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -191,17 +192,19 @@ class Objects:
             await self.remove_segment(name)
         await self._remove([f"{home}tomb/{name}" for name in parts["tomb"]])
         # The newest last: as long as a deleted generation is there, what is left is known to be removed.
-        await self._remove([format.manifest_key(self.index, number) for number in generations])
+        folders = (*(f"{home}{kind}/" for kind in ("seg", "tomb", "log", "manifest")), home) if newest.deleted else ()
+        await self._remove([format.manifest_key(self.index, number) for number in generations], folders)
 
     async def remove_segment(self, id: str) -> None:
         """Remove a segment that no generation names."""
         folder = format.segment_key(self.index, id, "")
-        await self._remove([folder + file for file in await names(self.bucket, folder)])
+        await self._remove([folder + file for file in await names(self.bucket, folder)], (folder,))
 
-    async def _remove(self, keys: Sequence[str]) -> None:
+    async def _remove(self, keys: Sequence[str], folders: Sequence[str] = ()) -> None:
+        """Remove objects, and folders that are left empty and that nobody will write into."""
         root = self.bucket.root
         if root is not None:
-            await anyio.to_thread.run_sync(_unlink, root, keys)
+            await anyio.to_thread.run_sync(_unlink, root, keys, folders)
         else:
             for key in keys:
                 await self.bucket.delete(key)
@@ -246,15 +249,13 @@ def _contents(root: Path, key: str) -> bytes:
         raise damaged(key, f"it cannot be read: {error.strerror}") from error
 
 
-def _unlink(root: Path, keys: Sequence[str]) -> None:
+def _unlink(root: Path, keys: Sequence[str], folders: Sequence[str]) -> None:
     # No fsync: what a crash brings back is removed the next time.
     for key in keys:
         (root / key).unlink(missing_ok=True)
-    for folder in {(root / key).parent for key in keys}:
-        try:
-            folder.rmdir()
-        except OSError:
-            continue  # not empty, or gone already
+    for folder in folders:
+        with suppress(OSError):  # not empty, or gone already
+            (root / folder).rmdir()
 
 
 def _named(manifest: Manifest) -> set[str]:

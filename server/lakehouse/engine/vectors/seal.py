@@ -180,7 +180,7 @@ async def attach(index: Index, batch: Batch) -> Work:
         await index.objects.put_segment(doc, folder)
     ref = SegmentRef(doc.id, check, doc.rows, doc.vectors)
     opened = await index.objects.segment(ref, trusted=True)
-    return await index.change(Work(deletes([], manifest.dimension), (opened, ref)))
+    return await index.change(Work(deletes([], manifest.dimension), manifest.number.epoch, (opened, ref)))
 
 
 def _write_batch(folder: Path, batch: Batch, manifest: Manifest) -> tuple[format.SegmentDoc, str]:
