@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -208,17 +209,22 @@ class Index:
             except Upstream:
                 await self._withdraw(key, data)
                 raise
-            await anyio.to_thread.run_sync(self._advance, state, group, batches)
             # Another process may have sealed and cleared this place of the log away, so that nobody reads it again.
-            newest = await self._newest()
-            if newest == state.manifest.number:
-                return
-            if newest != state.manifest.number.next:
+            try:
+                newest = await self._newest()
+            except Upstream:
+                await self._withdraw(key, data)
+                raise
+            if newest not in (state.manifest.number, state.manifest.number.next):
                 await self._withdraw(key, data)
                 await self.load()
                 continue
-            await self.load()
-            return  # entries outlive the generation that took them over by one, so ours was read
+            await anyio.to_thread.run_sync(self._advance, state, group, batches)
+            if newest != state.manifest.number:
+                # Entries outlive the generation that took them over by one, so ours was or will be read.
+                with suppress(LakehouseError):
+                    await self.load()
+            return
 
     def _encoded(self, state: State, group: list[Work]) -> tuple[bytes | None, list[Batch]]:
         """The log entry of a group, and the part each of its works has in it."""
@@ -321,14 +327,15 @@ class Index:
 
     async def ask(self, question: Callable[[State], T]) -> T:
         """Answer a question that looks at the fresh rows' ids, in a worker thread."""
-        await self.state()
 
-        def answer() -> T:
+        def answer() -> list[T]:
             with self._memory:
-                assert self._state is not None
-                return question(self._state)
+                return [] if self._state is None else [question(self._state)]
 
-        return await anyio.to_thread.run_sync(answer)
+        while True:
+            await self.state()
+            for found in await anyio.to_thread.run_sync(answer):  # nothing, when the state was lost in between
+                return found
 
 
 def _attached(state: State, opened: Segment) -> State:

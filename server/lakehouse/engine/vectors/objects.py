@@ -178,9 +178,10 @@ class Objects:
             generations = [number for number in generations if number <= newest.number]
         else:
             same = [number for number in generations if number.epoch == newest.number.epoch]
-            previous = await self.manifest(same[-2]) if len(same) > 1 else newest
+            older = [manifest for number in same[:-1] if (manifest := await self._whole(number)) is not None]
+            previous = older[-1] if older and older[-1].number == same[-2] else newest
             kept = _named(newest) | _named(previous)
-            retired = {name for number in same[:-2] for name in _named(await self.manifest(number))}
+            retired = {name for manifest in older for name in _named(manifest)}
             log = [number for number in log if number < Number(previous.number.epoch, previous.log_from)]
             parts = {
                 kind: [name for name in found if name not in kept and (name in retired or _forgotten(name))]
@@ -194,6 +195,13 @@ class Objects:
         # The newest last: as long as a deleted generation is there, what is left is known to be removed.
         folders = (*(f"{home}{kind}/" for kind in ("seg", "tomb", "log", "manifest")), home) if newest.deleted else ()
         await self._remove([format.manifest_key(self.index, number) for number in generations], folders)
+
+    async def _whole(self, number: Number) -> Manifest | None:
+        """A generation, when it can be read."""
+        try:
+            return await self.manifest(number)
+        except IndexDamaged:
+            return None
 
     async def remove_segment(self, id: str) -> None:
         """Remove a segment that no generation names."""

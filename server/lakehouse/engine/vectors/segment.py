@@ -106,8 +106,8 @@ class Segment:
     def _find(self, ids: Sequence[str], hashes: NDArray[np.uint64]) -> Rows:
         rows = np.full(len(ids), -1, np.int64)
         left = np.searchsorted(self._hashes, hashes)
-        inside = np.flatnonzero(left < self.rows)
-        for at in inside[self._hashes[left[inside]] == hashes[inside]]:
+        near = np.flatnonzero(left < self.rows)
+        for at in near[self._hashes[left[near]] == hashes[near]]:
             place = left[at]
             while place < self.rows and self._hashes[place] == hashes[at]:
                 row = int(self._hash_rows[place])

@@ -267,8 +267,10 @@ class Vectors:
         problems = await objects.verify()
         if problems:
             self.problems[name] = problems[0]
-            if name in self._indexes:
-                self._indexes[name].forget()  # what is open was opened before the damage; it is opened again
+            index = self._indexes.get(name)
+            if index is not None:  # opened before the damage: it is to be opened again
+                async with index.committing:
+                    index.forget()
         return problems
 
     async def checked(self) -> None:
