@@ -9,12 +9,15 @@ from lakehouse import Lakehouse, resource, tool
 from lakehouse.engine.corpora import Built
 from lakehouse.engine.matrix import Corpus
 
+INSTRUCTIONS = "Make text searchable once: build_corpus embeds a dataset's text columns, or a folder of text files."
+
 
 class Corpora(BaseModel):
     """Everything that can be searched."""
 
     corpora: Sequence[Corpus] = Field(description="Every index, by name.")
     count: int = Field(description="How many.")
+    problems: Sequence[str] = Field((), description="Damaged ones, which are not listed.")
 
 
 @tool("writes", name="build_corpus", route="/v1/corpora/build", title="Build a corpus", long=True, idempotent=True)
@@ -56,11 +59,10 @@ async def build(
 async def list(lake: Lakehouse) -> Corpora:
     """What matrix_search can search: names, sizes, embedding models, and what each was built from."""
     found = await lake.matrix.corpora()
-    return Corpora(corpora=found, count=len(found))
+    return Corpora(corpora=found, count=len(found), problems=lake.matrix.problems())
 
 
 @resource("lakehouse://corpora", title="Corpora")
 async def all(lake: Lakehouse) -> Any:
     """Every corpus and raw index, with what it was built from."""
-    found = await lake.matrix.corpora()
-    return {"corpora": [corpus.model_dump() for corpus in found], "count": len(found)}
+    return (await list(lake)).model_dump(mode="json", exclude_none=True)

@@ -7,8 +7,13 @@ from pydantic import Field
 from lakehouse import Lakehouse, tool
 from lakehouse.engine.matrix import Found
 
+INSTRUCTIONS = (
+    "Questions in plain words: matrix_search finds the records nearest in meaning; metadata.doc_id is the row's id, so "
+    "SQL brings the rest of the row."
+)
 
-@tool(name="matrix_search", route="/v1/matrix/search", title="Search corpora by meaning")
+
+@tool(name="matrix_search", route="/v1/matrix/search", title="Search corpora by meaning", short="search QUERY_TEXT")
 async def search(
     lake: Lakehouse,
     query_text: Annotated[str | None, "What to look for, in plain words."] = None,

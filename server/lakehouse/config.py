@@ -79,7 +79,9 @@ class Sql(Section):
     timeout_secs: float = Field(30, gt=0, description="Seconds one query may run.")
     memory_limit: str = Field("1GB", pattern=_SIZE, description="Memory one query may use before it spills to disk.")
     max_spill_bytes: int = Field(GIB, ge=MIB, description="Disk one query process may spill to.")
-    address_space: int = Field(3 * GIB, ge=GIB, description="Address space of a query process, bytes (RLIMIT_AS).")
+    address_space: int = Field(
+        3 * GIB, ge=2 * GIB, description="Address space of a query process, bytes (RLIMIT_AS): memory_limit and 2 GiB."
+    )
     workers: int = Field(2, ge=1, le=16, description="Queries that run at once; the rest queue.")
     refresh_secs: float = Field(30, gt=0, description="How often changes committed by other processes are looked for.")
 

@@ -346,8 +346,8 @@ async def open(
 
 async def examine(
     home: str | Path | None = None,
-    *,
     config_file: str | Path | None = None,
+    *,
     overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What the capability `doctor.run` says, of a data directory that is not opened.

@@ -1,6 +1,6 @@
 -- Queries that must run. A block: a comment saying what it is, perhaps `-- params: JSON`, then the statement.
--- Datasets: orders(id, customer, amount, price, day, at, status, tags list, place struct, doc JSON text),
--- quotes(customer, at, rate), and one called: o'brien "x"
+-- Datasets: orders(id, customer, amount, price, day, placed, status, tags list, place struct, doc JSON text),
+-- quotes(customer, placed, rate), and one called: o'brien "x"
 
 -- one value
 SELECT 1
@@ -61,7 +61,7 @@ SELECT * FROM orders o LEFT JOIN quotes q USING (customer) FULL JOIN quotes r ON
 SELECT count(*) FROM orders ANTI JOIN quotes USING (customer) NATURAL JOIN orders
 
 -- ASOF join
-SELECT o.id, q.rate FROM orders o ASOF JOIN quotes q ON o.customer = q.customer AND o.at >= q.at
+SELECT o.id, q.rate FROM orders o ASOF JOIN quotes q ON o.customer = q.customer AND o.placed >= q.placed
 
 -- positional join
 SELECT * FROM orders POSITIONAL JOIN quotes
@@ -164,7 +164,7 @@ SELECT * EXCLUDE (doc, tags) REPLACE (upper(customer) AS customer) RENAME (id AS
 SELECT min(COLUMNS('^(id|amount)$')), max(COLUMNS(lambda c: c LIKE 'pri%')) FROM orders
 
 -- dates
-SELECT date_trunc('month', day), extract(year FROM at), day + INTERVAL 3 DAY, age(DATE '2024-03-01', day), strftime(at, '%Y'), at AT TIME ZONE 'UTC' FROM orders
+SELECT date_trunc('month', day), extract(year FROM placed), day + INTERVAL 3 DAY, age(DATE '2024-03-01', day), strftime(placed, '%Y'), placed AT TIME ZONE 'UTC' FROM orders
 
 -- the clock
 SELECT current_date, current_timestamp, now(), today()

@@ -60,9 +60,9 @@ class Wire:
 
 
 @contextmanager
-def wire(command: str, home: Path, *options: str, **environment: str) -> Iterator[Wire]:
+def wire(command: list[str], home: Path, *options: str, **environment: str) -> Iterator[Wire]:
     child = subprocess.Popen(
-        [command, "--home", str(home), "stdio", *options],
+        [*command, "--home", str(home), "stdio", *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -72,7 +72,8 @@ def wire(command: str, home: Path, *options: str, **environment: str) -> Iterato
         yield Wire(child)
     finally:
         child.kill()
-        child.communicate()
+        with child:  # closes what is open of its pipes and waits
+            pass
 
 
 def ended(child: "subprocess.Popen[bytes]") -> int:
@@ -84,7 +85,7 @@ def ended(child: "subprocess.Popen[bytes]") -> int:
     return code
 
 
-def test_initialize_list_call_and_nothing_else_on_stdout(command: str, home: Path) -> None:
+def test_initialize_list_call_and_nothing_else_on_stdout(command: list[str], home: Path) -> None:
     """A-S1-1."""
     with wire(command, home) as server:
         hello = server.shake_hands()
@@ -99,7 +100,7 @@ def test_initialize_list_call_and_nothing_else_on_stdout(command: str, home: Pat
         assert all(json.loads(line)["jsonrpc"] == "2.0" for line in server.lines)
 
 
-def test_the_era_without_a_handshake(command: str, home: Path) -> None:
+def test_the_era_without_a_handshake(command: list[str], home: Path) -> None:
     meta = {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},
@@ -115,7 +116,7 @@ def test_the_era_without_a_handshake(command: str, home: Path) -> None:
         assert called["structuredContent"]["count"] == 0 and called["resultType"] == "complete"
 
 
-def test_file_to_rows_over_the_wire(command: str, home: Path, tmp_path: Path) -> None:
+def test_file_to_rows_over_the_wire(command: list[str], home: Path, tmp_path: Path) -> None:
     table = tmp_path / "orders.csv"
     table.write_text("id,zip,amount\n1,01234,2.5\n2,98765,4\n", encoding="utf-8")
     with wire(command, home, LAKEHOUSE_INGEST__ROOTS=str(tmp_path)) as server:
@@ -131,14 +132,14 @@ def test_file_to_rows_over_the_wire(command: str, home: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"   ", b"not json", b'{"jsonrpc": "2.0"', b"\xff\xfe\x00", b"[]", b"null"])
-def test_rubbish_lines_do_not_end_the_server(command: str, home: Path, rubbish: bytes) -> None:
+def test_rubbish_lines_do_not_end_the_server(command: list[str], home: Path, rubbish: bytes) -> None:
     with wire(command, home) as server:
         server.shake_hands()
         server.send(rubbish)
         assert server.ask("ping")["result"] == {}
 
 
-def test_an_over_long_line_is_dropped_and_the_next_one_answered(command: str, home: Path) -> None:
+def test_an_over_long_line_is_dropped_and_the_next_one_answered(command: list[str], home: Path) -> None:
     with wire(command, home, LAKEHOUSE_SERVER__MAX_REQUEST_BYTES="100000") as server:
         server.shake_hands()
         server.send(b'{"jsonrpc":"2.0","id":99,"method":"ping","params":{"x":"' + b"a" * 1_000_000 + b'"}}')
@@ -147,7 +148,7 @@ def test_an_over_long_line_is_dropped_and_the_next_one_answered(command: str, ho
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_it(command: str, home: Path, number: signal.Signals) -> None:
+def test_signals_end_it(command: list[str], home: Path, number: signal.Signals) -> None:
     with wire(command, home) as server:
         server.shake_hands()
         server.call("list_datasets", {})
@@ -157,7 +158,7 @@ def test_signals_end_it(command: str, home: Path, number: signal.Signals) -> Non
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
 def test_it_ends_when_its_parent_is_killed_although_the_pipe_stays_open(
-    command: str, home: Path, tmp_path: Path
+    command: list[str], home: Path, tmp_path: Path
 ) -> None:
     # The grandparent (this test) keeps the write end of the pipe, so no end of file ever comes.
     reading, writing = os.pipe()
@@ -170,7 +171,7 @@ def test_it_ends_when_its_parent_is_killed_although_the_pipe_stays_open(
         child.wait()
     """)
     parent = subprocess.Popen(
-        [sys.executable, "-c", host, str(reading), command, "--home", str(home), "stdio"],
+        [sys.executable, "-c", host, str(reading), *command, "--home", str(home), "stdio"],
         pass_fds=[reading],
         stdout=subprocess.PIPE,
     )
@@ -190,7 +191,7 @@ def test_it_ends_when_its_parent_is_killed_although_the_pipe_stays_open(
         os.close(writing)
 
 
-def test_toolsets_and_read_only_are_flags(command: str, home: Path) -> None:
+def test_toolsets_and_read_only_are_flags(command: list[str], home: Path) -> None:
     with wire(command, home, "--toolsets", "sql,core", "--read-only") as server:
         server.shake_hands()
         tools = {tool["name"]: tool for tool in server.ask("tools/list")["result"]["tools"]}
@@ -198,7 +199,9 @@ def test_toolsets_and_read_only_are_flags(command: str, home: Path) -> None:
         assert server.ask("tools/call", {"name": "ingest_file", "arguments": {}})["error"]["code"] == -32602
 
 
-def test_a_second_process_is_told_who_holds_the_directory_and_serves_when_it_is_free(command: str, home: Path) -> None:
+def test_a_second_process_is_told_who_holds_the_directory_and_serves_when_it_is_free(
+    command: list[str], home: Path
+) -> None:
     with wire(command, home) as second:
         with wire(command, home) as first:
             first.shake_hands()
@@ -210,9 +213,9 @@ def test_a_second_process_is_told_who_holds_the_directory_and_serves_when_it_is_
         assert second.call("list_datasets", {})["structuredContent"]["count"] == 0
 
 
-def test_plain_files_instead_of_pipes(command: str, home: Path, tmp_path: Path) -> None:
+def test_plain_files_instead_of_pipes(command: list[str], home: Path, tmp_path: Path) -> None:
     asked, answered = tmp_path / "in", tmp_path / "out"
     asked.write_bytes(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
     with asked.open("rb") as reading, answered.open("wb") as writing:
-        subprocess.run([command, "--home", str(home), "stdio"], stdin=reading, stdout=writing, timeout=60, check=True)
+        subprocess.run([*command, "--home", str(home), "stdio"], stdin=reading, stdout=writing, timeout=60, check=True)
     assert json.loads(answered.read_bytes())["result"] == {}

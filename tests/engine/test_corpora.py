@@ -53,7 +53,7 @@ async def test_a_search_returns_rows_with_where_they_are_from(lake: Lakehouse) -
         },
     )
     built = await lake.corpora.build("trades", dataset="trades", text=["title", "body"], id="code")
-    assert (built.documents, built.chunks, built.added, built.count, built.empty) == (2, 2, 2, 2, 0)
+    assert (built.scanned, built.chunks, built.added, built.count, built.empty) == (2, 2, 2, 2, 0)
     found = await lake.matrix.search("welder joins metal", corpora=["trades"])
     assert [hit.id for hit in found.results] == ["7", "8"]
     assert found.results[0].metadata == {
@@ -82,6 +82,21 @@ async def test_a_long_row_gives_numbered_chunks(lake: Lakehouse) -> None:
     item = await lake.vectors.get_item("texts", "long#2")
     assert (item.metadata["doc_id"], item.metadata["chunk"], item.metadata["chunk_"]) == ("long", 2, 6)
     assert item.metadata["text"] in long and len(item.metadata["text"]) <= 2000
+
+
+async def test_any_column_name_and_type_will_do(lake: Lakehouse) -> None:
+    odd: dict[str, list[Any]] = {
+        "a.b": ["one", "two"],
+        "key #": [1, 2],
+        "nested": [{"x": 1}, None],
+        "many": [["p", "q"], []],
+    }
+    await commit(lake, "odd", odd)
+    await lake.corpora.build("odd", dataset="odd", text=["a.b", "many", "nested"], id="key #")
+    item = await lake.vectors.get_item("odd", "1")
+    text = 'one. ["p", "q"]. {"x": 1}'
+    assert item.metadata == {"source": "odd", "doc_id": "1", "chunk": 0, "text": text, "key #": 1}
+    assert (await lake.vectors.get_item("odd", "2")).metadata["text"] == "two"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +162,7 @@ async def test_a_limit_reads_the_beginning_and_removes_nothing(lake: Lakehouse) 
     assert (await build(lake, limit=1100)).count == 1100
     assert (await build(lake)).count == 1500
     part = await build(lake, limit=2)
-    assert (part.documents, part.removed, part.count) == (2, 0, 1500)
+    assert (part.scanned, part.removed, part.count) == (2, 0, 1500)
 
 
 async def test_another_model_needs_a_decision(home: Path) -> None:
@@ -322,7 +337,7 @@ async def test_a_folder_gives_its_text_files(lake: Lakehouse, notes: Path) -> No
     """A-S12-1: ids are paths; files that are no text are left out, with the reason."""
     built = await lake.corpora.build("notes", folder=str(notes))
     assert await lake.vectors.ids("notes") == {"deep/wings.md", "flow.TXT", "blank.rst", "inside.txt"}
-    assert (built.documents, built.empty_ids, built.skipped) == (4, ["blank.rst"], 5)
+    assert (built.scanned, built.empty_ids, built.skipped) == (4, ["blank.rst"], 5)
     assert {file.path: file.reason for file in built.skipped_files} == {
         "binary.txt": "it is binary",
         "gone.txt": "No such file or directory",
@@ -372,7 +387,7 @@ async def test_cranfield_has_two_documents_without_text(lake: Lakehouse, data: C
     rows = [json.loads(line) for line in (await anyio.Path(path).read_text(encoding="utf-8")).splitlines()]
     await commit(lake, "cranfield", {name: [row[name] for row in rows] for name in ("id", "title", "text")})
     built = await lake.corpora.build("cranfield", dataset="cranfield", text=["title", "text"], id="id")
-    assert (built.documents, built.empty, built.empty_ids) == (1400, 2, ["471", "995"])
+    assert (built.scanned, built.empty, built.empty_ids) == (1400, 2, ["471", "995"])
     assert (await lake.vectors.get_item("cranfield", "471")).vector is None
     found = await lake.matrix.search("the boundary layer of a flat plate", k=1000, per_corpus_k=1000)
     assert not {"471", "995"} & {hit.metadata["doc_id"] for hit in found.results}

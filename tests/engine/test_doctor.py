@@ -102,7 +102,8 @@ async def test_a_stranger_behind_ollamas_address(home: Path) -> None:
     assert "hunter2" not in check.model_dump_json()
 
 
-async def test_a_failed_requirement_fails_the_whole(home: Path) -> None:
+async def test_a_failed_requirement_fails_the_whole(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "check_packages", lambda: anyio.to_thread.run_sync(packages.check_python))
     broken = InvalidInput("lakehouse.toml: there is no setting sql.max_row.", fix="Did you mean max_rows?")
     report = await doctor.examine(settings(home), [("tools/x.py", "SyntaxError: no")], broken)
     assert not report.ok

@@ -171,20 +171,40 @@ async def test_a_failing_corpus_fails_the_search(lake: Lakehouse, monkeypatch: p
     assert isinstance(caught.value.__cause__, IndexDamaged)
 
 
+async def test_a_damaged_corpus_is_named_and_not_passed_over(home: Path) -> None:
+    """A-S13-4: on disk, met when the lake is opened again; the others can still be searched by name."""
+    async with lakehouse.open(home, overrides={"embed.provider": "hash"}) as lake:
+        for name in ("good", "bad"):
+            await commit(lake, name, {"id": ["x"], "text": ["words"]})
+            await lake.corpora.build(name, dataset=name, text=["text"], id="id")
+    newest = max((home / "objects" / "_vectors" / "bad" / "manifest").iterdir())
+    newest.chmod(0o644)
+    newest.write_bytes(newest.read_bytes()[:-20])
+    async with lakehouse.open(home, overrides={"embed.provider": "hash"}) as lake:
+        for corpora in (None, ["good", "bad"]):
+            with pytest.raises(Upstream, match="corpus bad: "):
+                await lake.matrix.search("words", corpora=corpora)
+        assert (await lake.matrix.search("words", corpora=["good"])).count == 1
+        listed = await lake.call("matrix_corpora")
+        assert [corpus["name"] for corpus in listed["corpora"]] == ["good"]
+        assert listed["problems"][0].startswith("bad: ")
+
+
 async def test_when_the_question_cannot_be_embedded(home: Path) -> None:
     with FakeOllama() as fake:
-        settings = {"embed.provider": "ollama", "embed.ollama_url": fake.url, "embed.batch_timeout_secs": 0.5}
+        settings: dict[str, Any] = {"embed.provider": "ollama", "embed.ollama_url": fake.url}
         async with lakehouse.open(home, overrides=settings) as lake:
             await fill(lake, "a", {"x": 0.1}, model="ollama/nomic-embed-text")
             fake.script.append(Answer(500, {"error": "no"}))
             with pytest.raises(Upstream, match="could not be embedded") as caught:
                 await lake.matrix.search("words", corpora=["a"])
             assert isinstance(caught.value.__cause__, EmbedFailed)
-            fake.script.append(HANG)
-            with pytest.raises(TimedOut):
-                await lake.matrix.search("words", corpora=["a"])
             with pytest.raises(Conflict, match="2 components, ollama/nomic-embed-text of 768"):
                 await lake.matrix.search("words", corpora=["a"])
+        async with lakehouse.open(home, overrides=settings | {"embed.batch_timeout_secs": 0.5}) as lake:
+            fake.script.append(HANG)
+            with pytest.raises(TimedOut):
+                await lake.matrix.search("other words", corpora=["a"])
 
 
 async def test_models_are_not_mixed(lake: Lakehouse) -> None:

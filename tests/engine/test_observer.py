@@ -21,7 +21,15 @@ def observer(home: Path, ring: int = 1000) -> Observer:
 
 
 async def record(to: Observer, id: str, **changes: Any) -> None:
-    call = {"parent": None, "source": "python", "op": "x.y", "input": {}, "output": {}, "error": None, "seconds": 0.001}
+    call: dict[str, Any] = {
+        "parent": None,
+        "source": "python",
+        "op": "x.y",
+        "input": {},
+        "output": {},
+        "error": None,
+        "seconds": 0.001,
+    }
     await to.record_call(id=id, **{**call, **changes})
 
 

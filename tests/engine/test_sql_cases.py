@@ -27,7 +27,12 @@ ORDERS = pa.table(
         "amount": [10.5, 20.0, 3.25, None],
         "price": [Decimal("1.10"), Decimal("2.20"), Decimal("3.30"), Decimal("4.40")],
         "day": [date(2024, 1, 5), date(2024, 2, 1), date(2024, 2, 9), date(2024, 3, 1)],
-        "at": [datetime(2024, 1, 5, 10), datetime(2024, 2, 1, 11), datetime(2024, 2, 9, 12), datetime(2024, 3, 1, 13)],
+        "placed": [
+            datetime(2024, 1, 5, 10),
+            datetime(2024, 2, 1, 11),
+            datetime(2024, 2, 9, 12),
+            datetime(2024, 3, 1, 13),
+        ],
         "status": ["open", "paid", "paid", "open"],
         "tags": [["a", "b"], ["b"], [], None],
         "place": [
@@ -39,7 +44,9 @@ ORDERS = pa.table(
         "doc": ['{"color": "red", "size": 3}', '{"color": "blue"}', "{}", None],
     }
 )
-QUOTES = pa.table({"customer": ["ann", "bob"], "at": [datetime(2024, 1, 1), datetime(2024, 1, 2)], "rate": [1.5, 2.5]})
+QUOTES = pa.table(
+    {"customer": ["ann", "bob"], "placed": [datetime(2024, 1, 1), datetime(2024, 1, 2)], "rate": [1.5, 2.5]}
+)
 
 
 class Case(NamedTuple):
@@ -129,6 +136,7 @@ async def test_a_macro_that_takes_a_table_by_name_would_reach_any_file(orders: P
         assert db.sql(f"SELECT * FROM histogram_values('{orders}', id)").fetchall()
 
 
+@pytest.mark.slow
 async def test_the_attack_collection_holds(
     home: Path, data: Callable[[str], Path], register: Register, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ async def test_every_call_is_an_op(lake: Lakehouse, home: Path) -> None:
     recent = await lake.call("observer_recent", {})
     assert recent["count"] == 2
     bad, good = recent["ops"]
-    assert (good["op"], good["source"], good["success"], good["error"]) == ("fixture.upper", "cli", True, None)
+    assert (good["op"], good["source"], good["success"], good.get("error")) == ("fixture.upper", "cli", True, None)
     assert (good["input_summary"], good["output_summary"]) == ('{"text":"hello"}', '{"text":"HELLO"}')
     assert not bad["success"] and bad["error"].startswith("invalid_request:") and bad["source"] == "python"
     assert [op["id"] for op in (await lake.call("observer_recent", {"failed": True}))["ops"]] == [bad["id"]]

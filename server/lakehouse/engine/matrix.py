@@ -58,6 +58,10 @@ class Matrix:
         self._embed = embed
         self._vectors = vectors
 
+    def problems(self) -> list[str]:
+        """What is wrong with indexes that are damaged and therefore not listed."""
+        return [f"{name}: {problem}" for name, problem in sorted(self._vectors.problems.items())]
+
     async def corpora(self) -> list[Corpus]:
         """Every index, by name, raw ones too."""
         infos = await self._vectors.list()
@@ -121,6 +125,8 @@ class Matrix:
     async def _infos(self, names: Sequence[str] | None) -> "list[IndexInfo]":
         if names is None:
             infos = [info for info in await self._vectors.list() if info.builder is not None]
+            if damaged := self.problems():
+                raise Upstream(f"corpus {damaged[0]}", fix="Name the corpora to search, or delete that one.")
             if not infos:
                 raise CorpusNotFound("there are no corpora yet.", fix="Build one with build_corpus.")
             return sorted(infos, key=lambda info: info.name)
@@ -138,6 +144,8 @@ class Matrix:
             missing = CorpusNotFound(f"there is no corpus {name!r}.", fix=f"There are: {known}.")
             missing.__cause__ = error
             raise Upstream(f"corpus {name}: {missing.detail}", fix=missing.fix) from missing
+        except Upstream as error:
+            raise Upstream(f"corpus {name}: {error.detail}", fix=error.fix) from error
 
     async def _embedded(self, text: str, model: str | None, infos: "Sequence[IndexInfo]") -> "np.ndarray":
         from lakehouse.engine.embed import EmbedFailed

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import anyio.to_thread
+
 from lakehouse import config
 from lakehouse.engine.corpora.built import SHOWN, Built, PartialFailure, Progress, SkippedFile
-from lakehouse.engine.corpora.documents import Chunk, Source, chunked
+from lakehouse.engine.corpora.documents import Chunk, Document, Source, chunked
 from lakehouse.engine.embed import Embedder
 from lakehouse.engine.vectors import IndexInfo, Item, Vectors
 from lakehouse.errors import Busy, Conflict, InvalidInput, LakehouseError, TimedOut, Unavailable, Upstream
@@ -53,9 +55,9 @@ class Build:
         """Read, embed and store everything. Raises PartialFailure after the last batch when one failed."""
         stored, waiting = 0, list[Chunk]()
         async for documents in self.source.documents():
-            for document in documents:
+            for chunks in await anyio.to_thread.run_sync(self._cut, documents):
                 self.documents += 1
-                waiting += chunked(self.source.name, document, self.settings.max_chars, self.settings.overlap)
+                waiting += chunks
                 if len(waiting) >= self.batch_size * BATCHES_SORTED:
                     await self._store(waiting, stored)
                     stored, waiting = self.documents, []
@@ -67,6 +69,11 @@ class Build:
             )
         return await self._finish()
 
+    def _cut(self, documents: Sequence[Document]) -> list[list[Chunk]]:
+        """The chunks of each document; a book has thousands, so not on the event loop."""
+        limits = self.settings.max_chars, self.settings.overlap
+        return [chunked(self.source.name, document, *limits) for document in documents]
+
     async def _store(self, chunks: Sequence[Chunk], before: int) -> None:
         """Embed and store the chunks of the documents that followed the first `before` ones."""
         self.chunks += len(chunks)
@@ -77,6 +84,8 @@ class Build:
         texts = sorted((chunk for chunk in chunks if chunk.text), key=lambda chunk: -len(chunk.text))
         batches = [texts[at : at + self.batch_size] for at in range(0, len(texts), self.batch_size)]
         steps = [*((self._add, batch) for batch in batches), *([(self._add_blank, blank)] if blank else [])]
+        if not steps:
+            await self.progress(self.documents, self.total, "unchanged")
         for place, (add, batch) in enumerate(steps, 1):
             try:
                 await add(batch)
@@ -139,7 +148,6 @@ class Build:
         built = Built(
             name=self.name,
             model=self.model,
-            documents=self.documents,
             chunks=self.chunks,
             count=self.info.count if self.info else 0,
             scanned=self.documents,

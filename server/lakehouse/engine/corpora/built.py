@@ -28,10 +28,9 @@ class Built(BaseModel):
 
     name: str = Field(description="The corpus.")
     model: str = Field(description="The embedding model, pinned in the corpus.")
-    documents: int = Field(description="Rows or files read.")
     chunks: int = Field(description="Pieces they gave; a short document is one.")
     count: int = Field(description="Items in the corpus now, empty documents included.")
-    scanned: int = Field(description="The same as documents.")
+    scanned: int = Field(description="Rows or files read.")
     embedded: int = Field(description="Chunks whose vectors were computed or taken from the cache.")
     added: int = Field(description="Items that are new.")
     updated: int = Field(description="Items stored anew.")

@@ -12,7 +12,7 @@ from lakehouse.errors import Forbidden, InvalidInput
 
 SUFFIXES = (".txt", ".md", ".markdown", ".rst")
 MAX_BYTES = 16 * 2**20
-FILES = 64
+FILES = 16
 
 
 class Folder:

@@ -121,7 +121,7 @@ class Gate:
             found = self._empty.execute(
                 "SELECT json_serialize_sql($1::VARCHAR, skip_null := true, skip_empty := true)", [sql]
             ).fetchone()
-            parsed = json.loads(found[0]) if found else {"error": True}
+            parsed: dict[str, Any] = json.loads(found[0]) if found else {"error": True}
         except RecursionError:
             raise _too_deep() from None
         except (MemoryError, duckdb.OutOfMemoryException):
@@ -236,7 +236,7 @@ class _Walk:
         names = {folded(path[-1]) if path else "", folded(str(node.get("function_name", "")))}
         if not names <= allowed or node.get("export_state"):
             name = path[-1] if path else "(unnamed)"
-            near = difflib.get_close_matches(folded(name), allowed, n=3, cutoff=0.75)
+            near = difflib.get_close_matches(folded(name), allowed, n=2, cutoff=0.6)
             fix = _FILES if allowed is TABLE_FUNCTIONS else _COMPUTE
             raise InvalidInput(
                 f"sql: the function {name} is not allowed.",

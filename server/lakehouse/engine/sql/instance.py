@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import duckdb
 
@@ -196,8 +195,3 @@ def _unknown(name: str, known: list[str]) -> InvalidInput:
         fix=fix or (f"There are: {listed}." if known else "There are none yet; ingest_file makes one of a file."),
         data={"dataset": name[:200]},
     )
-
-
-def views_of(given: Iterable[Mapping[str, Any]]) -> list[View]:
-    """Views as the parent process sends them."""
-    return [View(v["name"], tuple((f[0], f[1]) for f in v["files"]), v.get("problem", "")) for v in given]

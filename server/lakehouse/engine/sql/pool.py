@@ -61,6 +61,7 @@ class Pool:
         self._slots = anyio.Semaphore(self.settings.workers, fast_acquire=True)
         self._idle: list[Worker] = []
         self._alive: dict[int, Worker] = {}
+        self._starting = 0
         self._verified: dict[str, list[int]] = {}
 
     @property
@@ -82,7 +83,7 @@ class Pool:
         """
         worker = await self._take(visible)
         try:
-            if not self._idle and len(self._alive) <= self.settings.workers:
+            if not self._idle and len(self._alive) + self._starting <= self.settings.workers:
                 with suppress(Upstream):  # a query that has its process does not fail for want of a spare
                     self._idle.append(await self._start(visible))
             yield worker
@@ -105,41 +106,54 @@ class Pool:
     async def _take(self, visible: Visible) -> Worker:
         while self._idle:
             worker = self._idle.pop()
-            if not worker.child.alive:
-                await self._end(worker)
-                continue
-            try:
-                await self._prepare(worker, visible)
+            if worker.child.alive and await self._prepared(worker, visible):
                 return worker
-            except ChildDied:
-                await self._end(worker)
-            except BaseException:
-                await self._end(worker)
-                raise
-        worker = await self._start(visible)
-        try:
-            await self._prepare(worker, visible)
-        except ChildDied:
             await self._end(worker)
-            raise _no_process("it ended at once") from None
+        worker = await self._start(visible)
+        if not await self._prepared(worker, visible):
+            await self._end(worker)
+            raise _no_process("it ended at once")
+        return worker
+
+    async def _prepared(self, worker: Worker, visible: Visible) -> bool:
+        """Wait until a process is up, and give it this set; False when it died."""
+        try:
+            if not worker.ready:
+                await worker.child.receive()
+                worker.ready = True
+            if worker.number != visible.number:
+                await worker.child.send({"views": visible.views})
+                worker.number = visible.number
+                self.counts.loaded += 1
+        except ChildDied:
+            return False
         except BaseException:
             await self._end(worker)
             raise
-        return worker
-
-    async def _prepare(self, worker: Worker, visible: Visible) -> None:
-        if not worker.ready:
-            await worker.child.receive()
-            worker.ready = True
-        if worker.number != visible.number:
-            await worker.child.send({"views": visible.views})
-            worker.number = visible.number
-            self.counts.loaded += 1
+        return True
 
     async def _start(self, visible: Visible) -> Worker:
-        folder = await anyio.to_thread.run_sync(self._new_folder)
+        self._starting += 1
+        try:
+            folder = await anyio.to_thread.run_sync(self._new_folder)
+            try:
+                child = await Child.start(MODULE, self._setup(folder, visible))
+            except BaseException:
+                await _remove(folder)
+                raise
+        except (OSError, ChildDied) as error:
+            raise _no_process(getattr(error, "strerror", None) or "it ended at once") from error
+        finally:
+            self._starting -= 1
+        worker = Worker(child, folder, visible.number)
+        self._alive[id(worker)] = worker
+        self.counts.started += 1
+        self.counts.loaded += 1
+        return worker
+
+    def _setup(self, folder: Path, visible: Visible) -> dict[str, Any]:
         settings = self.settings
-        setup = {
+        return {
             "folder": str(folder),
             "address_space": settings.address_space,
             "limits": {
@@ -152,19 +166,6 @@ class Pool:
             "verified": self._verified,
             "views": visible.views,
         }
-        try:
-            child = await Child.start(MODULE, setup)
-        except (OSError, ChildDied) as error:
-            await _remove(folder)
-            raise _no_process(getattr(error, "strerror", None) or "it ended at once") from error
-        except BaseException:
-            await _remove(folder)
-            raise
-        worker = Worker(child, folder, visible.number)
-        self._alive[id(worker)] = worker
-        self.counts.started += 1
-        self.counts.loaded += 1
-        return worker
 
     def _new_folder(self) -> Path:
         self.scratch.mkdir(parents=True, exist_ok=True)

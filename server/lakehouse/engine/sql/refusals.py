@@ -26,7 +26,7 @@ def ours(error: BaseException, columns: Iterable[str], folders: Iterable[str], s
     if isinstance(error, MemoryError | duckdb.OutOfMemoryException) or _OUT_OF_MEMORY.search(text[:300]):
         return TooLarge(
             "the query needs more memory or spill space than it may use.",
-            fix="Ask for fewer rows or shorter values, aggregate earlier, or raise sql.memory_limit.",
+            fix="Ask for less, aggregate earlier, or raise sql.memory_limit (and sql.address_space with it).",
         )
     if isinstance(error, duckdb.InterruptException):
         return out_of_time(seconds)
