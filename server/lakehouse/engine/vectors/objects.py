@@ -43,6 +43,7 @@ class Objects:
         return _numbers(await names(self.bucket, format.home_of(self.index) + "manifest/"))
 
     async def manifest(self, number: Number) -> Manifest:
+        """One generation."""
         key = format.manifest_key(self.index, number)
         return format.read_manifest((await self._read([key]))[0], key)
 

@@ -41,6 +41,7 @@ class Query:
 
     @classmethod
     def of(cls, vector: F32, distance: str) -> "Query":
+        """A checked vector, made ready."""
         coded = encode(vector[None], distance)
         return cls(vector, coded.codes, float(coded.steps[0]), float(coded.norms[0]), distance)
 
