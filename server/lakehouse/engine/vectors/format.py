@@ -38,6 +38,7 @@ class Number:
 
     @property
     def next(self) -> "Number":
+        """The one after it, in the same epoch."""
         return Number(self.epoch, self.count + 1)
 
 
@@ -68,22 +69,27 @@ def age(name: str) -> int:
 
 
 def home_of(index: str) -> str:
+    """The prefix of all objects of an index."""
     return f"{PREFIX}{index}/"
 
 
 def manifest_key(index: str, number: Number) -> str:
+    """The key of a generation."""
     return f"{PREFIX}{index}/manifest/{number}.json"
 
 
 def log_key(index: str, number: Number) -> str:
+    """The key of a log entry."""
     return f"{PREFIX}{index}/log/{number}.arrow"
 
 
 def segment_key(index: str, segment: str, file: str) -> str:
+    """The key of a file of a segment."""
     return f"{PREFIX}{index}/seg/{segment}/{file}"
 
 
 def tomb_key(index: str, tomb: str) -> str:
+    """The key of a bitmap of dead rows."""
     return f"{PREFIX}{index}/tomb/{tomb}.bin"
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -31,6 +32,7 @@ class Work:
     """One caller's change, waiting to be committed. `existed` and `error` are its outcome."""
 
     batch: Batch
+    epoch: int  # of the index it was checked for
     attach: tuple[Segment, SegmentRef] | None = None
     must_exist: bool = False
     existed: list[bool] = field(default_factory=list)
@@ -160,7 +162,7 @@ class Index:
         self._waiting.append(work)
         try:
             async with self.committing:
-                if not work.taken:
+                while not work.taken:  # a full group may leave it for the next
                     group = self._take()
                     with anyio.CancelScope(shield=True):
                         await self._commit_all(group)
@@ -207,17 +209,22 @@ class Index:
             except Upstream:
                 await self._withdraw(key, data)
                 raise
-            await anyio.to_thread.run_sync(self._advance, state, group, batches)
             # Another process may have sealed and cleared this place of the log away, so that nobody reads it again.
-            newest = await self._newest()
-            if newest == state.manifest.number:
-                return
-            if newest != state.manifest.number.next:
+            try:
+                newest = await self._newest()
+            except Upstream:
+                await self._withdraw(key, data)
+                raise
+            if newest not in (state.manifest.number, state.manifest.number.next):
                 await self._withdraw(key, data)
                 await self.load()
                 continue
-            await self.load()
-            return  # entries outlive the generation that took them over by one, so ours was read
+            await anyio.to_thread.run_sync(self._advance, state, group, batches)
+            if newest != state.manifest.number:
+                # Entries outlive the generation that took them over by one, so ours was or will be read.
+                with suppress(LakehouseError):
+                    await self.load()
+            return
 
     def _encoded(self, state: State, group: list[Work]) -> tuple[bytes | None, list[Batch]]:
         """The log entry of a group, and the part each of its works has in it."""
@@ -225,6 +232,9 @@ class Index:
         later: dict[str, bool] = {}  # whether ids will exist, after what comes before in this group
         for work in group:
             batch, work.error = work.batch, None
+            if work.epoch != state.manifest.number.epoch:
+                work.error = self.not_found()  # deleted meanwhile; this is another index of the same name
+                batch = deletes([], state.manifest.dimension)
             if len(batch) and batch.ops[0] != PUT:
                 with self._memory:
                     stored = state.has([id for id in batch.ids if id not in later])
@@ -236,7 +246,7 @@ class Index:
                 batch = deletes(there, state.manifest.dimension)
             later |= dict.fromkeys(batch.ids, bool(len(batch)) and batch.ops[0] == PUT)
             batches.append(batch)
-        attach = group[0].attach
+        attach = group[0].attach if group[0].error is None else None
         if not attach and not any(len(batch) for batch in batches):
             return None, batches
         entry = log.Entry(joined(batches), attach[1] if attach else None)
@@ -317,14 +327,15 @@ class Index:
 
     async def ask(self, question: Callable[[State], T]) -> T:
         """Answer a question that looks at the fresh rows' ids, in a worker thread."""
-        await self.state()
 
-        def answer() -> T:
+        def answer() -> list[T]:
             with self._memory:
-                assert self._state is not None
-                return question(self._state)
+                return [] if self._state is None else [question(self._state)]
 
-        return await anyio.to_thread.run_sync(answer)
+        while True:
+            await self.state()
+            for found in await anyio.to_thread.run_sync(answer):  # nothing, when the state was lost in between
+                return found
 
 
 def _attached(state: State, opened: Segment) -> State:

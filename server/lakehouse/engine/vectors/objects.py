@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -42,6 +43,7 @@ class Objects:
         return _numbers(await names(self.bucket, format.home_of(self.index) + "manifest/"))
 
     async def manifest(self, number: Number) -> Manifest:
+        """One generation."""
         key = format.manifest_key(self.index, number)
         return format.read_manifest((await self._read([key]))[0], key)
 
@@ -177,9 +179,10 @@ class Objects:
             generations = [number for number in generations if number <= newest.number]
         else:
             same = [number for number in generations if number.epoch == newest.number.epoch]
-            previous = await self.manifest(same[-2]) if len(same) > 1 else newest
+            older = [manifest for number in same[:-1] if (manifest := await self._whole(number)) is not None]
+            previous = older[-1] if older and older[-1].number == same[-2] else newest
             kept = _named(newest) | _named(previous)
-            retired = {name for number in same[:-2] for name in _named(await self.manifest(number))}
+            retired = {name for manifest in older for name in _named(manifest)}
             log = [number for number in log if number < Number(previous.number.epoch, previous.log_from)]
             parts = {
                 kind: [name for name in found if name not in kept and (name in retired or _forgotten(name))]
@@ -191,17 +194,26 @@ class Objects:
             await self.remove_segment(name)
         await self._remove([f"{home}tomb/{name}" for name in parts["tomb"]])
         # The newest last: as long as a deleted generation is there, what is left is known to be removed.
-        await self._remove([format.manifest_key(self.index, number) for number in generations])
+        folders = (*(f"{home}{kind}/" for kind in ("seg", "tomb", "log", "manifest")), home) if newest.deleted else ()
+        await self._remove([format.manifest_key(self.index, number) for number in generations], folders)
+
+    async def _whole(self, number: Number) -> Manifest | None:
+        """A generation, when it can be read."""
+        try:
+            return await self.manifest(number)
+        except IndexDamaged:
+            return None
 
     async def remove_segment(self, id: str) -> None:
         """Remove a segment that no generation names."""
         folder = format.segment_key(self.index, id, "")
-        await self._remove([folder + file for file in await names(self.bucket, folder)])
+        await self._remove([folder + file for file in await names(self.bucket, folder)], (folder,))
 
-    async def _remove(self, keys: Sequence[str]) -> None:
+    async def _remove(self, keys: Sequence[str], folders: Sequence[str] = ()) -> None:
+        """Remove objects, and folders that are left empty and that nobody will write into."""
         root = self.bucket.root
         if root is not None:
-            await anyio.to_thread.run_sync(_unlink, root, keys)
+            await anyio.to_thread.run_sync(_unlink, root, keys, folders)
         else:
             for key in keys:
                 await self.bucket.delete(key)
@@ -246,15 +258,13 @@ def _contents(root: Path, key: str) -> bytes:
         raise damaged(key, f"it cannot be read: {error.strerror}") from error
 
 
-def _unlink(root: Path, keys: Sequence[str]) -> None:
+def _unlink(root: Path, keys: Sequence[str], folders: Sequence[str]) -> None:
     # No fsync: what a crash brings back is removed the next time.
     for key in keys:
         (root / key).unlink(missing_ok=True)
-    for folder in {(root / key).parent for key in keys}:
-        try:
-            folder.rmdir()
-        except OSError:
-            continue  # not empty, or gone already
+    for folder in folders:
+        with suppress(OSError):  # not empty, or gone already
+            (root / folder).rmdir()
 
 
 def _named(manifest: Manifest) -> set[str]:

@@ -41,6 +41,7 @@ class Query:
 
     @classmethod
     def of(cls, vector: F32, distance: str) -> "Query":
+        """A checked vector, made ready."""
         coded = encode(vector[None], distance)
         return cls(vector, coded.codes, float(coded.steps[0]), float(coded.norms[0]), distance)
 
@@ -87,20 +88,18 @@ def _by_codes(part: Part, query: Query, k: int) -> Bounds:
     dots = np.asarray(_cdist(coded.codes, query.codes, "dot", out_dtype="int32"))[:, 0]
     off = SIGMAS / np.sqrt(12)
     if query.distance == "cosine":
-        scores = np.multiply(dots, coded.steps)
-        scores *= -query.step
+        scores, slack = dots * (-query.step * coded.steps), (coded.steps + query.step) * off
+        shift = 1.0
     else:
         # |x - q|^2 without |q|^2, which all rows share.
-        scores = coded.norms**2 - 2 * query.step * coded.steps * dots
-    scores[part.hidden] = np.inf
-    if query.distance == "cosine":
-        slack, shift = (coded.steps + query.step) * off, 1.0
-    else:
+        scores = coded.norms**2 - dots * (2 * query.step * coded.steps)
         slack, shift = (coded.steps * query.norm + query.step * coded.norms) * (2 * off), query.norm**2
+    scores[part.hidden] = np.inf
     best = np.argpartition(scores, k - 1)[:k] if k < count else np.arange(count)
-    rows = np.flatnonzero(scores - slack <= (scores + slack)[best].max())
+    lowest = scores - slack
+    rows = np.flatnonzero(lowest <= (scores[best] + slack[best]).max())
     rows = rows[np.isfinite(scores[rows])]
-    return rows, (scores - slack)[rows] + shift, (scores + slack)[rows] + shift
+    return rows, lowest[rows] + shift, scores[rows] + slack[rows] + shift
 
 
 def _by_vectors(part: Part, rows: Rows, query: Query) -> Bounds:

@@ -34,19 +34,17 @@ class Merge:
 
 
 def plan(state: State) -> tuple[int, ...]:
-    """The places of the segments to merge with the fresh rows."""
+    """The places of the segments to merge, with the fresh rows or each other."""
     total = state.fresh.live
-    chosen = []
-    by_size = sorted(range(len(state.sealed)), key=lambda place: state.sealed[place].live)
-    for place in by_size:
-        live = state.sealed[place].live
-        if not live:
-            continue  # dropped without being read
-        if live > 2 * total or total + live > MERGE_ROWS:
+    chosen: list[int] = []
+    for place in sorted(range(len(state.sealed)), key=lambda place: state.sealed[place].live):
+        live = state.sealed[place].live  # a segment without any is dropped without being read
+        if live and total and (live > 2 * total or total + live > MERGE_ROWS):
             break
-        chosen.append(place)
-        total += live
-    return tuple(sorted(chosen))
+        if live:
+            chosen.append(place)
+            total += live
+    return tuple(sorted(chosen)) if state.fresh.live or len(chosen) > 1 else ()
 
 
 async def seal(index: Index) -> None:
@@ -72,7 +70,7 @@ async def _seal(index: Index) -> None:
     places = plan(frozen)
     opened: Segment | None = None
     merge = Merge((), (np.full(frozen.fresh.count, -1),))
-    if frozen.fresh.live:
+    if frozen.fresh.live or places:
         async with index.storage.scratch() as folder:
             doc, check, merge = await anyio.to_thread.run_sync(_write, folder, frozen, places)
             await index.objects.put_segment(doc, folder)
@@ -180,7 +178,7 @@ async def attach(index: Index, batch: Batch) -> Work:
         await index.objects.put_segment(doc, folder)
     ref = SegmentRef(doc.id, check, doc.rows, doc.vectors)
     opened = await index.objects.segment(ref, trusted=True)
-    return await index.change(Work(deletes([], manifest.dimension), (opened, ref)))
+    return await index.change(Work(deletes([], manifest.dimension), manifest.number.epoch, (opened, ref)))
 
 
 def _write_batch(folder: Path, batch: Batch, manifest: Manifest) -> tuple[format.SegmentDoc, str]:

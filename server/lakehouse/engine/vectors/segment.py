@@ -9,8 +9,8 @@ hash.u64     rows blake2b-64 hashes of the ids (little-endian), sorted; equal ha
 hash.row     rows uint32: the row of each hash
 seg.json     format.SegmentDoc
 
-There is no 16-bit copy for the re-rank: gathering and scoring 100 rows of 384 takes 5 us from 32 bits and 4 us from 16
-(a row is one page either way), and the 32-bit vectors are needed for exact distances anyway.
+All numbers are little-endian. There is no 16-bit copy for the re-rank: gathering and scoring 100 rows of 384 takes 5 us
+from 32 bits and 4 us from 16 (a row is a page either way), and exact distances need the 32-bit vectors anyway.
 """
 
 import hashlib
@@ -106,8 +106,8 @@ class Segment:
     def _find(self, ids: Sequence[str], hashes: NDArray[np.uint64]) -> Rows:
         rows = np.full(len(ids), -1, np.int64)
         left = np.searchsorted(self._hashes, hashes)
-        inside = np.flatnonzero(left < self.rows)
-        for at in inside[self._hashes[left[inside]] == hashes[inside]]:
+        near = np.flatnonzero(left < self.rows)
+        for at in near[self._hashes[left[near]] == hashes[near]]:
             place = left[at]
             while place < self.rows and self._hashes[place] == hashes[at]:
                 row = int(self._hash_rows[place])

@@ -1,7 +1,7 @@
 """What a search reads: one immutable state of an index, and the step to the next. Load it in a worker thread."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -33,13 +33,11 @@ class Fresh:
         """Add rows behind the others; `vectors` has one for each row where `has` is true."""
         start, end = len(self.ids), len(self.ids) + len(ids)
         self._make_room(end)
-        coded = encode(vectors, self.distance)
-        if len(coded) == len(ids):
-            self.coded.put(start, coded)
-        else:
-            blank = np.zeros((len(ids), vectors.shape[1]), np.float32)
-            blank[has] = vectors
-            self.coded.put(start, encode(blank, self.distance))
+        if len(vectors) < len(ids):
+            whole = np.zeros((len(ids), vectors.shape[1]), np.float32)
+            whole[has] = vectors
+            vectors = whole
+        self.coded.put(start, encode(vectors, self.distance))
         self.ids.extend(ids)
         self.metas.extend(metas)
 
@@ -189,26 +187,25 @@ def changed(state: State, batch: Batch, entries: int = 1) -> tuple[State, list[b
     blind: list[int] = []
     killed: dict[int, list[int]] = {}
     existed: list[bool] = []
-
-    def meta_at(row: int) -> str:
-        return fresh.metas[row] if row < start else metas[row - start]
-
     for op, id, given, has in zip(batch.ops, batch.ids, batch.metas, batch.has, strict=True):
         row, place = fresh.where.pop(id, None), located.pop(id, None)
-        old: Callable[[], str] | None = None
         if row is not None:
             dead.append(row)
-            old = lambda row=row: meta_at(row)  # noqa: E731
         elif place is not None:
             killed.setdefault(place[0], []).append(place[1])
-            old = lambda place=place: state._meta(*place)  # noqa: E731
-        existed.append(old is not None)
+        existed.append(row is not None or place is not None)
         if op == DELETE:
             continue
+        if given is not None:
+            meta = given
+        elif row is not None:
+            meta = fresh.metas[row] if row < start else metas[row - start]
+        else:
+            meta = state._meta(*place) if place is not None else "null"
         fresh.where[id] = start + len(ids)
         if not has:
             blind.append(start + len(ids))
-        metas.append(given if given is not None else old() if old else "null")
+        metas.append(meta)
         ids.append(id)
     puts = batch.ops != DELETE
     fresh.extend(ids, metas, batch.vectors, batch.has[puts])

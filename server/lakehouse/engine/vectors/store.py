@@ -156,7 +156,7 @@ class Vectors:
         found = await self._index(name)
         manifest = (await found.state()).manifest
         checked = await anyio.to_thread.run_sync(batch.puts, items, manifest.dimension, manifest.distance)
-        return await self._put(found, index.Work(checked))
+        return await self._put(found, index.Work(checked, manifest.number.epoch))
 
     async def add_matrix(self, name: str, ids: Sequence[str], matrix: "np.ndarray", metadata: Sequence[Any]) -> Added:
         """The same for the rows of an (n, dimension) array, with a metadata value each.
@@ -173,7 +173,7 @@ class Vectors:
         )
         # Metadata to keep is known only when the log entry's turn has come; a segment must be written before.
         if len(checked) < self.settings.seal_rows or None in checked.metas:
-            return await self._put(found, index.Work(checked))
+            return await self._put(found, index.Work(checked, manifest.number.epoch))
         work = await seal.attach(found, checked)
         await self._settle(found, now=True)
         return _counted(work.existed)
@@ -189,7 +189,8 @@ class Vectors:
 
         found = await self._index(name)
         manifest = (await found.state()).manifest
-        await found.change(index.Work(batch.deletes([id], manifest.dimension), must_exist=True))
+        gone = batch.deletes([id], manifest.dimension)
+        await found.change(index.Work(gone, manifest.number.epoch, must_exist=True))
         await self._settle(found)
 
     async def delete_many(self, name: str, ids: Sequence[str]) -> int:
@@ -198,8 +199,7 @@ class Vectors:
 
         found = await self._index(name)
         manifest = (await found.state()).manifest
-        work = index.Work(batch.deletes(ids, manifest.dimension))
-        await found.change(work)
+        work = await found.change(index.Work(batch.deletes(ids, manifest.dimension), manifest.number.epoch))
         await self._settle(found)
         return len(work.existed)
 
@@ -267,6 +267,10 @@ class Vectors:
         problems = await objects.verify()
         if problems:
             self.problems[name] = problems[0]
+            index = self._indexes.get(name)
+            if index is not None:  # opened before the damage: it is to be opened again
+                async with index.committing:
+                    index.forget()
         return problems
 
     async def checked(self) -> None:
