@@ -132,6 +132,6 @@ def test_an_error_says_where_and_what_to_do(judge: gate.Gate) -> None:
     with pytest.raises(InvalidInput) as caught:
         judge.judge("PIVOT t ON k USING sum(v)")
     assert "IN (" in caught.value.fix
-    with pytest.raises(InvalidInput, match="averge is not allowed") as caught:
+    with pytest.raises(InvalidInput, match="function averge") as caught:
         judge.judge("SELECT averge(x) FROM t")
     assert "Did you mean" in caught.value.fix

@@ -183,7 +183,7 @@ class _Walk:
             if group in {"FUNCTION", "WINDOW"}:
                 self._function(node, FUNCTIONS)
             elif group == "TYPE" and len(_path(node)) > 1:
-                raise _refused(f"the type {'.'.join(_path(node))} is")
+                raise InvalidInput(f"sql: there is no type {'.'.join(_path(node))}.", fix="Types have no schema.")
         elif isinstance(kind, str):
             if kind in QUERIES:
                 return self._query(node, scope)
@@ -239,7 +239,7 @@ class _Walk:
             near = difflib.get_close_matches(folded(name), allowed, n=2, cutoff=0.6)
             fix = _FILES if allowed is TABLE_FUNCTIONS else _COMPUTE
             raise InvalidInput(
-                f"sql: the function {name} is not allowed.",
+                f"sql: the function {name} is unknown or not allowed.",
                 fix=f"Did you mean {' or '.join(near)}? {fix}" if near else fix,
             )
 

@@ -160,6 +160,7 @@ def _locked(views: Iterable[View], limits: Limits, spill: str) -> duckdb.DuckDBP
     paths = ", ".join(literal(path) for view in views for path, _ in view.files)
     db.execute(f"SET allowed_paths = [{paths}]")
     db.execute("SET enable_external_access = false")
+    db.execute("SET GLOBAL TimeZone = 'UTC'")  # answers do not depend on where the server stands
     db.execute(f"SET max_execution_time = {max(1, int(limits.seconds * 1000))}")
     db.execute("SET lock_configuration = true")
     return db

@@ -31,10 +31,10 @@ def ours(error: BaseException, columns: Iterable[str], folders: Iterable[str], s
     if isinstance(error, duckdb.InterruptException):
         return out_of_time(seconds)
     clean = cleaned(text, folders)
-    if isinstance(error, duckdb.IOException | duckdb.PermissionException | duckdb.FatalException):
+    if isinstance(error, duckdb.InternalException | duckdb.FatalException):
+        return LakehouseError("the query met a fault of the SQL engine.", fix="Write it another way.")
+    if isinstance(error, duckdb.IOException | duckdb.PermissionException):
         return Upstream(f"the query failed: {clean}", fix="`lakehouse doctor` checks the data files.")
-    if isinstance(error, duckdb.InternalException):
-        return Upstream("the query met a fault of the SQL engine.", fix="Write it another way.")
     if isinstance(error, duckdb.Error | ValueError | OverflowError | TypeError | RuntimeError | OSError):
         if any(folder in text for folder in folders):
             return Upstream("the query failed reading a data file.", fix="`lakehouse doctor` checks the data files.")
