@@ -7,8 +7,12 @@ from pydantic import Field
 from lakehouse import Lakehouse, tool
 from lakehouse.engine.sql import Rows
 
+INSTRUCTIONS = (
+    "Exact questions (counts, joins, filters, sums): query_sql, one read-only statement over the dataset names."
+)
 
-@tool(name="query_sql", route="/v1/sql", title="Query datasets with SQL")
+
+@tool(name="query_sql", route="/v1/sql", title="Query datasets with SQL", short="sql SQL")
 async def query(
     lake: Lakehouse,
     sql: Annotated[str, "One read-only statement: SELECT, WITH, FROM, DESCRIBE, SUMMARIZE, EXPLAIN SELECT."],

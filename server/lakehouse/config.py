@@ -118,8 +118,10 @@ class Corpora(Section):
     folders: tuple[Path, ...] = Field(
         (), description="Folders corpora may be built from over MCP; empty means the home directory."
     )
-    max_chars: int = Field(1800, ge=200, description="Characters in one chunk.")
-    overlap: int = Field(200, ge=0, description="Characters neighbouring chunks share.")
+    # 2,000 are some 450 tokens of English; the bundled model reads 512. Cranfield, nDCG@10: 0.418 as with whole
+    # documents, 0.415 with 1,800, 0.407 with 1,000.
+    max_chars: int = Field(2000, ge=200, description="Characters in one chunk.")
+    overlap: int = Field(200, ge=0, description="Characters neighbouring chunks share; at most half a chunk.")
     batch_size: int = Field(64, ge=1, le=1024, description="Chunks embedded and added at a time.")
 
     @model_validator(mode="after")

@@ -41,8 +41,8 @@ async def steps(folder: Path) -> AsyncIterator[Step]:
     await anyio.to_thread.run_sync(generator.write_csv, table, ROWS)
     async with open_lake(folder / "home") as lake:
 
-        async def call(name: str, **arguments: Any) -> dict[str, Any]:
-            return dict(await lake.call(name, arguments, via="cli"))
+        async def call(capability: str, **arguments: Any) -> dict[str, Any]:
+            return dict(await lake.call(capability, arguments, via="cli"))
 
         found = await call("ingest.file", path=str(table), name="workers")
         shown = {key: found[key] for key in ("name", "version", "row_count", "schema_fingerprint")}

@@ -163,6 +163,12 @@ class Lakehouse:
                 await anyio.to_thread.run_sync(lambda: self.catalogue)
         return self.catalogue
 
+    @property
+    def via(self) -> str:
+        """The face the running call came through: mcp, http, cli, python, or workflow."""
+        call = observe.current.get()
+        return call.via if call is not None else "python"
+
     async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Report how far the running call is; it reaches whoever asked for it."""
         call = observe.current.get()
@@ -332,6 +338,7 @@ async def open(
     lake = Lakehouse(await anyio.to_thread.run_sync(config.read, home, config_file, overrides))
     try:
         await lake.start()
+        await lake.load()
         yield lake
     finally:
         await lake.aclose()
@@ -339,8 +346,8 @@ async def open(
 
 async def examine(
     home: str | Path | None = None,
-    *,
     config_file: str | Path | None = None,
+    *,
     overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What the capability `doctor.run` says, of a data directory that is not opened.

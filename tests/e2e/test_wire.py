@@ -72,7 +72,8 @@ def wire(command: list[str], home: Path, *options: str, **environment: str) -> I
         yield Wire(child)
     finally:
         child.kill()
-        child.communicate()
+        with child:  # closes what is open of its pipes and waits
+            pass
 
 
 def ended(child: "subprocess.Popen[bytes]") -> int:

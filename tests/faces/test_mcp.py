@@ -159,11 +159,11 @@ async def test_progress_reaches_the_client_and_cancelling_ends_the_call(connect:
     heard: list[tuple[float, float | None, str | None]] = []
     async with connect() as client, anyio.create_task_group() as group:
 
-        async def progress(done: float, total: float | None, message: str | None) -> None:
-            heard.append((done, total, message))
+        async def heard_of(progress: float, total: float | None, message: str | None) -> None:
+            heard.append((progress, total, message))
             group.cancel_scope.cancel()
 
-        await client.call_tool("trial_wait", {"path": str(ended)}, progress_callback=progress)
+        await client.call_tool("trial_wait", {"path": str(ended)}, progress_callback=heard_of)
     assert heard == [(1, 4, "one of four")]
     with anyio.fail_after(5):
         while not await anyio.Path(ended).exists():
