@@ -130,8 +130,8 @@ class Instance:
             columns = [row[0] for row in self._db.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()]
             listed = ", ".join(identifier(column) for column in columns)
             self._db.execute(f"CREATE OR REPLACE SECURE VIEW {identifier(view.name)} AS SELECT {listed} FROM {scan}")
-        except duckdb.OutOfMemoryException:
-            raise
+        except (duckdb.OutOfMemoryException, duckdb.InterruptException):
+            raise  # these say nothing about the file
         except duckdb.Error as error:
             raise Upstream(
                 f"dataset {view.name!r} is damaged: a data file is not readable Parquet.", fix=_RESTORE

@@ -246,9 +246,10 @@ class Sql:
         try:
             await self._datasets.refresh()
         except Upstream:
+            # Versions that are known stay whole and true, if perhaps no longer the newest.
             if self._visible is None:
                 self._looked_at = float("-inf")
-                raise  # without it the known versions are still whole and true, only perhaps not the newest
+                raise
 
     async def _view(self, manifest: "Manifest") -> dict[str, Any]:
         version = (manifest.name, manifest.version)
