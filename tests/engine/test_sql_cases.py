@@ -128,6 +128,34 @@ async def test_every_refused_statement_is_refused_and_does_nothing(
     assert lake.sql.stats()["ended"] == 0  # every refusal came from a process that lives on
 
 
+async def test_a_cte_means_itself_wherever_the_gate_says_so(lake: Lakehouse) -> None:
+    """The gate's idea of scope is the engine's: a CTE that hides a system view is never taken for that view."""
+    places = [
+        "SELECT * FROM (SUMMARIZE {t})",
+        "SELECT * FROM (DESCRIBE {t})",
+        "SELECT * FROM (PIVOT {t} ON only_here IN (7) USING count(*) GROUP BY only_here)",
+        "UNPIVOT {t} ON only_here",
+        "SELECT 1 ORDER BY (SELECT only_here FROM {t})",
+        "SELECT 1 LIMIT (SELECT only_here FROM {t})",
+        "VALUES ((SELECT only_here FROM {t}))",
+        "SELECT * FROM range((SELECT only_here FROM {t}))",
+        "SELECT * FROM (SELECT 1) a, LATERAL (SELECT only_here FROM {t})",
+        "SELECT 1 QUALIFY row_number() OVER () < (SELECT only_here FROM {t})",
+        "SELECT sum(1) OVER (ROWS BETWEEN (SELECT only_here FROM {t}) PRECEDING AND CURRENT ROW)",
+        "SELECT count(*) FILTER ((SELECT only_here FROM {t}) = 7)",
+        "SELECT * FROM {t} AT (VERSION => 1)",
+        "SELECT only_here FROM (WITH a AS (FROM {t}) FROM a UNION ALL FROM {t})",
+        "SELECT only_here IN (SELECT only_here FROM {t}) FROM {t} TABLESAMPLE 100%",
+    ]
+    for place in places:
+        for view in ("sqlite_master", "DUCKDB_TABLES"):
+            sql = f"WITH {view} AS (SELECT 7 AS only_here) " + place.replace("{t}", view)
+            answer = await lake.sql.query(sql)
+            assert not {"database_name", "rootpage"} & (
+                {c.name for c in answer.columns} | {str(r[0]) for r in answer.rows}
+            )
+
+
 async def test_a_macro_that_takes_a_table_by_name_would_reach_any_file(orders: Path) -> None:
     """Why `histogram` is no allowed table function, although it only computes."""
     import duckdb

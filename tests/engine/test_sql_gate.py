@@ -120,6 +120,8 @@ def test_deep_nesting_is_refused(judge: gate.Gate, sql: str) -> None:
 
 
 def test_wide_texts_pass(judge: gate.Gate) -> None:
+    judge.judge("/**/" * 16_000 + "SELECT 1")
+    judge.judge("-- \n" * 16_000 + "EXPLAIN SELECT 1")
     judge.judge("SELECT 1 IN (" + ", ".join(map(str, range(10_000))) + ")")
     judge.judge("SELECT 1" + " UNION ALL SELECT 1" * 2_000)
     judge.judge("SELECT 1 WHERE " + " OR ".join(f"x = {n}" for n in range(1_000)))
@@ -132,6 +134,6 @@ def test_an_error_says_where_and_what_to_do(judge: gate.Gate) -> None:
     with pytest.raises(InvalidInput) as caught:
         judge.judge("PIVOT t ON k USING sum(v)")
     assert "IN (" in caught.value.fix
-    with pytest.raises(InvalidInput, match="averge is not allowed") as caught:
+    with pytest.raises(InvalidInput, match="function averge") as caught:
         judge.judge("SELECT averge(x) FROM t")
     assert "Did you mean" in caught.value.fix

@@ -78,7 +78,8 @@ async def test_every_type_becomes_json(lake: Lakehouse, register: Register) -> N
             True,
         ]
     ]
-    assert [c.type for c in answer.columns[:4]] == ["HUGEINT", "UHUGEINT", "BIT", "BIGNUM"]
+    kinds = [c.type for c in answer.columns[:8]]
+    assert kinds == ["HUGEINT", "UHUGEINT", "BIT", "BIGNUM", "VARIANT", "TIME WITH TIME ZONE", "INTERVAL", "NULL"]
     json.dumps(answer.model_dump(mode="json"), allow_nan=False)
 
 
@@ -189,6 +190,7 @@ async def test_errors_say_what_there_is(lake: Lakehouse, register: Register, hom
         "SELECT sum(name) FROM people": "",
         "SELECT name::INTEGER FROM people": "",
         "SELECT error('my message')": "",
+        "SELECT error(repeat(' ', 1000000) || chr(10))": "",
         "SELECT (SELECT id FROM people)": "",
     }
     for sql, said in wrong.items():

@@ -42,7 +42,7 @@ def answer(
     (time.monotonic() seconds).
     """
     relation = cursor.sql(text, params=params or None)
-    names, types = relation.columns, [str(kind) for kind in relation.types]
+    names, types = relation.columns, [str(kind).replace('"NULL"', "NULL") for kind in relation.types]
     batches = _readable(relation, names, types).to_arrow_reader(_BATCH_ROWS)
     preview = _Preview(caps, [place for place, kind in enumerate(types) if kind in _WHOLE])
     seen: list[pyarrow.RecordBatch] = []

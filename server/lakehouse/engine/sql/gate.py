@@ -32,7 +32,10 @@ EXPRESSIONS = frozenset(
     }
 )
 MAX_NESTING = 500  # of brackets: the parser takes gigabytes for thousands of open ones (6,000: 3 GB)
-_EXPLAIN = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*EXPLAIN\s+(?=(?:SELECT|WITH|FROM|VALUES)\b)", re.I | re.S)
+# Possessive: nothing is tried twice, so that a text made of comments takes no longer than it is long.
+_EXPLAIN = re.compile(
+    r"(?:\s++|--[^\n]*+\n|/\*(?:(?!\*/).)*+\*/)*+EXPLAIN\s++(?=(?:SELECT|WITH|FROM|VALUES)\b)", re.I | re.S
+)
 _UPPER = {ord(c): ord(c) + 32 for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 
 ONE_READ = "Only one SELECT-like statement runs here (SELECT, WITH, FROM, VALUES, DESCRIBE, SUMMARIZE, EXPLAIN SELECT)."
@@ -183,7 +186,7 @@ class _Walk:
             if group in {"FUNCTION", "WINDOW"}:
                 self._function(node, FUNCTIONS)
             elif group == "TYPE" and len(_path(node)) > 1:
-                raise _refused(f"the type {'.'.join(_path(node))} is")
+                raise InvalidInput(f"sql: there is no type {'.'.join(_path(node))[:200]}.", fix="Types have no schema.")
         elif isinstance(kind, str):
             if kind in QUERIES:
                 return self._query(node, scope)
@@ -226,7 +229,7 @@ class _Walk:
             return
         if len(path) != 1:
             raise InvalidInput(
-                f"sql: there is no table {'.'.join(path) or '(unnamed)'}.",
+                f"sql: there is no table {'.'.join(path)[:200] or '(unnamed)'}.",
                 fix="Datasets have no schema: write the name alone, in double quotes where it is not a plain word.",
             )
         self.tables[path[0]] = None
@@ -235,11 +238,11 @@ class _Walk:
         path = _path(node)
         names = {folded(path[-1]) if path else "", folded(str(node.get("function_name", "")))}
         if not names <= allowed or node.get("export_state"):
-            name = path[-1] if path else "(unnamed)"
+            name = path[-1][:100] if path else "(unnamed)"
             near = difflib.get_close_matches(folded(name), allowed, n=2, cutoff=0.6)
             fix = _FILES if allowed is TABLE_FUNCTIONS else _COMPUTE
             raise InvalidInput(
-                f"sql: the function {name} is not allowed.",
+                f"sql: the function {name} is unknown or not allowed.",
                 fix=f"Did you mean {' or '.join(near)}? {fix}" if near else fix,
             )
 

@@ -130,8 +130,8 @@ class Instance:
             columns = [row[0] for row in self._db.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()]
             listed = ", ".join(identifier(column) for column in columns)
             self._db.execute(f"CREATE OR REPLACE SECURE VIEW {identifier(view.name)} AS SELECT {listed} FROM {scan}")
-        except duckdb.OutOfMemoryException:
-            raise
+        except (duckdb.OutOfMemoryException, duckdb.InterruptException):
+            raise  # these say nothing about the file
         except duckdb.Error as error:
             raise Upstream(
                 f"dataset {view.name!r} is damaged: a data file is not readable Parquet.", fix=_RESTORE
@@ -160,6 +160,7 @@ def _locked(views: Iterable[View], limits: Limits, spill: str) -> duckdb.DuckDBP
     paths = ", ".join(literal(path) for view in views for path, _ in view.files)
     db.execute(f"SET allowed_paths = [{paths}]")
     db.execute("SET enable_external_access = false")
+    db.execute("SET GLOBAL TimeZone = 'UTC'")  # answers do not depend on where the server stands
     db.execute(f"SET max_execution_time = {max(1, int(limits.seconds * 1000))}")
     db.execute("SET lock_configuration = true")
     return db

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import anyio
 import anyio.to_thread
@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from lakehouse import config
 from lakehouse.engine.child import ChildDied
 from lakehouse.engine.sql.pool import Pool, Visible, Worker
+from lakehouse.engine.sql.worker import ends_process
 from lakehouse.errors import InvalidInput, LakehouseError, TimedOut, TooLarge, Upstream
 
 if TYPE_CHECKING:
@@ -177,8 +178,7 @@ class Sql:
         )
 
     async def _ask(self, worker: Worker, request: Mapping[str, Any], kept: AsyncExitStack) -> _Raw:
-        path: Path | None = None
-        file: Any = None
+        spool: _Spool | None = None
         worker.sound = False
         try:
             await worker.child.send(request)
@@ -186,25 +186,23 @@ class Sql:
                 header, payload = await worker.child.receive()
                 if "piece" not in header:
                     break
-                if file is None:
-                    path = await kept.enter_async_context(self._storage.scratch()) / "rows.arrow"
-                    file = await kept.enter_async_context(await anyio.open_file(path, "wb"))
-                await file.write(payload)
+                if spool is None:
+                    spool = _Spool(await kept.enter_async_context(self._storage.scratch()) / "rows.arrow")
+                    kept.push_async_callback(spool.aclose)
+                await spool.write(payload)
         except ChildDied:
             raise Upstream(
                 "the process that ran the query ended; it may have run out of memory.",
                 fix="Ask for less; the next query runs in a new process.",
             ) from None
-        except TooLarge:
-            raise  # that process ends itself
-        except LakehouseError:
-            worker.sound = True
+        except LakehouseError as error:
+            worker.sound = not ends_process(error)
             raise
         worker.sound = True
         self._pool.learn(header["verified"])
-        if file is not None:
-            await file.aclose()
-        return _Raw(header, payload, path)
+        if spool is not None:
+            await spool.aclose()
+        return _Raw(header, payload, spool.path if spool else None)
 
     async def _answer(self, raw: _Raw, rows: list[list[Any]]) -> Rows:
         header, handle = raw.header, None
@@ -248,9 +246,10 @@ class Sql:
         try:
             await self._datasets.refresh()
         except Upstream:
+            # Versions that are known stay whole and true, if perhaps no longer the newest.
             if self._visible is None:
                 self._looked_at = float("-inf")
-                raise  # without it the known versions are still whole and true, only perhaps not the newest
+                raise
 
     async def _view(self, manifest: "Manifest") -> dict[str, Any]:
         version = (manifest.name, manifest.version)
@@ -273,6 +272,30 @@ class Sql:
             raise
         except LakehouseError:
             return
+
+
+class _Spool:
+    """A file that grows, written off the event loop."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: BinaryIO | None = None
+
+    async def write(self, data: bytes) -> None:
+        await _off_loop(self._write, data)
+
+    async def aclose(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await _off_loop(self._close)
+
+    def _write(self, data: bytes) -> None:
+        if self._file is None:
+            self._file = self.path.open("wb")
+        self._file.write(data)
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
 
 async def _off_loop(work: Any, *args: Any) -> Any:

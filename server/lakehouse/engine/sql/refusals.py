@@ -12,10 +12,13 @@ from lakehouse.errors import InvalidInput, LakehouseError, TimedOut, TooLarge, U
 _TAIL = re.compile(r"\n\s*(?:LINE \d+:|Possible solutions:|See also |Use \"?SET |Use SET |For more information)", re.S)
 _KIND = re.compile(r"^[A-Z][\w/ -]{0,30}Error: ")
 _MISSING = re.compile(r'(?:Referenced column|have a column named) "((?:[^"]|"")+)"')
+_READ_CHARS = 4000  # a query may put megabytes into its own error message
 _OUT_OF_MEMORY = re.compile(r"out of memory|bad_alloc|failed to allocate|cannot allocate|can't start new thread", re.I)
 
 
-def ours(error: BaseException, columns: Iterable[str], folders: Iterable[str], seconds: float) -> LakehouseError:
+def ours(
+    error: BaseException, sql: str, columns: Iterable[str], folders: Iterable[str], seconds: float
+) -> LakehouseError:
     """The LakehouseError for what went wrong while a judged statement ran.
 
     `columns` are the names the query could have meant, `folders` what must not be shown, `seconds` the time limit.
@@ -30,15 +33,15 @@ def ours(error: BaseException, columns: Iterable[str], folders: Iterable[str], s
         )
     if isinstance(error, duckdb.InterruptException):
         return out_of_time(seconds)
-    clean = cleaned(text, folders)
-    if isinstance(error, duckdb.IOException | duckdb.PermissionException | duckdb.FatalException):
+    clean = cleaned(text[:_READ_CHARS], folders)
+    if isinstance(error, duckdb.InternalException | duckdb.FatalException):
+        return LakehouseError("the query met a fault of the SQL engine.", fix="Write it another way.")
+    if isinstance(error, duckdb.IOException | duckdb.PermissionException):
         return Upstream(f"the query failed: {clean}", fix="`lakehouse doctor` checks the data files.")
-    if isinstance(error, duckdb.InternalException):
-        return Upstream("the query met a fault of the SQL engine.", fix="Write it another way.")
     if isinstance(error, duckdb.Error | ValueError | OverflowError | TypeError | RuntimeError | OSError):
-        if any(folder in text for folder in folders):
+        if any(folder in text and folder not in sql for folder in folders):
             return Upstream("the query failed reading a data file.", fix="`lakehouse doctor` checks the data files.")
-        return InvalidInput(f"sql: {clean}", fix=_fix(text, columns))
+        return InvalidInput(f"sql: {clean}", fix=_fix(text[:_READ_CHARS], columns))
     return LakehouseError("the query failed.")
 
 

@@ -58,7 +58,8 @@ class Session:
                 send,
             )
         except Exception as error:  # DuckDB, Arrow and the allocator fail in many ways; all are the query's
-            known = ours(error, self._instance.columns_of(verdict.tables), self._hidden, request["limit"])
+            columns = self._instance.columns_of(verdict.tables)
+            known = ours(error, request["sql"], columns, self._hidden, request["limit"])
             if type(known) is LakehouseError:
                 traceback.print_exception(error)  # to stderr: the caller is told nothing of it
             raise known from error

@@ -28,8 +28,13 @@ def main() -> None:
             reply(answer, rows)
         except LakehouseError as error:
             reply(child.error_frame(error))
-            if isinstance(error, TooLarge):
-                os._exit(1)  # what was allocated may not all come back; the parent has another process
+            if ends_process(error):
+                os._exit(1)
+
+
+def ends_process(error: LakehouseError) -> bool:
+    """Whether a process is not used again: memory may not all have come back, or the engine is at fault."""
+    return isinstance(error, TooLarge) or type(error) is LakehouseError
 
 
 def bound(address_space: int, file_size: int) -> None:
