@@ -163,6 +163,12 @@ class Lakehouse:
                 await anyio.to_thread.run_sync(lambda: self.catalogue)
         return self.catalogue
 
+    @property
+    def via(self) -> str:
+        """The face the running call came through: mcp, http, cli, python, or workflow."""
+        call = observe.current.get()
+        return call.via if call is not None else "python"
+
     async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Report how far the running call is; it reaches whoever asked for it."""
         call = observe.current.get()
