@@ -1,0 +1,242 @@
+"""The parent's side of ingest: a child process reads, then the finished file is stored and committed."""
+
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from pydantic import BaseModel, Field
+
+from lakehouse import config
+from lakehouse.engine import datasets as catalog
+from lakehouse.engine.child import Child, ChildDied
+from lakehouse.engine.datasets import Column, DataFile, Datasets, SchemaChanged
+from lakehouse.engine.ingest.source import check_options, check_size, local_file, source_of
+from lakehouse.engine.storage import KeyExists, Storage
+from lakehouse.errors import Upstream
+
+Progress = Callable[[float, float | None, str], Awaitable[None]]
+
+_AT_ONCE = 2  # each takes ingest.memory_limit; more wait
+
+
+async def _unheard(done: float, total: float | None, message: str) -> None:
+    """Nobody asked."""
+
+
+class IngestedColumn(BaseModel):
+    """One column of the dataset."""
+
+    name: str = Field(description="As in the source's header or keys.")
+    type: str = Field(description="Arrow type: int64, double, bool, string, date32[day], timestamp[us], ...")
+
+
+class Ingested(BaseModel):
+    """A dataset's version made from one source."""
+
+    dataset_id: str = Field(description="The dataset's id: a UUID of its name.")
+    name: str = Field(description="The dataset's name, as SQL knows it.")
+    version: int = Field(description="The version that holds this data.")
+    schema_fingerprint: str = Field(description="SHA-256 over the columns' names and types.")
+    key: str = Field(description="The Parquet object in the bucket.")
+    row_count: int = Field(description="Rows stored.")
+    columns: list[IngestedColumn] = Field(description="The columns in order.")
+    existing: bool = Field(description="True when this very data was there already and nothing was written.")
+    bytes: int = Field(description="Size of the Parquet object.")
+    warnings: list[str] = Field(description="What was read differently than it may look.")
+
+
+class Ingester:
+    """Turns files into datasets, whole or not at all: until the commit nothing is visible, and a kill leaves nothing.
+
+    At most two run at once; others wait their turn.
+    """
+
+    def __init__(self, storage: Storage, datasets: Datasets, settings: config.Ingest) -> None:
+        self._storage = storage
+        self._datasets = datasets
+        self._settings = settings
+        self._turns = anyio.CapacityLimiter(_AT_ONCE)
+
+    async def ingest_path(
+        self,
+        path: Path,
+        name: str,
+        *,
+        source: str | None = None,
+        delimiter: str | None = None,
+        encoding: str | None = None,
+        types: Mapping[str, str] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+        anywhere: bool = True,
+    ) -> Ingested:
+        """Make a local file the newest version of a dataset.
+
+        `source` is csv, tsv, json, jsonl or parquet (default: by suffix); the file may be gzip or zstd. `types` sets
+        column types by name. Unless `anywhere`, the file must lie below `ingest.roots`.
+
+        Raises InvalidInput for bad contents (with up to 100 bad rows in `data["rows"]`), NotFound, Forbidden,
+        TooLarge naming the setting, SchemaChanged when the dataset has other columns, Upstream when the disk or the
+        reader fails. Nothing is stored then.
+        """
+        catalog.check_name(name)
+        kind = source_of(path.name, source)
+        check_options(kind, delimiter, encoding)
+        roots = None if anywhere else (self._settings.roots or (Path.home(),))
+        real = await anyio.to_thread.run_sync(local_file, path, roots, self._settings.max_path_bytes)
+        asked = {"source": kind, "delimiter": delimiter, "encoding": encoding, "types": dict(types or {})}
+        facts = {"file": path.name, **(provenance or {})}
+        async with self._turns, self._storage.scratch() as folder:
+            return await self._ingest(real, name, asked, facts, folder, progress or _unheard)
+
+    async def ingest_content(
+        self,
+        content: bytes,
+        filename_or_source: str,
+        name: str,
+        *,
+        delimiter: str | None = None,
+        encoding: str | None = None,
+        types: Mapping[str, str] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Ingested:
+        """Make content that came with a request the newest version of a dataset; like `ingest_path` otherwise."""
+        check_size(len(content), self._settings.max_bytes, "ingest.max_bytes")
+        given = filename_or_source if "." not in filename_or_source else None
+        kind = source_of(filename_or_source, given)
+        async with self._storage.scratch() as folder:
+            path = folder / f"content.{kind}"
+            await anyio.to_thread.run_sync(path.write_bytes, content)
+            return await self.ingest_path(
+                path,
+                name,
+                source=kind,
+                delimiter=delimiter,
+                encoding=encoding,
+                types=types,
+                provenance=provenance,
+                progress=progress,
+            )
+
+    async def ingest_object(
+        self,
+        key: str,
+        name: str,
+        *,
+        source: str | None = None,
+        delimiter: str | None = None,
+        encoding: str | None = None,
+        types: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> Ingested:
+        """Make a stored object the newest version of a dataset; like `ingest_path` otherwise.
+
+        Raises KeyNotFound when there is no such object.
+        """
+        kind = source_of(key, source)
+        bucket = self._storage.bucket
+        check_size((await bucket.head(key)).size, self._settings.max_path_bytes, "ingest.max_path_bytes")
+        async with self._storage.scratch() as folder:
+            path = folder / "object"
+            await bucket.get_to(key, path)
+            return await self.ingest_path(
+                path,
+                name,
+                source=kind,
+                delimiter=delimiter,
+                encoding=encoding,
+                types=types,
+                provenance={"file": PurePosixPath(key).name, "object": f"{bucket.name}://{key}"},
+                progress=progress,
+            )
+
+    async def _ingest(
+        self,
+        path: Path,
+        name: str,
+        asked: Mapping[str, Any],
+        facts: Mapping[str, Any],
+        folder: Path,
+        progress: Progress,
+    ) -> Ingested:
+        read = await self._read({"path": str(path), **asked}, folder, progress)
+        columns = [Column(column, kind) for column, kind in read["columns"]]
+        fingerprint = catalog.fingerprint(columns)
+        # The commit checks this again; checked here, a changed schema leaves no object behind.
+        await self._check_schema(name, columns, fingerprint)
+        key = catalog.data_key(name, fingerprint, read["sha256"])
+        await progress(96, 100, "storing")
+        try:
+            await self._storage.bucket.put_file(key, folder / "data.parquet", create=True)
+        except KeyExists:
+            pass  # named by its content: what is there is the same
+        manifest, existing = await self._datasets.commit(
+            name,
+            columns,
+            [DataFile(key, read["sha256"], read["bytes"], read["rows"])],
+            provenance={**facts, "source": asked["source"], **read["source"]},
+        )
+        await progress(100, 100, "committed")
+        return Ingested(
+            dataset_id=manifest.dataset_id,
+            name=manifest.name,
+            version=manifest.version,
+            schema_fingerprint=fingerprint,
+            key=key,
+            row_count=read["rows"],
+            columns=[IngestedColumn(name=column.name, type=column.type) for column in columns],
+            existing=existing,
+            bytes=read["bytes"],
+            warnings=read["warnings"],
+        )
+
+    async def _read(self, request: Mapping[str, Any], folder: Path, progress: Progress) -> dict[str, Any]:
+        """Have a child write the source as folder/data.parquet; its facts."""
+        setup = {
+            "folder": str(folder),
+            "max_bytes": self._settings.max_path_bytes,
+            "max_cell_bytes": self._settings.max_cell_bytes,
+            "memory_limit": self._settings.memory_limit,
+            "threads": os.cpu_count() or 1,
+        }
+        child = await Child.start("lakehouse.engine.ingest.worker", setup)
+        try:
+            await child.send(request)
+            while True:
+                answer, _ = await child.receive()
+                if "progress" not in answer:
+                    return answer
+                percent, what = answer["progress"]
+                await progress(percent, 100, what)
+        except ChildDied:
+            raise Upstream(
+                "the process that reads the file ended without an answer.",
+                fix="The file may be damaged in a way its reader does not survive, or memory ran out; "
+                "write the file anew, or lower ingest.memory_limit.",
+            ) from None
+        finally:
+            await child.aclose()
+
+    async def _check_schema(self, name: str, columns: Sequence[Column], fingerprint: str) -> None:
+        try:
+            current = await self._datasets.get(name)
+        except catalog.DatasetNotFound:
+            return
+        if current.schema_fingerprint != fingerprint:
+            stored = {column.name: column.type for column in current.columns}
+            given = {column.name: column.type for column in columns}
+            parts = [f"{c} {t} is new" for c, t in given.items() if c not in stored]
+            parts += [f"{c} {t} is missing" for c, t in stored.items() if c not in given]
+            parts += [f"{c} was {t}, is {given[c]}" for c, t in stored.items() if given.get(c, t) != t]
+            raise SchemaChanged(
+                f"dataset {name!r} has another schema: {'; '.join(parts[:10]) or 'the columns have another order'}.",
+                fix="Ingest under another name, or make the columns as they were (types= sets a column's type).",
+                data={
+                    "stored": [{"name": c, "type": t} for c, t in stored.items()],
+                    "given": [{"name": c, "type": t} for c, t in given.items()],
+                },
+            )

@@ -1,0 +1,83 @@
+"""What a caller wants read: the format a name stands for, and the local file behind a path, if it may be read."""
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+
+from lakehouse.errors import Forbidden, InvalidInput, NotFound, TooLarge
+
+SOURCES = ("csv", "tsv", "json", "jsonl", "parquet")
+_SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+_PACKED = (".gz", ".zst", ".zstd")
+
+
+def source_of(name: str, given: str | None = None) -> str:
+    """The format: the one given, else the one the name's suffix stands for, `.gz` and `.zst` aside.
+
+    Raises InvalidInput for an unknown one.
+    """
+    if given is not None:
+        found = given.lower() if given.lower() in SOURCES else None
+        what = f"source: {given[:40]!r} is not a format."
+    else:
+        path = PurePath(name.lower())
+        suffix = PurePath(path.stem).suffix if path.suffix in _PACKED else path.suffix
+        found = _SUFFIXES.get(suffix)
+        what = f"{PurePath(name).name[:100]!r} does not end like a format."
+    if found is None:
+        raise InvalidInput(what, fix=f"Give source= as one of {', '.join(SOURCES)}.")
+    return found
+
+
+def check_options(source: str, delimiter: str | None, encoding: str | None) -> None:
+    """Raises InvalidInput for an option that the format has no use for, and for an impossible delimiter."""
+    if delimiter is not None and source not in ("csv", "tsv"):
+        raise InvalidInput(f"delimiter: {source} has none.", fix="Leave it out.")
+    if delimiter is not None and (len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\x00'):
+        raise InvalidInput(f"delimiter: {delimiter[:10]!r} cannot be one.", fix="Give one ASCII character.")
+    if encoding is not None and source == "parquet":
+        raise InvalidInput("encoding: parquet has none.", fix="Leave it out.")
+
+
+def local_file(path: Path, roots: Sequence[Path] | None, max_bytes: int) -> Path:
+    """The real path of a regular file, symbolic links resolved, below one of `roots` (None: anywhere).
+
+    Raises Forbidden outside the roots, whether the file is there or not; NotFound; InvalidInput for what is not a
+    regular file, so that a pipe never blocks; TooLarge.
+    """
+    try:
+        real = Path(os.path.realpath(path.expanduser()))
+        if roots is not None and not any(real.is_relative_to(os.path.realpath(root)) for root in roots):
+            raise Forbidden(
+                f"{path} is not below a folder that files may be read from.",
+                fix="Move the file there, or add its folder to ingest.roots.",
+            )
+        facts = real.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(
+            f"there is no file {path}.", fix="Check the path; relative ones start where the server runs."
+        ) from None
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InvalidInput(f"path: {str(path)[:200]!r} cannot be read: {reason}.", fix="Check the path.") from None
+    if not stat.S_ISREG(facts.st_mode):
+        what = "a folder" if stat.S_ISDIR(facts.st_mode) else "not a regular file"
+        raise InvalidInput(f"{path} is {what}.", fix="Name one data file.")
+    check_size(facts.st_size, max_bytes, "ingest.max_path_bytes")
+    return real
+
+
+def check_size(size: int, limit: int, setting: str) -> None:
+    """Raises TooLarge naming the setting."""
+    if size > limit:
+        raise TooLarge(f"{size} bytes are over the limit of {limit}.", fix=f"Raise {setting}.")

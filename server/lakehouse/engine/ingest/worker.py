@@ -1,0 +1,123 @@
+"""The process that reads one file: told what to read, it answers with progress and the finished Parquet's facts.
+
+It may crash on a crafted file or be killed at any moment; it writes nowhere but in its working folder.
+"""
+
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lakehouse.engine import child, files
+from lakehouse.engine.ingest.plain import Limits, plain
+from lakehouse.errors import InvalidInput, LakehouseError, TooLarge, Upstream
+
+
+def main() -> None:
+    """Answer one request."""
+    setup, requests, reply = child.serve()
+    request, _ = next(requests)
+    sending = threading.Lock()
+
+    def report(percent: float, what: str) -> None:
+        with sending:
+            reply({"progress": [round(percent, 1), what]})
+
+    try:
+        os.chdir(setup["folder"])
+        _bound_files(setup["max_bytes"])
+        with _translated(request):
+            answer = _ingest(setup, request, report)
+    except LakehouseError as error:
+        answer = child.error_frame(error)
+    with sending:
+        reply(answer)
+
+
+def _ingest(setup: dict[str, Any], request: dict[str, Any], report: Any) -> dict[str, Any]:
+    from lakehouse.engine.ingest.engine import Engine
+
+    path, source, types = Path(request["path"]), request["source"], request["types"]
+    limits = Limits(setup["max_bytes"], setup["max_cell_bytes"])
+    before = path.stat()
+    with ThreadPoolExecutor(1) as pool:
+        # hashlib lets go of the interpreter, so this runs beside the reading.
+        source_sha256 = pool.submit(files.sha256_of, path)
+        readable = plain(path, source, limits, request["encoding"])
+        engine = Engine(readable, setup["memory_limit"], setup["threads"], report)
+        if source == "parquet":
+            from lakehouse.engine.ingest import parquet
+
+            table = parquet.ingest(engine, types)
+        elif source in ("json", "jsonl"):
+            from lakehouse.engine.ingest import documents
+
+            table = documents.ingest(engine, limits, types)
+        else:
+            from lakehouse.engine.ingest import delimited
+
+            delimiter = request["delimiter"] or ("\t" if source == "tsv" else None)
+            table = delimited.ingest(engine, limits, delimiter, types)
+        sha256 = files.sha256_of(engine.target)
+        after = path.stat()
+        if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
+            raise InvalidInput("the file changed while it was read.", fix="Try again when nothing writes to it.")
+        return {
+            "rows": table.rows,
+            "columns": table.columns,
+            "warnings": table.warnings,
+            "sha256": sha256,
+            "bytes": engine.target.stat().st_size,
+            "source": {"sha256": source_sha256.result(), "bytes": before.st_size, **table.details},
+        }
+
+
+def _bound_files(size: int) -> None:
+    """No file this process writes may be larger, whatever a library does."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+@contextmanager
+def _translated(request: dict[str, Any]) -> Iterator[None]:
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.OutOfMemoryException, MemoryError):
+        raise TooLarge("reading the file takes more memory than it may.", fix="Raise ingest.memory_limit.") from None
+    except OSError as error:
+        raise _of_disk(error.errno, os.strerror(error.errno or 0)) from error
+    except duckdb.IOException as error:
+        number = next((n for n in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if os.strerror(n) in str(error)), None)
+        if number is None:
+            raise _unreadable(request, error) from error
+        raise _of_disk(number, "") from error
+    except duckdb.Error as error:
+        raise _unreadable(request, error) from error
+
+
+def _of_disk(number: int | None, reason: str) -> LakehouseError:
+    if number == errno.EFBIG:
+        return TooLarge("reading the file would write too large a file.", fix="Raise ingest.max_path_bytes.")
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return Upstream("the disk of the data directory is full.", fix="Free some space and try again.")
+    return Upstream(f"the file cannot be read: {reason}.", fix="Check the file, its permissions and its disk.")
+
+
+def _unreadable(request: dict[str, Any], error: Exception) -> InvalidInput:
+    # The reader's advice is about its own options, and its first line may hold the path of a scratch copy.
+    reason = (str(error).splitlines() or [""])[0].replace(request["path"], "the file")[:200].rstrip(".")
+    return InvalidInput(f"the file cannot be read as {request['source']}: {reason}.", fix="Check the file's contents.")
+
+
+if __name__ == "__main__":
+    main()

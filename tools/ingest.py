@@ -1,0 +1,81 @@
+"""Turn a file into a dataset."""
+
+import base64
+import binascii
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lakehouse import InvalidInput, Lakehouse, tool
+from lakehouse.engine.ingest import Ingested
+
+
+@tool(
+    "writes",
+    name="ingest_file",
+    route="/v1/ingest",
+    title="Ingest a file as a dataset",
+    toolset="core",
+    long=True,
+    idempotent=True,
+)
+async def file(
+    lake: Lakehouse,
+    name: Annotated[str, "Name of the dataset to make or to give a new version."],
+    path: Annotated[Path | None, "Local file; or give content, or object_key."] = None,
+    content: Annotated[str | None, "The data itself; base64 for parquet."] = None,
+    object_key: Annotated[str | None, "Key of a stored object."] = None,
+    source: Annotated[
+        Literal["csv", "tsv", "json", "jsonl", "parquet"] | None, "Format; default by suffix, csv for content."
+    ] = None,
+    delimiter: Annotated[str | None, Field(min_length=1, max_length=1)] = None,
+    encoding: Annotated[str | None, "Of a text file that is not UTF-8: latin-1, cp1252, utf-16-le."] = None,
+    types: Annotated[
+        dict[str, str] | None, "Column types to use: BIGINT DOUBLE BOOLEAN DATE TIMESTAMP TIMESTAMPTZ VARCHAR."
+    ] = None,
+) -> Ingested:
+    """Make a CSV, TSV, JSON, JSON Lines or Parquet file (gzip or zstd too) a dataset that query_sql can read.
+
+    All or nothing; the same bytes again change nothing. Example: {"name": "orders", "path": "orders.csv"}
+    """
+    given = [value for value in (path, content, object_key) if value is not None]
+    if len(given) != 1:
+        raise InvalidInput("path, content, object_key: exactly one is needed.", fix="Give one of the three.")
+    if path is not None:
+        return await lake.ingest.ingest_path(
+            path,
+            name,
+            source=source,
+            delimiter=delimiter,
+            encoding=encoding,
+            types=types,
+            progress=lake.progress,
+            anywhere=lake.via in ("python", "cli"),
+        )
+    if object_key is not None:
+        return await lake.ingest.ingest_object(
+            object_key,
+            name,
+            source=source,
+            delimiter=delimiter,
+            encoding=encoding,
+            types=types,
+            progress=lake.progress,
+        )
+    return await lake.ingest.ingest_content(
+        _decoded(content or "", source),
+        source or "csv",
+        name,
+        delimiter=delimiter,
+        encoding=None,
+        types=types,
+        progress=lake.progress,
+    )
+
+
+def _decoded(content: str, source: str | None) -> bytes:
+    try:
+        return base64.b64decode(content, validate=True) if source == "parquet" else content.encode()
+    except (binascii.Error, UnicodeEncodeError, ValueError):
+        raise InvalidInput("content: it cannot be decoded.", fix="Send text, or base64 for parquet.") from None
