@@ -10,6 +10,8 @@ from pydantic import Field
 from lakehouse import InvalidInput, Lakehouse, tool
 from lakehouse.engine.ingest import Ingested
 
+INSTRUCTIONS = "Bring data in: ingest_file makes a CSV, TSV, JSON, JSON Lines or Parquet file (also .gz, .zst) a dataset with a name."
+
 
 @tool(
     "writes",
@@ -19,6 +21,7 @@ from lakehouse.engine.ingest import Ingested
     toolset="core",
     long=True,
     idempotent=True,
+    short="ingest PATH",
 )
 async def file(
     lake: Lakehouse,
