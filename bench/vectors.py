@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,10 @@ def clustered(count: int, dimension: int, seed: int = 1) -> Any:
 def told(what: str, ours: float, unit: str, reference: float | None = None, name: str = "") -> None:
     ratio = f"   {name} {reference:.4g} {unit}, ratio {ours / reference:.2f}" if reference else ""
     print(f"{what:48} {ours:10.4g} {unit}{ratio}", flush=True)
+
+
+async def _add(vectors: Vectors, items: list[Item], _: int) -> None:
+    await vectors.add("wide", items)
 
 
 async def times(count: int, work: Callable[[int], Awaitable[object]]) -> list[float]:
@@ -141,7 +146,7 @@ async def main(home: Path, count: int, dimension: int) -> None:
         began = time.perf_counter()
         graph.add(np.arange(size), wide[:size])
         raw_add = (time.perf_counter() - began) * 1e3
-        ours = await times(5, lambda i, items=items: vectors.add("wide", items))
+        ours = await times(5, partial(_add, vectors, items))
         told(f"batch add of {size}, d=768, durable (original {reference})", middle(ours), "ms", raw_add, "usearch f32")
     await vectors.aclose()
 

@@ -102,9 +102,9 @@ async def create(
     name: Annotated[str, "1 to 128 of A-Z a-z 0-9 _ . -"],
     dimension: Annotated[int, "Components of each vector."],
     distance: Annotated[Literal["cosine", "euclidean"], "How nearness is measured."] = "cosine",
-    m: Annotated[int | None, "Graph links per item."] = None,
-    ef_construction: Annotated[int | None, "Graph effort when building."] = None,
-    ef_search: Annotated[int | None, "Graph effort when searching."] = None,
+    m: Annotated[int | None, "Graph links per item, kept with the index; searches are exact so far."] = None,
+    ef_construction: Annotated[int | None, "Graph effort when building, likewise."] = None,
+    ef_search: Annotated[int | None, "Graph effort when searching, likewise."] = None,
 ) -> Index:
     """Create an empty index for your own vectors. For text use build_corpus, which embeds it.
 
@@ -138,39 +138,39 @@ async def delete(lake: Lakehouse, name: Name) -> Removed:
 
 
 @tool("writes", name="add_vectors", toolset="retrieval", title="Add vectors", long=True, idempotent=True)
-async def add(lake: Lakehouse, name: Name, items: Batch) -> Added:
+async def add(lake: Lakehouse, index: Name, items: Batch) -> Added:
     """Put vectors into an index, all or none; durable when it returns.
 
-    Example: {"name": "faces", "items": [{"id": "a", "vector": [0.1, 0.9], "metadata": {"who": "Ann"}}]}
+    Example: {"index": "faces", "items": [{"id": "a", "vector": [0.1, 0.9], "metadata": {"who": "Ann"}}]}
     """
-    put = await lake.vectors.add(name, [Item(i.id, i.vector, i.metadata) for i in items])
+    put = await lake.vectors.add(index, [Item(i.id, i.vector, i.metadata) for i in items])
     return Added(added=put.added, updated=put.updated)
 
 
 @tool(name="get_vector", toolset="retrieval", title="Get a stored vector")
-async def item(lake: Lakehouse, name: Name, id: Annotated[str, "The item's id."]) -> Stored:
+async def item(lake: Lakehouse, index: Name, id: Annotated[str, "The item's id."]) -> Stored:
     """Get one item with its vector and metadata."""
-    found = await lake.vectors.get_item(name, id)
+    found = await lake.vectors.get_item(index, id)
     vector = None if found.vector is None else [float(x) for x in found.vector]
     return Stored(id=found.id, vector=vector, metadata=found.metadata)
 
 
 @tool("destroys", name="delete_vector", toolset="retrieval", title="Delete a stored vector")
-async def remove(lake: Lakehouse, name: Name, id: Annotated[str, "The item's id."]) -> Removed:
+async def remove(lake: Lakehouse, index: Name, id: Annotated[str, "The item's id."]) -> Removed:
     """Delete one item from an index."""
-    await lake.vectors.delete_item(name, id)
+    await lake.vectors.delete_item(index, id)
     return Removed(removed=id)
 
 
 @tool(name="search_vectors", toolset="retrieval", title="Search a vector index")
 async def search(
     lake: Lakehouse,
-    name: Name,
+    index: Name,
     vector: Query,
     k: Annotated[int, "How many."] = 10,
 ) -> Hits:
     """Find the stored vectors nearest to one of yours. To search with words use matrix_search."""
-    hits = await lake.vectors.search(name, vector, k)
+    hits = await lake.vectors.search(index, vector, k)
     results = [Hit(id=hit.id, distance=hit.distance, metadata=hit.metadata) for hit in hits]
     return Hits(results=results, count=len(results))
 

@@ -93,7 +93,7 @@ async def test_metadata_stays_unless_it_is_given(vectors: Vectors) -> None:
     await vectors.add("it", [Item("a", [1, 0], {"x": 1}), Item("b", [1, 0])])
     assert await vectors.add("it", [Item("a", [0, 1])]) == Added(0, 1)
     item = await vectors.get_item("it", "a")
-    assert (item.vector is not None and item.vector.tolist(), item.metadata) == ([0, 1], {"x": 1})
+    assert (item.vector is not None and list(item.vector), item.metadata) == ([0, 1], {"x": 1})
     assert (await vectors.get_item("it", "b")).metadata is None
     await vectors.add("it", [Item("a", [0, 1], {})])
     assert (await vectors.get_item("it", "a")).metadata == {}
@@ -111,7 +111,7 @@ async def test_one_id_several_times_in_a_batch(vectors: Vectors) -> None:
     assert await vectors.add("it", batch) == Added(2, 0)
     assert (await vectors.get("it")).count == 2
     item = await vectors.get_item("it", "a")
-    assert (item.vector is not None and item.vector.tolist(), item.metadata) == ([0, -1], 2)
+    assert (item.vector is not None and list(item.vector), item.metadata) == ([0, -1], 2)
     batch = [Item("a", None), Item("a", [1, 0]), Item("c", [1, 0]), Item("c", None)]
     assert await vectors.add("it", batch) == Added(1, 1)
     assert [hit.id for hit in await vectors.search("it", [1, 0])] == ["a", "b"]
@@ -163,7 +163,8 @@ async def test_limits(vectors: Vectors) -> None:
     for k in (0, -1, 1001):
         with pytest.raises(InvalidInput, match="max_k"):
             await vectors.search("it", [1, 0], k)
-    for vector in ([1], [0, 0], [math.nan, 1], ["a", "b"]):
+    wrong: list[Any] = [[1], [0, 0], [math.nan, 1], ["a", "b"]]
+    for vector in wrong:
         with pytest.raises(InvalidInput, match="vector"):
             await vectors.search("it", vector)
     assert await vectors.search("it", [1, 0]) == []
@@ -204,7 +205,7 @@ async def test_answers_are_copies(vectors: Vectors) -> None:
     given[:] = 0
     item = await vectors.get_item("it", "a")
     assert isinstance(item.vector, np.ndarray)
-    assert item.vector.tolist() == [3, 4]
+    assert list(item.vector) == [3, 4]
     item.vector[:] = -1
     (await vectors.search("it", [3, 4]))[0].metadata["x"].append(2)
     builder = (await vectors.get("it")).builder

@@ -27,6 +27,7 @@ from lakehouse.engine.vectors import (
     format,
     objects,
 )
+from lakehouse.errors import Upstream
 
 pytestmark = pytest.mark.anyio
 
@@ -355,7 +356,7 @@ async def test_a_failed_seal_is_tried_again(home: Path, monkeypatch: pytest.Monk
     await vectors.create("it", 3)
 
     async def refuse(*args: Any, **more: Any) -> None:
-        raise objects.Upstream("the disk is full.")
+        raise Upstream("the disk is full.")
 
     with monkeypatch.context() as patch:
         patch.setattr(Bucket, "put_file", refuse)

@@ -24,15 +24,15 @@ async def test_an_index_from_creation_to_deletion(lake: Lakehouse) -> None:
     }
     rows = np.random.default_rng(4).standard_normal((200, 3)).tolist()
     items = [{"id": f"v{i}", "vector": row, "metadata": {"n": i}} for i, row in enumerate(rows)]
-    assert await lake.call("add_vectors", {"name": "it", "items": items}) == {"added": 200, "updated": 0}
-    assert await lake.call("vectors.add", {"name": "it", "items": items[:5]}) == {"added": 0, "updated": 5}
-    found = await lake.call("search_vectors", {"name": "it", "vector": rows[7], "k": 3})
+    assert await lake.call("add_vectors", {"index": "it", "items": items}) == {"added": 200, "updated": 0}
+    assert await lake.call("vectors.add", {"index": "it", "items": items[:5]}) == {"added": 0, "updated": 5}
+    found = await lake.call("search_vectors", {"index": "it", "vector": rows[7], "k": 3})
     assert found["count"] == len(found["results"]) == 3
     first = found["results"][0]
     assert (first["id"], first["metadata"], first["distance"] <= 1e-6) == ("v7", {"n": 7}, True)
-    stored = await lake.call("get_vector", {"name": "it", "id": "v7"})
+    stored = await lake.call("get_vector", {"index": "it", "id": "v7"})
     assert stored == {"id": "v7", "vector": [float(np.float32(x)) for x in rows[7]], "metadata": {"n": 7}}
-    assert await lake.call("delete_vector", {"name": "it", "id": "v7"}) == {"removed": "v7"}
+    assert await lake.call("delete_vector", {"index": "it", "id": "v7"}) == {"removed": "v7"}
     listed = await lake.call("list_indexes")
     assert listed == {"indexes": [made | {"count": 199}], "count": 1, "damaged": []}
     assert await lake.call("get_index", {"name": "it"}) == made | {"count": 199}
@@ -51,21 +51,21 @@ async def test_an_index_from_creation_to_deletion(lake: Lakehouse) -> None:
         ("create_index", {"name": "new", "dimension": 2, "size": 1}, InvalidInput),
         ("get_index", {"name": "none"}, NotFound),
         ("delete_index", {"name": "none"}, NotFound),
-        ("search_vectors", {"name": "none", "vector": [1, 2]}, NotFound),
-        ("search_vectors", {"name": "it", "vector": [1]}, InvalidInput),
-        ("search_vectors", {"name": "it", "vector": [1, 2], "k": 0}, InvalidInput),
-        ("search_vectors", {"name": "it", "vector": [1, 2], "k": 1001}, InvalidInput),
-        ("search_vectors", {"name": "it", "vector": [0, 0]}, InvalidInput),
-        ("search_vectors", {"name": "it", "vector": "north"}, InvalidInput),
-        ("search_vectors", {"name": "it", "vector": [float("nan"), 1]}, InvalidInput),
-        ("add_vectors", {"name": "it", "items": []}, InvalidInput),
-        ("add_vectors", {"name": "it", "items": [{"id": "", "vector": [1, 2]}]}, InvalidInput),
-        ("add_vectors", {"name": "it", "items": [{"id": "a", "vector": [1, "x"]}]}, InvalidInput),
-        ("add_vectors", {"name": "it", "items": [{"id": "a"}]}, InvalidInput),
-        ("add_vectors", {"name": "it", "items": [{"id": "a", "vector": [1, 2, 3]}]}, InvalidInput),
-        ("add_vectors", {"name": "it", "items": "[{]"}, InvalidInput),
-        ("get_vector", {"name": "it", "id": "none"}, NotFound),
-        ("delete_vector", {"name": "it", "id": "none"}, NotFound),
+        ("search_vectors", {"index": "none", "vector": [1, 2]}, NotFound),
+        ("search_vectors", {"index": "it", "vector": [1]}, InvalidInput),
+        ("search_vectors", {"index": "it", "vector": [1, 2], "k": 0}, InvalidInput),
+        ("search_vectors", {"index": "it", "vector": [1, 2], "k": 1001}, InvalidInput),
+        ("search_vectors", {"index": "it", "vector": [0, 0]}, InvalidInput),
+        ("search_vectors", {"index": "it", "vector": "north"}, InvalidInput),
+        ("search_vectors", {"index": "it", "vector": [float("nan"), 1]}, InvalidInput),
+        ("add_vectors", {"index": "it", "items": []}, InvalidInput),
+        ("add_vectors", {"index": "it", "items": [{"id": "", "vector": [1, 2]}]}, InvalidInput),
+        ("add_vectors", {"index": "it", "items": [{"id": "a", "vector": [1, "x"]}]}, InvalidInput),
+        ("add_vectors", {"index": "it", "items": [{"id": "a"}]}, InvalidInput),
+        ("add_vectors", {"index": "it", "items": [{"id": "a", "vector": [1, 2, 3]}]}, InvalidInput),
+        ("add_vectors", {"index": "it", "items": "[{]"}, InvalidInput),
+        ("get_vector", {"index": "it", "id": "none"}, NotFound),
+        ("delete_vector", {"index": "it", "id": "none"}, NotFound),
     ],
 )
 async def test_bad_calls_are_refused(lake: Lakehouse, name: str, arguments: dict[str, Any], kind: type) -> None:
@@ -84,9 +84,9 @@ async def test_items_survive_a_restart(home: Any) -> None:
                 for name in ("kept", "gone"):
                     await lake.call("create_index", {"name": name, "dimension": 2})
                     batch = [{"id": "a", "vector": [1, 2], "metadata": [1]}, {"id": "b", "vector": [2, 1]}]
-                    await lake.call("add_vectors", {"name": name, "items": batch})
+                    await lake.call("add_vectors", {"index": name, "items": batch})
                 await lake.call("delete_index", {"name": "gone"})
             listed = await lake.call("list_indexes")
             assert [(i["name"], i["count"]) for i in listed["indexes"]] == [("kept", 2)]
-            first = (await lake.call("search_vectors", {"name": "kept", "vector": [1, 2]}))["results"][0]
+            first = (await lake.call("search_vectors", {"index": "kept", "vector": [1, 2]}))["results"][0]
             assert (first["id"], first["metadata"], abs(first["distance"]) <= 1e-6) == ("a", [1], True)
