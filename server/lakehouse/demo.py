@@ -21,7 +21,7 @@ JOINED = (
     "SELECT worker_id, role, city, state, availability FROM workers "
     "WHERE worker_id IN ({ids}) AND availability = 'immediate'"
 )
-WORDS = "someone certified to run a lift truck and stack pallets"
+WORDS = "licensed to drive heavy lorries"
 REFUSED = "COPY workers TO 'everything.csv'"
 
 
