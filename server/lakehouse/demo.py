@@ -34,12 +34,15 @@ class Step:
     result: dict[str, Any]
 
 
-async def steps(folder: Path) -> AsyncIterator[Step]:
-    """Run the demonstration on a data directory inside `folder`, yielding each step as it is done."""
+async def steps(folder: Path, home: Path | None = None) -> AsyncIterator[Step]:
+    """Run the demonstration with files in `folder`, yielding each step as it is done.
+
+    The data directory is `home`, which keeps what was made; without one, it is inside `folder`.
+    """
     table = folder / "workers.csv"
     generator = await anyio.to_thread.run_sync(load, shipped("corpora") / "staffing.py", "lakehouse.corpora.staffing")
     await anyio.to_thread.run_sync(generator.write_csv, table, ROWS)
-    async with open_lake(folder / "home") as lake:
+    async with open_lake(home or folder / "home") as lake:
 
         async def call(capability: str, **arguments: Any) -> dict[str, Any]:
             return dict(await lake.call(capability, arguments, via="cli"))

@@ -48,6 +48,7 @@ def steps(folder: Path) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("era", ["2025-11-25", "2026-07-28"])
 def test_every_tool_answers_as_its_schema_says(command: list[str], home: Path, tmp_path: Path, era: str) -> None:
     """A-S2-1."""

@@ -210,10 +210,26 @@ async def test_a_bar_is_shown_only_for_calls_that_report_progress(
     assert out == "" and "half way" in err
 
 
-def test_demo_as_json_is_one_document(command: list[str]) -> None:
-    ran = subprocess.run([*command, "demo", "--json"], capture_output=True, check=True)
+def test_demo_as_json_is_one_document_and_a_home_keeps_what_it_made(command: list[str], home: Path) -> None:
+    ran = subprocess.run([*command, "--home", str(home), "demo", "--json"], capture_output=True, check=True)
     steps = json.loads(ran.stdout)["steps"]
     assert len(steps) == 6 and all({"title", "command", "result"} == set(step) for step in steps)
+    line = [*command, "--home", str(home), "sql", "SELECT count(*) FROM workers", "--json"]
+    assert json.loads(subprocess.run(line, capture_output=True, check=True).stdout)["rows"] == [[400]]
+
+
+@pytest.mark.slow
+def test_the_quick_bench_prints_every_reference_figure(command: list[str]) -> None:
+    """A-S43-1: offline, and no gate fails at a quick size."""
+    ran = subprocess.run([*command, "bench", "--quick", "--json"], capture_output=True, timeout=60, check=True)
+    report = json.loads(ran.stdout)
+    assert report["passed"] and report["machine"]["cores"] >= 1
+    printed = " | ".join(f"{row['what']} {row['reference']}" for row in report["rows"])
+    figures = (
+        "3.12 s|209 MiB|45 ms|24 ms|47 ms|25 ms|170 us|7.5 ms|83.4 ms|G3.2.A|G3.2.B|50 ms|< 1 us|~1 s vs ~30 s|31-35 s"
+    )
+    assert [figure for figure in figures.split("|") if figure not in printed] == []
+    assert all(row["ours"] for row in report["rows"])
 
 
 def test_advice_names_commands_to_people_and_tools_to_machines(command: list[str], home: Path) -> None:

@@ -201,7 +201,10 @@ def init(here: Invocation, folder: str) -> None:
 @root.command()
 @own
 def demo(here: Invocation) -> None:
-    """See it work, on made-up data. A file becomes a table, a question rows, plain words find the right records."""
+    """See it work, on made-up data. A file becomes a table, a question rows, plain words find the right records.
+
+    Nothing is kept, unless --home names a data directory.
+    """
     import tempfile
 
     import anyio
@@ -212,20 +215,16 @@ def demo(here: Invocation) -> None:
     played: list[dict[str, Any]] = []
 
     async def play(folder: Path) -> None:
-        async for step in steps(folder):
+        async for step in steps(folder, _home(here.home) if here.home else None):
             played.append({"title": step.title, "command": step.command, "result": step.result})
             if not here.json:
                 terminal.show_step(step.title, step.command, step.result)
 
-    if here.home:
-        Path(here.home).mkdir(parents=True, exist_ok=True)
-        _guarded(anyio.run, play, Path(here.home))
-    else:
-        with tempfile.TemporaryDirectory(prefix="lakehouse-demo-") as folder:
-            _guarded(anyio.run, play, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="lakehouse-demo-") as folder:
+        _guarded(anyio.run, play, Path(folder))
     if here.json:
         terminal.show({"steps": played}, as_json=True)
-    elif not here.home:
+    else:
         click.echo(NEXT)
 
 
