@@ -25,6 +25,7 @@ RUNS = 3
 RAW = """
 import sys, duckdb
 source, target = sys.argv[1:]
+duckdb.execute("SET enable_progress_bar = false")
 duckdb.execute(f"COPY (SELECT * FROM read_csv('{source}', sample_size=-1, strict_mode=true, header=true, delim=',', "
                f"quote='\\"', escape='\\"')) TO '{target}' "
                "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 3, ROW_GROUP_SIZE 122880)")
@@ -99,7 +100,9 @@ def main() -> int:
         size, small = table.stat().st_size / 2**20, smaller.stat().st_size / 2**20
     ours_s, raw_s = statistics.median(f["seconds"] for f in our), statistics.median(wall for wall, _ in raw)
     ratio = statistics.median(f["seconds"] / wall for f, (wall, _) in zip(our, raw, strict=True))
-    print(f"CSV of {rows:,} rows x 18, {size:.0f} MiB, to a committed version: {our[0]['bytes'] / 2**20:.0f} MiB Parquet")
+    print(
+        f"CSV of {rows:,} rows x 18, {size:.0f} MiB, to a committed version: {our[0]['bytes'] / 2**20:.0f} MiB Parquet"
+    )
     print(f"  ours            {ours_s:6.2f} s   (CPU {statistics.median(f['cpu'] for f in our):.2f} s)")
     print(f"  raw DuckDB COPY {raw_s:6.2f} s   (CPU {statistics.median(cpu for _, cpu in raw):.2f} s)")
     print(f"  ratio {ratio:.2f} (target <= 1.2); peak RSS of all our processes {max(f['tree'] for f in our):.0f} MiB")
