@@ -1,6 +1,5 @@
 """Settings: defaults, then lakehouse.toml, then LAKEHOUSE_<SECTION>__<KEY>, then flags. Frozen once read."""
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from lakehouse.errors import InvalidInput
+from lakehouse.errors import InvalidInput, did_you_mean
 from lakehouse.sources import config_file, default_home, file_values
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
@@ -283,8 +282,7 @@ def _explained(error: ValidationError, origins: Mapping[str, str]) -> InvalidInp
     )
     if first["type"] == "extra_forbidden":
         known = list(Config.model_fields) if len(where) == 1 else list(_section_fields(where[0]))
-        near = difflib.get_close_matches(where[-1], known, n=1)
-        fix = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
+        fix = did_you_mean(where[-1], known, f"Known here: {', '.join(known)}.")
         return InvalidInput(f"{origin}: there is no setting {dotted}.", fix=fix)
     return InvalidInput(
         f"{origin}: {dotted}: {first['msg']}.", fix="See `lakehouse config` for every setting and its type."

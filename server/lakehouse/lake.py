@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from lakehouse import config, observe
 from lakehouse.catalogue import Catalogue
 from lakehouse.declare import Capability
-from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, TimedOut, Unavailable
+from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, TimedOut, Unavailable, did_you_mean
 from lakehouse.observe import Call, Progress
 from lakehouse.preview import compact, scrubbed, shortened
 
@@ -184,7 +184,7 @@ class Lakehouse:
         text = compact(value)
         if len(text) <= limit or not isinstance(value, dict):
             return value, text
-        handle = value.get("handle") or f"lakehouse://results/{await self.results.keep_json(value)}"
+        handle = value.get("handle") or self.results.uri_of(await self.results.keep_json(value))
         marked = {**value, "truncated": True, "handle": handle}
         preview = await anyio.to_thread.run_sync(shortened, marked, limit)
         return preview, compact(preview)
@@ -307,8 +307,6 @@ def validated(capability: Capability, given: Mapping[str, Any]) -> dict[str, Any
 
 
 def _explained(capability: Capability, error: ValidationError) -> InvalidInput:
-    import difflib
-
     known = list(capability.arguments.model_fields)
     lines, hints = [], []
     problems = error.errors(include_url=False, include_input=False)
@@ -317,8 +315,7 @@ def _explained(capability: Capability, error: ValidationError) -> InvalidInput:
         if problem["type"] == "extra_forbidden":
             lines.append(f"{where}: there is no such argument")
             if len(problem["loc"]) == 1:
-                near = difflib.get_close_matches(where, known, n=1, cutoff=0.5)
-                hints.append(f"Did you mean {near[0]}?" if near else f"Known are: {', '.join(known) or 'none'}.")
+                hints.append(did_you_mean(where, known, f"Known are: {', '.join(known) or 'none'}."))
         elif problem["type"] == "missing":
             lines.append(f"{where}: it is required")
         else:

@@ -20,11 +20,6 @@ from lakehouse.errors import Busy, Conflict, Forbidden, TooLarge
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def storage(home: Path) -> Storage:
-    return Storage(home, config.Storage())
-
-
 def test_the_main_bucket_keeps_its_name(storage: Storage) -> None:
     """A-S3-4: secrets are looked up by this name."""
     assert PRIMARY == "primary" == storage.bucket.name

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import anyio.to_thread
 
 from lakehouse import config
+from lakehouse.engine import moment
 from lakehouse.engine.corpora.built import SHOWN, Built, PartialFailure, Progress, SkippedFile
 from lakehouse.engine.corpora.documents import Chunk, Document, Source, chunked
 from lakehouse.engine.embed import Embedder
@@ -140,8 +140,7 @@ class Build:
                 if gone:
                     await self.vectors.delete_many(self.name, gone)
                 self.removed = len(gone)
-            built_at = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-            await self.vectors.set_builder(self.name, self._facts(built_at))
+            await self.vectors.set_builder(self.name, self._facts(moment.now()))
             self.info = await self.vectors.get(self.name)
         seconds = time.perf_counter() - self.began
         skipped = [SkippedFile(path=file.path, reason=file.reason) for file in self.source.skipped]

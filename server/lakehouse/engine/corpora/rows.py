@@ -1,6 +1,5 @@
 """The rows of a dataset as documents: some columns are the text, one the id, others go along as metadata."""
 
-import difflib
 import json
 import re
 from collections.abc import AsyncIterator, Generator, Sequence
@@ -12,7 +11,7 @@ import anyio.to_thread
 
 from lakehouse.engine.corpora.documents import Document, Skipped
 from lakehouse.engine.datasets import Datasets, Manifest
-from lakehouse.errors import InvalidInput, Upstream
+from lakehouse.errors import InvalidInput, Upstream, did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow
@@ -151,11 +150,8 @@ class Rows:
 def _known(names: Sequence[str], columns: list[str], argument: str) -> list[str]:
     unknown = next((name for name in names if name not in columns), None)
     if unknown is not None:
-        near = difflib.get_close_matches(unknown, columns, n=1)
-        raise InvalidInput(
-            f"{argument}: there is no column {unknown!r}.",
-            fix=f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(columns)}.",
-        )
+        there = f"The columns are: {', '.join(columns[:50])}."
+        raise InvalidInput(f"{argument}: there is no column {unknown!r}.", fix=did_you_mean(unknown, columns, there))
     return list(dict.fromkeys(names))
 
 

@@ -1,6 +1,5 @@
 """The gate: decides from the parse tree, before anything is bound or opened, whether a text is one read statement."""
 
-import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from lakehouse.errors import InvalidInput, LakehouseError, TooLarge
+from lakehouse.errors import InvalidInput, LakehouseError, TooLarge, did_you_mean
 
 # Whatever is in none of these sets is refused: a new DuckDB may bring nodes that write (2.0 brought COPY_QUERY_NODE,
 # INSERT_QUERY_NODE and EXECUTE_QUERY_NODE, which stand inside a SELECT as a CTE).
@@ -239,11 +238,10 @@ class _Walk:
         names = {folded(path[-1]) if path else "", folded(str(node.get("function_name", "")))}
         if not names <= allowed or node.get("export_state"):
             name = path[-1][:100] if path else "(unnamed)"
-            near = difflib.get_close_matches(folded(name), allowed, n=2, cutoff=0.6)
             fix = _FILES if allowed is TABLE_FUNCTIONS else _COMPUTE
             raise InvalidInput(
                 f"sql: the function {name} is unknown or not allowed.",
-                fix=f"Did you mean {' or '.join(near)}? {fix}" if near else fix,
+                fix=f"{did_you_mean(folded(name), allowed, '')} {fix}".strip(),
             )
 
 

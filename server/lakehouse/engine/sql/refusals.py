@@ -1,12 +1,11 @@
 """DuckDB's failures as ours: cleaned of paths and internals, with what to do next."""
 
-import difflib
 import re
 from collections.abc import Iterable
 
 import duckdb
 
-from lakehouse.errors import InvalidInput, LakehouseError, TimedOut, TooLarge, Upstream
+from lakehouse.errors import InvalidInput, LakehouseError, TimedOut, TooLarge, Upstream, did_you_mean
 
 # After these DuckDB goes on about its own settings, or repeats the statement (which may be the text of a view).
 _TAIL = re.compile(r"\n\s*(?:LINE \d+:|Possible solutions:|See also |Use \"?SET |Use SET |For more information)", re.S)
@@ -68,10 +67,7 @@ def _fix(text: str, columns: Iterable[str]) -> str:
     missing = _MISSING.search(text)
     if missing:
         known = list(dict.fromkeys(columns))
-        near = difflib.get_close_matches(missing[1], known, n=3, cutoff=0.5)
-        if near:
-            return f"Did you mean {' or '.join(near)}?"
-        return f"The columns are: {', '.join(known[:50])}." if known else ""
+        return did_you_mean(missing[1], known, f"The columns are: {', '.join(known[:50])}." if known else "")
     if "Values were not provided" in text or "count mismatch" in text:
         return "Give params a list for ? and $1, an object for $name; one value for each."
     return ""

@@ -1,5 +1,6 @@
 """How an index begins and ends: its first generation, the one that deletes it. Load it in a worker thread."""
 
+from lakehouse.engine import moment
 from lakehouse.engine.storage import KeyExists
 from lakehouse.engine.vectors import format
 from lakehouse.engine.vectors.format import Manifest
@@ -48,7 +49,7 @@ async def end(objects: Objects, index: Index | None) -> int:
         try:
             newest = await objects.manifest(generations[-1])
         except IndexDamaged:
-            newest = Manifest(generations[-1], 0, "cosine", format.now())
+            newest = Manifest(generations[-1], 0, "cosine", moment.now())
         if newest.deleted:
             break
         try:

@@ -14,6 +14,7 @@ import anyio
 import anyio.to_thread
 
 from lakehouse import config
+from lakehouse.engine import moment
 from lakehouse.engine.storage import Storage
 from lakehouse.engine.vectors import format
 from lakehouse.engine.vectors.format import Manifest, Number
@@ -28,7 +29,7 @@ from lakehouse.engine.vectors.items import (
     ItemNotFound,
     check_name,
 )
-from lakehouse.errors import InvalidInput, LakehouseError
+from lakehouse.errors import InvalidInput, LakehouseError, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,7 +104,7 @@ class Vectors:
             epoch = self._epochs[name] = await lifecycle.free_epoch(objects, self._epochs.get(name, 0))
             builder = copy.deepcopy(builder)
             graph = (m, ef_construction, ef_search)
-            first = Manifest(Number(epoch, 1), dimension, distance, format.now(), *graph, model, builder)
+            first = Manifest(Number(epoch, 1), dimension, distance, moment.now(), *graph, model, builder)
             await lifecycle.begin(objects, first)
             self._indexes.pop(name, None)
             return await self.get(name)
@@ -326,8 +327,8 @@ class Vectors:
 
     async def _missing(self, name: str) -> IndexNotFound:
         names = [n for n in await self._names() if n != name]
-        there = f"There are: {', '.join(names[:20])}." if names else "There are none yet; create one."
-        return IndexNotFound(f"there is no vector index called {name!r}.", fix=there)
+        none = None if names else "There are none yet; create one."
+        return IndexNotFound(f"there is no vector index called {name!r}.", fix=did_you_mean(name, names, none))
 
     async def _ready(self) -> None:
         if not self._imported:
