@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from lakehouse import InvalidInput, Lakehouse, TimedOut
+from lakehouse.engine.sql.queries import GRACE_SECS
 
 pytestmark = pytest.mark.anyio
 
@@ -44,6 +45,12 @@ async def test_the_limit_of_a_call_ends_the_query(lake: Lakehouse) -> None:
     with pytest.raises(TimedOut):
         await lake.sql.query("SELECT levenshtein(repeat('a', 200000), repeat('b', 200000))", timeout=0.1)
     assert (await lake.call("sql.query", {"sql": "SELECT 1"}))["rows"] == [[1]]
+
+
+async def test_the_limit_of_queries_is_the_one_that_is_named(lake: Lakehouse) -> None:
+    """A-S2-3: it ends a query, and kills its process where that is needed, before the limit of all calls does."""
+    settings = lake.config
+    assert settings.sql.timeout_secs + GRACE_SECS < settings.server.tool_timeout_secs
 
 
 async def test_a_value_is_the_same_in_the_answer_and_behind_its_handle(lake: Lakehouse) -> None:
