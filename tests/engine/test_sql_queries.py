@@ -361,3 +361,14 @@ async def test_the_time_limit(lake: Lakehouse) -> None:
             await lake.sql.query(sql, timeout=0.3)
         assert "sql.timeout_secs" in caught.value.fix
         assert (await lake.sql.query("SELECT 1")).rows == [[1]]
+
+
+async def test_a_shorter_limit_after_a_longer_one_holds(lake: Lakehouse) -> None:
+    """The engine ends the query by itself; its process, and the next query in it, go on."""
+    sql = "SELECT count(*) FROM range(3000000) a JOIN range(3000000) b ON a.range < b.range"
+    await lake.sql.query("SELECT 1")
+    for seconds in (0.6, 0.2):
+        with pytest.raises(TimedOut, match=f"over {seconds} seconds"):
+            await lake.sql.query(sql, timeout=seconds)
+        assert (await lake.sql.query("SELECT 1")).rows == [[1]]
+    assert lake.sql.stats()["ended"] == 0
