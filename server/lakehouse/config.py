@@ -60,7 +60,8 @@ class Ingest(Section):
     max_path_bytes: int = Field(64 * GIB, ge=1, description="The largest file read from a local path.")
     max_cell_bytes: int = Field(16 * MIB, ge=KIB, description="The largest single CSV line or cell.")
     roots: tuple[Path, ...] = Field(
-        (), description="Folders files may be read from over MCP; empty means the home directory."
+        (),
+        description="Folders files may be read from over MCP; empty: the home directory but what is hidden.",
     )
     memory_limit: str = Field(
         "512MB", pattern=_SIZE, description="Memory the reading engine may use before it spills to disk."
@@ -115,7 +116,8 @@ class Corpora(Section):
     """Datasets and folders made searchable."""
 
     folders: tuple[Path, ...] = Field(
-        (), description="Folders corpora may be built from over MCP; empty means the home directory."
+        (),
+        description="Folders corpora may be built from over MCP; empty: as for files.",
     )
     # 2,000 are some 450 tokens of English; the bundled model reads 512. Cranfield, nDCG@10: 0.418 as with whole
     # documents, 0.415 with 1,800, 0.407 with 1,000.

@@ -1,7 +1,6 @@
 """Corpora: indexes that are built from a dataset or a folder, and built again when that changes."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -109,7 +108,7 @@ class Corpora:
         if folder is not None:
             if text or id or metadata:
                 raise InvalidInput("text, id, metadata: a folder has no columns.", fix="Leave them out.")
-            roots = (self._settings.folders or (Path.home(),)) if confined else None
+            roots = self._settings.folders if confined else None
             return Folder(folder, roots, limit)
         assert dataset is not None
         manifest = await self._datasets.get(dataset)

@@ -8,7 +8,8 @@ from typing import Any
 import anyio.to_thread
 
 from lakehouse.engine.corpora.documents import Document, Skipped
-from lakehouse.errors import Forbidden, InvalidInput
+from lakehouse.engine.places import check_place
+from lakehouse.errors import InvalidInput
 
 SUFFIXES = (".txt", ".md", ".markdown", ".rst")
 MAX_BYTES = 16 * 2**20
@@ -52,12 +53,7 @@ class Folder:
         except (OSError, ValueError, RuntimeError):
             is_folder = False
         if self._roots is not None:
-            allowed = [root.expanduser().resolve() for root in self._roots or ()]
-            if not any(self._root.is_relative_to(root) for root in allowed):
-                raise Forbidden(
-                    f"folder: {self._given} is not below a folder that corpora may be built from.",
-                    fix="Add it to the setting corpora.folders, or build from the command line.",
-                )
+            check_place(self._root, self._given, self._roots, "corpora.folders")
         if not is_folder:
             raise InvalidInput(f"folder: there is no folder {self._given}.", fix="Give the path of a folder.")
         self.name = self._root.name or str(self._root)

@@ -36,6 +36,13 @@ FITS = {
     ),
 }
 
+
+def fits(kind: str, cell: str) -> str:
+    """The SQL condition that a filled cell, named by an SQL name, fits a type."""
+    # The longest that any type takes has 40 characters or so; long text need not be looked at.
+    return f"CASE WHEN strlen({cell}) < 400 THEN {FITS[kind].format(c=cell)} ELSE false END"
+
+
 _SPELLINGS = {
     "BOOLEAN": ("bool", "boolean"),
     "BIGINT": ("bigint", "int64", "int", "integer", "long"),
