@@ -62,6 +62,7 @@ def local_file(path: Path, roots: Sequence[Path] | None, max_bytes: int) -> Path
                 f"{path} is not below a folder that files may be read from.",
                 fix="Move the file there, or add its folder to ingest.roots.",
             )
+        str(real).encode()  # a name that is not UTF-8 cannot be told to the reader
         facts = real.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(
