@@ -22,6 +22,7 @@ test: lint ## what CI runs: check, then every test, and the wheel in an environm
 	.venv/bin/pytest
 
 bench: $(READY) ## the figures, each beside its floor
+	@.venv/bin/python -c 'import fastmcp' 2>/dev/null || $(with-peer)
 	.venv/bin/python bench/run.py
 
 stress: $(READY) ## the seeded loops and property tests, for minutes in place of seconds
@@ -37,6 +38,10 @@ $(READY): pyproject.toml constraints.txt uv.lock
 	@if command -v uv >/dev/null; then uv sync --locked --extra dev --quiet; else $(with-pip); fi
 	@touch $@
 
+# The peer is measured, not used: it is no part of the ordinary set-up.
+with-peer = if command -v uv >/dev/null; then uv sync --locked --extra dev --extra bench --quiet; \
+	else .venv/bin/python -m pip install --quiet -c constraints.txt -e '.[dev,bench]'; fi
+
 define with-pip
 	for python in python3 python3.13 python3.12 python3.11 python3.14 none; do \
 		$$python -c '$(SUITABLE)' 2>/dev/null && break; \
@@ -44,5 +49,5 @@ define with-pip
 	[ $$python != none ] || { echo "Lakehouse needs Python 3.11 or newer, and none is on the PATH." >&2; exit 1; }; \
 	echo "Installing into .venv with $$($$python --version); the first time takes a minute or two." && \
 	$$python -m venv --clear .venv && \
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -c constraints.txt -e '.[dev]'
 endef

@@ -2,13 +2,14 @@
 
 What may be set around a test run, read once before any test hides it:
 LAKEHOUSE_TEST_DATA     the folder of the real data sets
-LAKEHOUSE_TEST_COMMAND  the `lakehouse` script the wire tests start, instead of this environment's
+LAKEHOUSE_TEST_COMMAND  how the wire tests start Lakehouse (an installed wheel's script), instead of this checkout
 LAKEHOUSE_STRESS        run the seeded loops and property tests only, for minutes in place of seconds
 """
 
 import os
+import shlex
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ import hypothesis
 import jsonschema
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from tests.tables import commit
 
 import lakehouse
 from lakehouse import Lakehouse
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("LAKEHOUSE_TEST_DATA", ROOT.parent / "shared" / "data"))
-COMMAND = Path(os.environ.get("LAKEHOUSE_TEST_COMMAND", Path(sys.executable).with_name("lakehouse")))
+COMMAND = shlex.split(os.environ.get("LAKEHOUSE_TEST_COMMAND", "")) or [sys.executable, "-m", "lakehouse"]
 STRESS = bool(os.environ.get("LAKEHOUSE_STRESS"))
 
 # The same cases at each run, and others under stress; how long one takes is never a failure.
@@ -52,9 +54,15 @@ def seconds() -> Callable[[float], float]:
 
 
 @pytest.fixture
-def command() -> str:
-    """The installed `lakehouse` script."""
-    return str(COMMAND)
+def command() -> list[str]:
+    """How to start the Lakehouse under test."""
+    return COMMAND
+
+
+@pytest.fixture
+def scripts() -> Path:
+    """The folder of the scripts installed with it, `lakehouse` among them."""
+    return Path(COMMAND[0]).parent
 
 
 @pytest.fixture
@@ -92,7 +100,9 @@ async def lake(home: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lak
 
         async def call(name: str, arguments: Any = None, **more: Any) -> Any:
             answer = await Lakehouse.call(opened, name, arguments, **more)
-            jsonschema.validate(answer, opened.catalogue.find(name).output_schema)
+            capability = opened.catalogue.find(name)
+            if capability.public:  # a resource may be text
+                jsonschema.validate(answer, capability.output_schema)
             return answer
 
         monkeypatch.setattr(opened, "call", call)
@@ -110,3 +120,14 @@ def data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture
+def register() -> Callable[..., Awaitable[Path]]:
+    """`await register(lake, name, table)` stores an Arrow table as a dataset, past ingest; returns its data file."""
+
+    async def store(lake: Lakehouse, name: str, table: Any) -> Path:
+        manifest = await commit(lake, name, table)
+        return (await lake.datasets.local_files(manifest))[0]
+
+    return store

@@ -41,7 +41,7 @@ ARROWS = {
     # What the command line shows beside the catalogue: uses of the door, not faces.
     "project": {"errors"},
     "demo": {"catalogue", "errors", "lake"},
-    "measure": {"catalogue", "errors", "lake"},
+    "measure": {"", "catalogue", "lake"},
     "faces": {
         *("faces", "lake", "catalogue", "declare", "errors", "config", "observe", "schema", ""),
         *("rendered", "sources", "preview", "project", "demo", "measure"),

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from lakehouse import config
 from lakehouse.errors import InvalidInput
+from lakehouse.sources import default_home
 
 
 def read(home: Path, text: str = "", environ: dict[str, str] | None = None, **overrides: Any) -> config.Settings:
@@ -165,7 +166,7 @@ def test_the_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert config.read(tmp_path / "flag", environ=given).home == tmp_path / "flag"
     assert config.read(environ=given).home == tmp_path / "variable"
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
-    assert config.default_home({}).name == "lakehouse"
+    assert default_home({}).name == "lakehouse"
 
 
 def test_a_password_in_a_url_is_not_shown(home: Path) -> None:

@@ -7,6 +7,8 @@ from pydantic import BaseModel, Field
 
 from lakehouse import Lakehouse, mode, resource, tool
 
+INSTRUCTIONS = "See what is there: list_datasets, and lakehouse://datasets/{name}/schema for the columns of one."
+
 
 class File(BaseModel):
     """One data file."""

@@ -10,6 +10,8 @@ from pydantic import Field
 from lakehouse import InvalidInput, Lakehouse, tool
 from lakehouse.engine.ingest import Ingested
 
+INSTRUCTIONS = "Bring data in: ingest_file makes a CSV, TSV, JSON, JSON Lines or Parquet file a dataset with a name."
+
 
 @tool(
     "writes",
@@ -19,6 +21,7 @@ from lakehouse.engine.ingest import Ingested
     toolset="core",
     long=True,
     idempotent=True,
+    short="ingest PATH",
 )
 async def file(
     lake: Lakehouse,
@@ -29,7 +32,7 @@ async def file(
     source: Annotated[
         Literal["csv", "tsv", "json", "jsonl", "parquet"] | None, "Format; default by suffix, csv for content."
     ] = None,
-    delimiter: Annotated[str | None, Field(min_length=1, max_length=1)] = None,
+    delimiter: Annotated[str | None, Field(min_length=1, max_length=1), "Between cells; found out by default."] = None,
     encoding: Annotated[str | None, "Of a text file that is not UTF-8: latin-1, cp1252, utf-16-le."] = None,
     types: Annotated[
         dict[str, str] | None, "Column types to use: BIGINT DOUBLE BOOLEAN DATE TIMESTAMP TIMESTAMPTZ VARCHAR."

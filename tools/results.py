@@ -7,6 +7,8 @@ from pydantic import BaseModel, Field
 
 from lakehouse import Lakehouse, resource, tool
 
+INSTRUCTIONS = "A handle (lakehouse://results/...) stands for a long answer: read on with get_result."
+
 
 class Page(BaseModel):
     """A page of a result: rows of a table, or a piece of JSON text."""

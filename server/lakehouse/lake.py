@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import anyio.to_thread
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from lakehouse import config, observe
 from lakehouse.catalogue import Catalogue
 from lakehouse.declare import Capability
-from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, TimedOut, Unavailable
+from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, TimedOut, Unavailable, did_you_mean
 from lakehouse.observe import Call, Progress
-from lakehouse.preview import compact, shortened
+from lakehouse.preview import compact, scrubbed, shortened
 
 if TYPE_CHECKING:
     from lakehouse.engine.corpora import Corpora
@@ -183,7 +184,7 @@ class Lakehouse:
         text = compact(value)
         if len(text) <= limit or not isinstance(value, dict):
             return value, text
-        handle = value.get("handle") or f"lakehouse://results/{await self.results.keep_json(value)}"
+        handle = value.get("handle") or self.results.uri_of(await self.results.keep_json(value))
         marked = {**value, "truncated": True, "handle": handle}
         preview = await anyio.to_thread.run_sync(shortened, marked, limit)
         return preview, compact(preview)
@@ -193,7 +194,7 @@ class Lakehouse:
         name: str,
         arguments: Mapping[str, Any] | None = None,
         *,
-        via: str = "python",
+        via: str | None = None,
         progress: Progress | None = None,
     ) -> Any:
         """Check, run and observe one capability by its dotted or MCP name.
@@ -206,6 +207,8 @@ class Lakehouse:
         arguments = {} if arguments is None else arguments
         parent = observe.current.get()
         heard = progress or (parent.progress if parent else observe.no_progress)
+        # A call inside a call is made on behalf of whoever made the first.
+        via = via or (parent.via if parent else "python")
         call = Call(capability.name, via, parent.id if parent else None, heard)
         token = observe.current.set(call)
         began, outcome, answer = time.perf_counter(), "cancelled", None
@@ -240,7 +243,11 @@ class Lakehouse:
         if time_limit.cancelled_caught:
             raise TimedOut(f"{capability.name} took over {limit:g} seconds.", fix=f"Ask for less, or raise {setting}.")
         returns = capability.returns
-        return returns.dump_python(returns.validate_python(result), mode="json", exclude_none=True)
+        answer = returns.validate_python(result)
+        try:
+            return returns.dump_python(answer, mode="json", exclude_none=True)
+        except UnicodeEncodeError:  # half a character somewhere: callers can send one, JSON cannot carry it
+            return from_json(compact(scrubbed(returns.dump_python(answer, exclude_none=True))))
 
     async def _record(
         self,
@@ -300,8 +307,6 @@ def validated(capability: Capability, given: Mapping[str, Any]) -> dict[str, Any
 
 
 def _explained(capability: Capability, error: ValidationError) -> InvalidInput:
-    import difflib
-
     known = list(capability.arguments.model_fields)
     lines, hints = [], []
     problems = error.errors(include_url=False, include_input=False)
@@ -310,8 +315,7 @@ def _explained(capability: Capability, error: ValidationError) -> InvalidInput:
         if problem["type"] == "extra_forbidden":
             lines.append(f"{where}: there is no such argument")
             if len(problem["loc"]) == 1:
-                near = difflib.get_close_matches(where, known, n=1, cutoff=0.5)
-                hints.append(f"Did you mean {near[0]}?" if near else f"Known are: {', '.join(known) or 'none'}.")
+                hints.append(did_you_mean(where, known, f"Known are: {', '.join(known) or 'none'}."))
         elif problem["type"] == "missing":
             lines.append(f"{where}: it is required")
         else:
@@ -338,6 +342,7 @@ async def open(
     lake = Lakehouse(await anyio.to_thread.run_sync(config.read, home, config_file, overrides))
     try:
         await lake.start()
+        await lake.load()
         yield lake
     finally:
         await lake.aclose()
@@ -345,8 +350,8 @@ async def open(
 
 async def examine(
     home: str | Path | None = None,
-    *,
     config_file: str | Path | None = None,
+    *,
     overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What the capability `doctor.run` says, of a data directory that is not opened.

@@ -17,6 +17,8 @@ EVENTS = {
     "observer.failed": "An operation could not be recorded; the operation itself is unharmed.",
     "dataset.damaged": "The newest manifest of a dataset cannot be read; the others are unharmed.",
     "plugin.skipped": "A plugin file or package was left out, and why.",
+    "vectors.seal_failed": "Fresh vectors stay in their log; sealing is tried again after more of them.",
+    "vectors.collect_failed": "Objects of an index that nobody needs any more stay until the next time.",
     "catalogue.cache": "The rendered catalogue could not be read or written; it is rebuilt at each start.",
 }
 

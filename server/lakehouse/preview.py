@@ -10,6 +10,15 @@ def compact(value: Any) -> bytes:
     return to_json(value, inf_nan_mode="null")
 
 
+def scrubbed(value: Any) -> Any:
+    """A copy in which lone surrogates, which UTF-8 cannot hold, are question marks."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {scrubbed(key): scrubbed(inner) for key, inner in value.items()}
+    return [scrubbed(inner) for inner in value] if isinstance(value, list) else value
+
+
 def shortened(value: dict[str, Any], limit: int) -> dict[str, Any]:
     """A copy whose compact JSON is at most `limit` bytes: the longest lists and texts in it lose their tails.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import numpy as np
 import pytest
 from tests.doubles.fake_ollama import FakeOllama, vector
@@ -14,6 +15,7 @@ from tests.doubles.server import HANG, Answer
 
 from lakehouse import config
 from lakehouse.engine.embed import Embedder, EmbedFailed
+from lakehouse.engine.embed.provider import redacted
 from lakehouse.errors import InvalidInput, TimedOut, TooLarge
 
 pytestmark = pytest.mark.anyio
@@ -129,11 +131,11 @@ async def test_a_text_that_hangs_ends_the_batch_at_the_deadline(home: Path) -> N
     """A-S10-3: one deadline for all texts; here the second of three hangs."""
     with FakeOllama(batches=False) as fake:
         embedder = ollama(home, fake, batch_timeout_secs=0.5)
-        fake.script.extend([Answer(404, b"404 page not found"), Answer(200, {"embedding": [1.0]}), HANG])
+        fake.script.extend([Answer(404, b"404 page not found"), Answer(200, {"embedding": [1.0]}), *[HANG] * 3])
         with pytest.raises(TimedOut, match=r"embed\.batch_timeout_secs"):
             await embedder.embed(["a", "b", "c"])
         await embedder.aclose()
-    assert len(fake.requests) == 3
+    assert "c" not in [request.body.get("prompt") for request in fake.requests]
 
 
 async def test_cancellation_leaves_the_embedder_usable(home: Path) -> None:
@@ -202,6 +204,16 @@ async def test_what_one_process_embedded_the_next_has(home: Path) -> None:
             await embedder.aclose()
     assert asked(fake) == ["a", "b"]
     assert np.allclose(done.vectors, [vector("a"), vector("b")], atol=1e-7)
+
+
+async def test_a_hit_in_memory_leaves_the_event_loop_for_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A-S10-5: no thread, no file, no provider; what is left takes microseconds, and `make bench` prints how many."""
+    embedder = Embedder(home, config.Embed(provider="hash"))
+    await embedder.embed(["a", "b"])
+    with monkeypatch.context() as patch:
+        patch.delattr(anyio.to_thread, "run_sync")
+        assert (await embedder.embed(["b", "a"])).dimension == 256
+    await embedder.aclose()
 
 
 async def test_vectors_handed_out_are_copies(home: Path) -> None:
@@ -273,3 +285,11 @@ sys.exit(" ".join(sorted(heavy & set(sys.modules))) or 0)
 """
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (child.returncode, child.stderr) == (0, "")
+
+
+def test_what_looks_like_a_key_is_not_repeated() -> None:
+    said = "Incorrect key sk-abc123def456 for\nhttp://me:pass@host/v1?api_key=zzz&x=1 (Bearer abc.def), hidden-word"
+    assert redacted(said, "hidden-word") == (
+        "Incorrect key *** for http://***@host/v1?api_key=***&x=1 (Bearer ***, ***"
+    )
+    assert len(redacted("x" * 10_000)) == 300

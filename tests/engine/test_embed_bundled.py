@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import anyio
 import numpy as np
 import pytest
 
@@ -31,6 +32,11 @@ async def test_golden_vectors_and_long_texts() -> None:
     assert np.allclose(alone.vectors[0], done.vectors[0], atol=1e-6)
     question = done.vectors[0]
     assert question @ done.vectors[1] > question @ done.vectors[2] + 0.1
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await model.embed(texts, IDENTITY)
+    assert scope.cancelled_caught
+    assert (await model.embed(["wing"], IDENTITY)).vectors.shape == (1, 384)
     await model.aclose()
 
 

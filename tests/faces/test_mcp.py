@@ -159,11 +159,11 @@ async def test_progress_reaches_the_client_and_cancelling_ends_the_call(connect:
     heard: list[tuple[float, float | None, str | None]] = []
     async with connect() as client, anyio.create_task_group() as group:
 
-        async def progress(done: float, total: float | None, message: str | None) -> None:
-            heard.append((done, total, message))
+        async def heard_of(progress: float, total: float | None, message: str | None) -> None:
+            heard.append((progress, total, message))
             group.cancel_scope.cancel()
 
-        await client.call_tool("trial_wait", {"path": str(ended)}, progress_callback=progress)
+        await client.call_tool("trial_wait", {"path": str(ended)}, progress_callback=heard_of)
     assert heard == [(1, 4, "one of four")]
     with anyio.fail_after(5):
         while not await anyio.Path(ended).exists():
@@ -185,10 +185,10 @@ async def test_resources_templates_and_completion(connect: Connect) -> None:
         reference = t.ResourceTemplateReference(type="ref/resource", uri="lakehouse://trial/{name}")
         completed = await client.complete(reference, {"name": "name", "value": "a"})
         assert completed.completion.values == ["ant", "ape a"]
-        for wrong in ("lakehouse://trial/wasp", "lakehouse://nothing", "file:///etc/passwd"):
+        for wrong in ("trial/wasp", "nothing", "datasets/a%2Fb", "results/..%2F..", "datasets/" + "a" * 9000):
             with pytest.raises(MCPError) as raised:
-                await client.read_resource(wrong)
-            assert raised.value.error.code == t.INVALID_PARAMS
+                await client.read_resource(f"lakehouse://{wrong}")
+            assert raised.value.error.code == t.INVALID_PARAMS and len(str(raised.value.error)) < 3000
 
 
 async def test_prompts(connect: Connect) -> None:

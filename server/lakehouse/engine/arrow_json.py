@@ -168,9 +168,9 @@ def _short(text: str) -> str:
 
 def _era(text: str) -> str:
     """Years before 1 as people and DuckDB write them; numpy counts a year 0."""
-    if not text.startswith("-"):
+    if not text.startswith(("-", "0000-")):
         return text
-    year, _, rest = text[1:].partition("-")
+    year, _, rest = text.removeprefix("-").partition("-")
     return f"{int(year) + 1:04d}-{rest} (BC)"
 
 

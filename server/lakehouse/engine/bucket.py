@@ -4,11 +4,11 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
 from urllib.parse import unquote, urlsplit
 
 import anyio
@@ -20,6 +20,8 @@ from lakehouse.errors import Conflict, InvalidInput, NotFound, Upstream
 if TYPE_CHECKING:
     from obstore.store import LocalStore, MemoryStore
 
+T = TypeVar("T")
+Given = TypeVarTuple("Given")
 PRIMARY = "primary"
 MAX_LIST = 10_000
 MAX_KEY_BYTES = 1024
@@ -46,11 +48,14 @@ class StoredObject:
     etag: str | None = None
 
 
+Objects = list[StoredObject]  # inside the class below, `list` is its method
+
+
 @dataclass(frozen=True)
 class Listing:
     """Objects sorted by key. `truncated` says the limit cut it; go on with `after=next`."""
 
-    objects: list[StoredObject]
+    objects: Objects
     truncated: bool = False
     next: str | None = None
 
@@ -111,18 +116,6 @@ class Bucket:
         self._opened: LocalStore | MemoryStore | None = None
         self._opening = threading.Lock()
 
-    def _open(self) -> "LocalStore | MemoryStore":
-        with self._opening:
-            if self._opened is None:
-                from obstore.store import LocalStore, MemoryStore
-
-                if self.root is None:
-                    self._opened = MemoryStore()
-                else:
-                    files.make_folder(self.root)
-                    self._opened = LocalStore(prefix=self.root)
-            return self._opened
-
     async def put(self, key: str, data: bytes | memoryview, *, create: bool = False) -> StoredObject:
         """Store bytes durably under a key.
 
@@ -131,9 +124,9 @@ class Bucket:
         """
         check_key(key)
         if self.root is not None:
-            await self._local(self._write, key, data, create)
+            await self._run(key, self._write, self.root / key, data, create)
         else:
-            await self._remote_put(key, bytes(data), create)
+            await self._run(key, self._put, key, bytes(data), create)
         return StoredObject(key, len(data))
 
     async def put_file(self, key: str, path: Path, *, create: bool = False) -> StoredObject:
@@ -144,38 +137,22 @@ class Bucket:
         Raises KeyExists when `create` is set and the key is taken, Upstream when the store fails.
         """
         check_key(key)
-        size = (await anyio.Path(path).stat()).st_size
-        if self.root is not None:
-            await self._local(self._adopt, key, path, create)
-        else:
-            try:
-                await self._remote_put(key, path, create)
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await anyio.Path(path).unlink(missing_ok=True)
-        return StoredObject(key, size)
+        return StoredObject(key, await self._run(key, self._put_file, key, path, create))
 
     async def get(self, key: str) -> bytes:
         """The object's bytes. Raises KeyNotFound."""
         check_key(key)
-        async with self._reading(key) as store:
-            found = await store.get_async(key)
-            return bytes(await found.bytes_async())
+        return await self._run(key, lambda: bytes(self._store().get(key).bytes()))
 
     async def get_to(self, key: str, path: Path) -> None:
         """Copy an object into a local file, in parts. Raises KeyNotFound."""
         check_key(key)
-        async with self._reading(key) as store:
-            found = await store.get_async(key)
-            async with await anyio.open_file(path, "wb") as file:
-                async for part in found.stream(min_chunk_size=files.COPY_BYTES):
-                    await file.write(bytes(part))
+        await self._run(key, self._get_to, key, path)
 
     async def head(self, key: str) -> StoredObject:
         """The object's size and tag. Raises KeyNotFound."""
         check_key(key)
-        async with self._reading(key) as store:
-            return _stored(await store.head_async(key))
+        return await self._run(key, lambda: _stored(self._store().head(key)))
 
     async def exists(self, key: str) -> bool:
         """Whether there is an object of this key."""
@@ -188,13 +165,8 @@ class Bucket:
     async def delete(self, key: str) -> None:
         """Remove an object; removing what is not there is fine."""
         check_key(key)
-        try:
-            async with self._reading(key) as store:
-                await store.delete_async(key)
-                if self.root is not None:
-                    await anyio.to_thread.run_sync(files.sync_folder, (self.root / key).parent)
-        except KeyNotFound:
-            return
+        with suppress(KeyNotFound):
+            await self._run(key, self._delete, key)
 
     async def list(self, prefix: str = "", *, after: str | None = None, limit: int | None = MAX_LIST) -> Listing:
         """Objects whose key starts with `prefix`, sorted by key, at most `limit` of them (None: all).
@@ -204,13 +176,7 @@ class Bucket:
         folder = prefix.rpartition("/")[0]  # stores list by whole path parts; the rest is ours
         if folder:
             check_key(folder)
-        if folder and self.root is not None and not await anyio.Path(self.root / folder).is_dir():
-            return Listing([])
-        found: list[StoredObject] = []
-        async with self._reading("") as store:
-            async for page in store.list(prefix=folder or None, chunk_size=1000):
-                found.extend(_stored(o) for o in page if o["path"].startswith(prefix))
-        found = sorted((o for o in found if after is None or o.key > after), key=lambda o: o.key)
+        found = await self._run("", self._list, folder, prefix, after)
         if limit is None or len(found) <= limit:
             return Listing(found)
         return Listing(found[:limit], True, found[limit - 1].key)
@@ -228,20 +194,48 @@ class Bucket:
                 if path.stat().st_mtime < oldest:
                     path.unlink()
 
-    async def _local(self, work: Any, key: str, *args: Any) -> None:
-        assert self.root is not None
-        path = self.root / key
+    async def _run(self, key: str, work: Callable[[Unpack[Given]], T], *args: *Given) -> T:
+        """Do a blocking piece of work on an object in a worker thread, with the store's errors translated."""
+        # Never the store's own async methods: their threads call back into an interpreter that is ending, and a
+        # process that just ran one of them aborts on exit (20 times of 30).
+        return await anyio.to_thread.run_sync(self._translated, key, work, *args)
+
+    def _translated(self, key: str, work: Callable[[Unpack[Given]], T], *args: *Given) -> T:
+        self._store()  # its folder has errors of its own
+        from obstore.exceptions import AlreadyExistsError, BaseError
+
+        path = self.root / key if self.root is not None and key else None
         try:
-            await anyio.to_thread.run_sync(work, path, *args)
+            return work(*args)
+        except AlreadyExistsError:
+            raise KeyExists(f"the key {key} is taken in bucket {self.name}.") from None
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-            if isinstance(error, FileExistsError) and await anyio.Path(path).is_file():
+            if isinstance(error, FileExistsError) and path is not None and not _vacant(path):
                 raise KeyExists(f"the key {key} is taken in bucket {self.name}.") from None
             raise Conflict(
                 f"the key {key!r} cannot be stored: a part of it is an object's key, or it is a folder of others.",
                 fix="Choose another key.",
             ) from None
-        except OSError as error:
+        except (BaseError, OSError, ValueError) as error:
+            # The local store has no name for "a part of the key is an object" and "the key is a folder".
+            if isinstance(error, FileNotFoundError) or (isinstance(error, BaseError) and path and _vacant(path)):
+                raise KeyNotFound(
+                    f"there is no object {key!r} in bucket {self.name}.", fix="List the keys first."
+                ) from None
             raise _failed(self.name, key, error) from error
+
+    def _store(self) -> "LocalStore | MemoryStore":
+        with self._opening:
+            if self._opened is None:
+                from obstore.store import LocalStore, MemoryStore
+
+                try:
+                    if self.root is not None:
+                        files.make_folder(self.root)
+                    self._opened = LocalStore(prefix=self.root) if self.root is not None else MemoryStore()
+                except OSError as error:
+                    raise _failed(self.name, "", error) from error
+            return self._opened
 
     def _unfinished(self) -> Path:
         assert self.root is not None
@@ -252,9 +246,17 @@ class Bucket:
     def _write(self, target: Path, data: bytes | memoryview, create: bool) -> None:
         files.write(target, data, create=create, unfinished=self._unfinished())
 
-    def _adopt(self, target: Path, path: Path, create: bool) -> None:
+    def _put(self, key: str, data: bytes | Path, create: bool) -> None:
+        self._store().put(key, data, mode="create" if create else "overwrite")
+
+    def _put_file(self, key: str, path: Path, create: bool) -> int:
+        size = path.stat().st_size
         copy = path
         try:
+            if self.root is None:
+                self._put(key, path, create)
+                return size
+            target = self.root / key
             files.make_folder(target.parent)
             if path.stat().st_dev != target.parent.stat().st_dev:
                 copy = files.beside(target, self._unfinished())
@@ -262,36 +264,37 @@ class Bucket:
             copy.chmod(0o444)
             files.sync_file(copy)
             files.place(copy, target, create=create)
+            return size
         finally:
             copy.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
 
-    async def _remote_put(self, key: str, data: bytes | Path, create: bool) -> None:
-        async with self._reading(key) as store:
-            await store.put_async(key, data, mode="create" if create else "overwrite")
+    def _get_to(self, key: str, path: Path) -> None:
+        found = self._store().get(key)
+        with path.open("wb") as file:
+            for part in found.stream(min_chunk_size=files.COPY_BYTES):
+                file.write(part)
 
-    @asynccontextmanager
-    async def _reading(self, key: str) -> "AsyncIterator[LocalStore | MemoryStore]":
-        """The store, with its errors translated."""
-        try:
-            # The library's import and the making of the folder block.
-            store = await anyio.to_thread.run_sync(self._open) if self._opened is None else self._opened
-        except OSError as error:
-            raise _failed(self.name, key, error) from error
-        from obstore.exceptions import AlreadyExistsError, BaseError
+    def _delete(self, key: str) -> None:
+        self._store().delete(key)
+        if self.root is not None:
+            files.sync_folder((self.root / key).parent)
 
-        missing = KeyNotFound(f"there is no object {key!r} in bucket {self.name}.", fix="List the keys first.")
-        try:
-            yield store
-        except FileNotFoundError:
-            raise missing from None
-        except AlreadyExistsError:
-            raise KeyExists(f"the key {key} is taken in bucket {self.name}.") from None
-        except (BaseError, OSError, ValueError) as error:
-            # The local store has no name for "a part of the key is an object" and "the key is a folder".
-            if key and self.root is not None and not await anyio.Path(self.root / key).is_file():
-                raise missing from None
-            raise _failed(self.name, key, error) from error
+    def _list(self, folder: str, prefix: str, after: str | None) -> Objects:
+        if folder and self.root is not None and not (self.root / folder).is_dir():
+            return []
+        found: Objects = []
+        for page in self._store().list(prefix=folder or None, chunk_size=1000):
+            found.extend(_stored(o) for o in page if o["path"].startswith(prefix))
+        return sorted((o for o in found if after is None or o.key > after), key=lambda o: o.key)
+
+
+def _vacant(path: Path) -> bool:
+    """Whether there is certainly no file here; a folder is none."""
+    try:
+        return path.is_dir() or not path.exists()
+    except OSError:  # not allowed to look
+        return False
 
 
 def _stored(meta: Any) -> StoredObject:

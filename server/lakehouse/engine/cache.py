@@ -1,5 +1,6 @@
 """Whole immutable data files of a bucket that is not a local folder, kept as local files that engines can open."""
 
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ class Cache:
         self._folder = folder
         self._bucket = bucket
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
+        self._sweeping = threading.Lock()
         self._swept = False
 
     async def fetch(self, file: DataFile) -> Path:
@@ -52,9 +54,10 @@ class Cache:
 
     def _have(self, path: Path, size: int) -> bool:
         files.make_folder(self._folder)
-        if not self._swept:
-            self._sweep()
-            self._swept = True
+        with self._sweeping:
+            if not self._swept:
+                self._sweep()
+                self._swept = True
         try:
             if path.stat().st_size != size:
                 return False

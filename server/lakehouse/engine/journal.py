@@ -55,13 +55,13 @@ class Journal:
 
     def tail(self, count: int) -> Tail:
         """The newest `count` records; reads no more of the files than that takes."""
-        lines: list[bytes] = []
+        records: list[dict[str, Any]] = []
+        skipped = 0
         for path in (self.path, self.previous):
-            if len(lines) < count:
-                lines = _last_lines(path, count - len(lines)) + lines
-        found = [_parse(line) for line in lines if line]
-        records = [record for record in found if record is not None]
-        return Tail(records[-count:], len(found) - len(records))
+            if len(records) < count:
+                older, bad = _last_records(path, count - len(records))
+                records, skipped = older + records, skipped + bad
+        return Tail(records, skipped)
 
     def close(self) -> None:
         """Let the file go. A later append opens it again."""
@@ -118,25 +118,28 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _last_lines(path: Path, count: int) -> list[bytes]:
-    """The last lines of a file that pass their checksum, `count` of them, with the bad ones in between."""
+def _last_records(path: Path, count: int) -> tuple[list[dict[str, Any]], int]:
+    """The last `count` records of a file, oldest first, and the number of bad lines met on the way."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        return []
+        return [], 0
     with file:
         position = file.seek(0, os.SEEK_END)
-        found: list[bytes] = []
-        good, rest = 0, b""
-        while position and good < count:
+        found: list[dict[str, Any]] = []
+        skipped, rest = 0, b""
+        while position and len(found) < count:
             size = min(_BLOCK, position)
             position = file.seek(position - size)
-            first, *whole = (file.read(size) + rest).split(b"\n")
+            rest, *lines = (file.read(size) + rest).split(b"\n")
             if not position:
-                whole.insert(0, first)
-            for line in reversed(whole):
-                if good < count:
-                    found.append(line)
-                    good += bool(line) and _parse(line) is not None
-            rest = first
-        return found[::-1]
+                lines.insert(0, rest)
+            for line in filter(None, reversed(lines)):
+                if len(found) == count:
+                    break
+                record = _parse(line)
+                if record is None:
+                    skipped += 1
+                else:
+                    found.append(record)
+        return found[::-1], skipped

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,10 @@ class Owner:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._release)
 
+    async def holder(self) -> dict[str, Any] | None:
+        """Who holds the data directory, without asking for it: pid, command, started, host. None when nobody does."""
+        return await anyio.to_thread.run_sync(self._read)
+
     def _acquire(self, command: str) -> None:
         from filelock import FileLock, Timeout
 
@@ -74,10 +79,9 @@ class Owner:
     def _release(self) -> None:
         lock, self._lock = self._lock, None
         if lock is not None:
-            try:
+            with suppress(OSError):  # only the lock counts
                 self._note.unlink(missing_ok=True)
-            finally:
-                lock.release()
+            lock.release()
 
     def _busy(self) -> Busy:
         fix = "Stop it, or give this one another data directory with --home or LAKEHOUSE_HOME."

@@ -54,11 +54,6 @@ class TextPage:
     total_chars: int
 
 
-def uri_of(id: str) -> str:
-    """The resource address of a result."""
-    return URI + id
-
-
 class Results:
     """Result handles in the data directory. Each is readable until it expires, or until the room is needed.
 
@@ -70,6 +65,11 @@ class Results:
         self._settings = settings
         # Readers and writers of big results must not take every thread there is.
         self._threads = anyio.CapacityLimiter(4)
+
+    @staticmethod
+    def uri_of(id: str) -> str:
+        """The handle of a result: its resource address."""
+        return URI + id
 
     async def keep_json(self, value: Any) -> str:
         """Keep any JSON value; returns its id. NaN and infinities become null.

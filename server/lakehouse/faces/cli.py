@@ -2,10 +2,10 @@
 
 import functools
 import json
-import logging
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -54,13 +54,16 @@ class Root(click.Group):
 
 
 def _rendering(home: str | None, config: str | None) -> dict[str, Any]:
-    from pathlib import Path
-
     from lakehouse.rendered import rendered
-    from lakehouse.sources import default_home, plugin_folders
+    from lakehouse.sources import plugin_folders
 
-    folder = Path(home).expanduser().resolve() if home else default_home()
-    return rendered(plugin_folders(folder, config, os.environ))
+    return rendered(plugin_folders(_home(home), config, os.environ))
+
+
+def _home(given: str | None) -> Path:
+    from lakehouse.sources import default_home
+
+    return Path(given).expanduser().resolve() if given else default_home()
 
 
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,7 +75,7 @@ def _rendering(home: str | None, config: str | None) -> dict[str, Any]:
 @click.version_option(lakehouse.__version__, prog_name="lakehouse")
 @click.pass_context
 def root(ctx: click.Context, home: str | None, config: str | None, as_json: bool) -> None:
-    """Data, retrieval, memory, models and workflows for AI agents, over MCP and from here."""
+    """SQL over versioned tables and search in plain words, for AI agents over MCP and from here."""
     ctx.obj = Invocation(home, config, as_json, run)
 
 
@@ -93,6 +96,9 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
     import anyio
 
     from lakehouse.faces import terminal
+    from lakehouse.faces.logs import keep_logs
+
+    keep_logs(_home(invocation.home), brief=True)
 
     async def called() -> Any:
         async with lakehouse.open(invocation.home, config_file=invocation.config) as lake:
@@ -168,7 +174,7 @@ def doctor(here: Invocation) -> None:
     from lakehouse.faces import terminal
     from lakehouse.lake import examine
 
-    report = _guarded(anyio.run, examine, here.home, here.config)
+    report = _guarded(anyio.run, functools.partial(examine, here.home, config_file=here.config))
     if here.json:
         terminal.show(report, as_json=True)
     else:
@@ -192,7 +198,6 @@ def init(here: Invocation, folder: str) -> None:
 def demo(here: Invocation) -> None:
     """See it work: a file becomes a table, a question becomes rows, plain words find the right records."""
     import tempfile
-    from pathlib import Path
 
     import anyio
 
@@ -233,7 +238,6 @@ def bench(here: Invocation, quick: bool) -> None:
 
 def main() -> None:
     """The entry point of both scripts; `lakehouse-mcp` without arguments is `stdio`."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     arguments = sys.argv[1:]
     if not arguments and os.path.basename(sys.argv[0]).startswith("lakehouse-mcp"):
         arguments = ["stdio"]
@@ -246,3 +250,8 @@ def main() -> None:
         sys.exit(error.exit)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:  # what nobody foresaw is said in a line; LAKEHOUSE_DEBUG shows the rest
+        if os.environ.get("LAKEHOUSE_DEBUG"):
+            raise
+        click.echo(f"error: {type(error).__name__}: {error}\n  Set LAKEHOUSE_DEBUG=1 to see where.", err=True)
+        sys.exit(LakehouseError.exit)

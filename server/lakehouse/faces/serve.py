@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 
 from lakehouse import config
+from lakehouse.faces.logs import keep_logs
 from lakehouse.faces.mcp import mcp_server
 from lakehouse.faces.stdio import insist_on_ending, serve_stdio
 from lakehouse.lake import Lakehouse
@@ -21,6 +22,7 @@ def stdio(home: str | Path | None, config_file: str | Path | None, overrides: Ma
     process owns it still sees the tools, and each call says who holds it until it is free.
     """
     settings = config.read(home, config_file, overrides)
+    keep_logs(settings.home, brief=False)
     rendering = rendered(settings.config.plugins.folders)
     gc.freeze()  # what is loaded by now stays; collections need not walk it again
     anyio.run(_serve, settings, rendering)

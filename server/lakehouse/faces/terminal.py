@@ -119,7 +119,12 @@ def _cell(value: Any) -> Any:
 
     if value is None:
         return Text("∅", style="dim")
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, dict) and isinstance(value.get("text"), str):
+        value = value["text"]  # of a record, its text says most
+    if isinstance(value, float):
+        text = f"{value:.6g}"
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     # Control characters in data must not reach a terminal.
-    text = "".join(c if c.isprintable() else " " for c in text)
-    return Text(text if len(text) <= MAX_CELL or not sys.stdout.isatty() else text[: MAX_CELL - 1] + "…")
+    text = "".join(c if c.isprintable() else " " for c in text[: MAX_CELL * 2])
+    return Text(text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…")

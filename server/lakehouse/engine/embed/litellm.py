@@ -16,6 +16,9 @@ from lakehouse.errors import InvalidInput, Unavailable
 if TYPE_CHECKING:
     import numpy as np
 
+# litellm's own limit ends a thread that the batch's deadline has left behind; it must not be met before.
+GRACE_SECS = 5.0
+
 
 def load() -> ModuleType:
     """litellm without telemetry, network at import or a stranger's `.env` file. Blocks for seconds the first time."""
@@ -52,7 +55,6 @@ class Litellm:
         key = self._key()
         litellm = await anyio.to_thread.run_sync(load, limiter=self._loading)
         ask = partial(self._ask, litellm, list(texts), identity, key)
-        # litellm's own time limit ends a thread that the caller's deadline has left behind.
         vectors = await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
         return Batch(vectors, [False] * len(texts))
 
@@ -73,7 +75,7 @@ class Litellm:
                 input=texts,
                 api_key=key or None,
                 api_base=self._settings.api_base or None,
-                timeout=self._settings.batch_timeout_secs,
+                timeout=self._settings.batch_timeout_secs + GRACE_SECS,
                 max_retries=0,
                 encoding_format="float",
             )

@@ -74,7 +74,7 @@ class Ollama:
             ) from error
         try:
             return response.status_code, await anyio.to_thread.run_sync(response.json)
-        except ValueError:
+        except (ValueError, RecursionError):
             if response.status_code == 200:
                 raise EmbedFailed(
                     f"{self._who} answered with something that is not JSON.", fix="Check embed.ollama_url."

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 EXCERPT = 300
-_SECRET = re.compile(r"(?i)\b(bearer\s+|api[-_]?key[\"'\s:=]+)?((?:sk|pk|key)-[\w.-]{6,}|(?<=bearer )[^\s\"',]+)")
+_SECRET = re.compile(r"(?i)\b(?:sk|pk|key)-[\w.-]{6,}|(?<=\bbearer )[^\s\"',]+|(?<=api_key=)[^\s\"'&]+")
 _LOGIN = re.compile(r"//[^/@\s]+@")
 
 

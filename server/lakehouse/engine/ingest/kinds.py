@@ -1,9 +1,8 @@
 """The column types of text sources: how each is recognised, what it is called in Arrow, how a caller may ask for it."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 
-from lakehouse.errors import InvalidInput
+from lakehouse.errors import InvalidInput, did_you_mean
 
 # DuckDB type -> str(arrow_type) of the Parquet column it becomes.
 ARROW = {
@@ -64,9 +63,8 @@ def wanted(types: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
     found = {}
     for name, spelled in types.items():
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"The columns are: {', '.join(names[:50])}."
-            raise InvalidInput(f"types: there is no column {name!r}.", fix=hint)
+            columns = f"The columns are: {', '.join(names[:50])}."
+            raise InvalidInput(f"types: there is no column {name!r}.", fix=did_you_mean(name, names, columns))
         kind = _BY_SPELLING.get(spelled.strip().lower())
         if kind is None:
             raise InvalidInput(

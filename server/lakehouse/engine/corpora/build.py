@@ -1,0 +1,220 @@
+"""One build of a corpus: documents to chunks to vectors to the index, a batch at a time."""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+
+from lakehouse import config
+from lakehouse.engine import moment
+from lakehouse.engine.corpora.built import SHOWN, Built, PartialFailure, Progress, SkippedFile
+from lakehouse.engine.corpora.documents import Chunk, Document, Source, chunked
+from lakehouse.engine.embed import Embedder
+from lakehouse.engine.vectors import IndexDamaged, IndexInfo, IndexNotFound, Item, Vectors
+from lakehouse.errors import Busy, Conflict, InvalidInput, LakehouseError, TimedOut, Unavailable, Upstream
+
+if TYPE_CHECKING:
+    from lakehouse.engine.vectors.replacement import Replacement
+
+# Chunks are sorted by length among this many batches, so that short texts are not padded to long ones.
+BATCHES_SORTED = 16
+# What may go wrong with one batch and right with the next.
+_PASSING = (Upstream, TimedOut, Unavailable, Busy)
+
+
+@dataclass
+class Build:
+    """The state of one build. `info` is the index as it stands, None when the build is to make it.
+
+    What `replaces` an index is made `beside` it, and takes its place when it is whole.
+    """
+
+    name: str
+    source: Source
+    model: str
+    settings: config.Corpora
+    batch_size: int
+    embed: Embedder
+    vectors: Vectors
+    info: IndexInfo | None
+    replaces: bool
+    whole: bool
+    total: int
+    progress: Progress
+    began: float = field(default_factory=time.perf_counter)
+    documents: int = 0
+    chunks: int = 0
+    embedded: int = 0
+    added: int = 0
+    updated: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    truncated: int = 0
+    failed: int = 0
+    empty: list[str] = field(default_factory=list)
+    why: LakehouseError | None = None
+    wanted: set[str] = field(default_factory=set)
+    beside: "Replacement | None" = None
+
+    async def run(self) -> Built:
+        """Read, embed and store everything. Raises PartialFailure after the last batch when one failed."""
+        try:
+            return await self._run()
+        finally:
+            if self.beside is not None:
+                with anyio.CancelScope(shield=True):
+                    await self.beside.discard()
+
+    async def _run(self) -> Built:
+        stored, waiting = 0, list[Chunk]()
+        async for documents in self.source.documents():
+            for chunks in await anyio.to_thread.run_sync(self._cut, documents):
+                self.documents += 1
+                waiting += chunks
+                if len(waiting) >= self.batch_size * BATCHES_SORTED:
+                    await self._store(waiting, stored)
+                    stored, waiting = self.documents, []
+        await self._store(waiting, stored)
+        if not self.documents:
+            first = self.source.skipped[0]
+            raise InvalidInput(
+                f"none of the {len(self.source.skipped)} files can be used.", fix=f"{first.path}: {first.reason}."
+            )
+        return await self._finish()
+
+    def _cut(self, documents: Sequence[Document]) -> list[list[Chunk]]:
+        """The chunks of each document; a book has thousands, so not on the event loop."""
+        limits = self.settings.max_chars, self.settings.overlap
+        return [chunked(self.source.name, document, *limits) for document in documents]
+
+    async def _store(self, chunks: Sequence[Chunk], before: int) -> None:
+        """Embed and store the chunks of the documents that followed the first `before` ones."""
+        self.chunks += len(chunks)
+        self.wanted.update(chunk.id for chunk in chunks)
+        self.empty += [chunk.id for chunk in chunks if not chunk.text]
+        chunks = await self._changed(chunks)
+        blank = [chunk for chunk in chunks if not chunk.text]
+        texts = sorted((chunk for chunk in chunks if chunk.text), key=lambda chunk: -len(chunk.text))
+        batches = [texts[at : at + self.batch_size] for at in range(0, len(texts), self.batch_size)]
+        steps = [*((self._add, batch) for batch in batches), *([(self._add_blank, blank)] if blank else [])]
+        if not steps:
+            await self.progress(self.documents, self.total, "unchanged")
+        for place, (add, batch) in enumerate(steps, 1):
+            try:
+                await add(batch)
+            except _PASSING as error:
+                self.failed += 1
+                self.why = error
+            done = before + (self.documents - before) * place / len(steps)
+            await self.progress(done, self.total, f"{self.embedded} chunks embedded")
+
+    async def _changed(self, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
+        """The chunks that are not stored as they are: the text is part of the metadata, the model is pinned."""
+        if self.info is None:
+            return chunks
+        stored = await self.vectors.metadata(self.name, [chunk.id for chunk in chunks])
+        changed = [chunk for chunk in chunks if stored.get(chunk.id) != chunk.metadata]
+        self.unchanged += len(chunks) - len(changed)
+        return changed
+
+    async def _add(self, chunks: Sequence[Chunk]) -> None:
+        done = await self.embed.embed([chunk.text for chunk in chunks], self.model)
+        self.embedded += len(chunks)
+        self.truncated += done.truncated
+        await self._open(done.dimension)
+        ids, metadata = [chunk.id for chunk in chunks], [chunk.metadata for chunk in chunks]
+        if self.beside is not None:
+            self.added += await self.beside.add_matrix(ids, done.vectors, metadata)
+            return
+        stored = await self.vectors.add_matrix(self.name, ids, done.vectors, metadata)
+        self.added += stored.added
+        self.updated += stored.updated
+
+    async def _add_blank(self, chunks: Sequence[Chunk]) -> None:
+        await self._open(await self.embed.dimension(self.model))
+        items = [Item(chunk.id, None, chunk.metadata) for chunk in chunks]
+        if self.beside is not None:
+            self.added += await self.beside.add(items)
+            return
+        stored = await self.vectors.add(self.name, items)
+        self.added += stored.added
+        self.updated += stored.updated
+
+    async def _open(self, dimension: int) -> None:
+        """Make the index when its first vectors are there, so that a build that gets none leaves all as it was."""
+        if self.replaces:
+            self.beside = self.beside or await self.vectors.replacement(self.name, dimension, self.model)
+        elif self.info is None:
+            self.info = await self.vectors.create(self.name, dimension, model=self.model, builder=self._facts(None))
+        made = self.beside or self.info
+        if made is not None and made.dimension != dimension:
+            raise Conflict(
+                f"corpus {self.name} has vectors of {made.dimension} components, {self.model} now of {dimension}.",
+                fix="Build it with drop_existing=true.",
+            )
+
+    async def _finish(self) -> Built:
+        built_at = moment.now()
+        if self.beside is not None and not self.failed:
+            await self.beside.publish(self._facts(built_at))
+            self.info = await self.vectors.get(self.name)
+        elif self.replaces:
+            with suppress(IndexDamaged, IndexNotFound):
+                self.info = await self.vectors.get(self.name)
+        elif self.info is not None:
+            if self.whole:
+                gone = sorted(await self.vectors.ids(self.name) - self.wanted)
+                if gone:
+                    await self.vectors.delete_many(self.name, gone)
+                self.removed = len(gone)
+            await self.vectors.set_builder(self.name, self._facts(built_at))
+            self.info = await self.vectors.get(self.name)
+        seconds = time.perf_counter() - self.began
+        skipped = [SkippedFile(path=file.path, reason=file.reason) for file in self.source.skipped]
+        built = Built(
+            name=self.name,
+            model=self.model,
+            chunks=self.chunks,
+            count=self.info.count if self.info else 0,
+            scanned=self.documents,
+            embedded=self.embedded,
+            added=self.added,
+            updated=self.updated,
+            removed=self.removed,
+            unchanged=self.unchanged,
+            skipped=len(skipped),
+            empty=len(self.empty),
+            empty_ids=self.empty[:SHOWN],
+            truncated=self.truncated,
+            skipped_files=skipped[:SHOWN],
+            failed_batches=self.failed,
+            docs_per_s=round(self.documents / seconds, 1),
+            wall_s=round(seconds, 3),
+        )
+        if self.failed:
+            raise PartialFailure(
+                f"{self.failed} batches of corpus {self.name} failed, the last one so: {self.why}",
+                fix="Build it again: texts embedded already come from the cache. "
+                + (
+                    "The corpus that was to be replaced stays until then." if self.replaces else "What is stored stays."
+                ),
+                data=built.model_dump(),
+            ) from self.why
+        return built
+
+    def _facts(self, built_at: str | None) -> dict[str, Any]:
+        """The builder metadata: where the corpus comes from, how it was cut, and when a build last went through."""
+        return self.source.facts() | {
+            "model": self.model,
+            "max_chars": self.settings.max_chars,
+            "overlap": self.settings.overlap,
+            "built_at": built_at,
+            "complete": built_at is not None and not self.failed,
+            "documents": self.documents,
+            "chunks": self.chunks,
+            "empty": len(self.empty),
+        }

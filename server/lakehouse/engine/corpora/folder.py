@@ -1,0 +1,110 @@
+"""The text and markdown files of a folder as documents, each called by its path inside the folder."""
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+
+from lakehouse.engine.corpora.documents import Document, Skipped
+from lakehouse.engine.places import check_place
+from lakehouse.errors import InvalidInput
+
+SUFFIXES = (".txt", ".md", ".markdown", ".rst")
+MAX_BYTES = 16 * 2**20
+FILES = 16
+
+
+class Folder:
+    """The files below a folder whose names end in .txt, .md, .markdown or .rst.
+
+    Hidden files and folders and linked folders are passed over. `roots` None allows any place, else the folder must
+    lie in one of them.
+    """
+
+    def __init__(self, path: str, roots: Sequence[Path] | None, limit: int | None) -> None:
+        self.name = path
+        self.skipped: list[Skipped] = []
+        self._given = path
+        self._roots = roots
+        self._limit = limit
+        self._root = Path()
+        self._found: list[str] = []
+
+    def facts(self) -> dict[str, Any]:
+        """The folder."""
+        return {"source": "folder", "folder": str(self._root)}
+
+    async def prepare(self) -> int:
+        """The number of files. Raises InvalidInput when there is none, Forbidden outside the allowed folders."""
+        await anyio.to_thread.run_sync(self._find)
+        return len(self._found)
+
+    async def documents(self) -> AsyncIterator[list[Document]]:
+        """The files by path; those that are not UTF-8 text are added to `skipped` instead."""
+        for at in range(0, len(self._found), FILES):
+            yield await anyio.to_thread.run_sync(self._read, self._found[at : at + FILES])
+
+    def _find(self) -> None:
+        try:
+            self._root = Path(self._given).expanduser().resolve()
+            is_folder = self._root.is_dir()
+        except (OSError, ValueError, RuntimeError):
+            is_folder = False
+        if self._roots is not None:
+            check_place(self._root, self._given, self._roots, "corpora.folders")
+        if not is_folder:
+            raise InvalidInput(f"folder: there is no folder {self._given}.", fix="Give the path of a folder.")
+        self.name = self._root.name or str(self._root)
+        for parent, folders, names in os.walk(self._root):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in names:
+                if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                    self._found.append(Path(parent, name).relative_to(self._root).as_posix())
+        self._found = sorted(self._found)[: self._limit]
+        if not self._found:
+            raise InvalidInput(
+                f"folder: {self._given} holds no text files.", fix=f"Files that count end in {', '.join(SUFFIXES)}."
+            )
+
+    def _read(self, names: list[str]) -> list[Document]:
+        documents = []
+        for name in names:
+            try:
+                documents.append(Document(_printable(name), self._text(name)))
+            except _Unusable as why:
+                self.skipped.append(Skipped(name.encode("utf-8", "replace").decode(), str(why)))
+        return documents
+
+    def _text(self, name: str) -> str:
+        path = self._root / name
+        try:
+            if not path.resolve(strict=True).is_relative_to(self._root):
+                raise _Unusable("it is a link that leads outside the folder")
+            if not path.is_file():
+                raise _Unusable("it is not a regular file")
+            if path.stat().st_size > MAX_BYTES:
+                raise _Unusable(f"it is over {MAX_BYTES} bytes")
+            data = path.read_bytes()
+        except OSError as error:
+            raise _Unusable(error.strerror or type(error).__name__) from error
+        if b"\0" in data:
+            raise _Unusable("it is binary")
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise _Unusable(f"line {line} is not UTF-8") from error
+
+
+class _Unusable(Exception):
+    """A file cannot be a document."""
+
+
+def _printable(name: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise _Unusable("its name is not UTF-8") from error
+    return name

@@ -1,0 +1,196 @@
+"""A locked DuckDB over one visible set of datasets; each becomes a view when it is first asked for."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from lakehouse.engine.sql.gate import folded
+from lakehouse.errors import Conflict, InvalidInput, TimedOut, Upstream, did_you_mean
+
+_READ_BYTES = 8 * 2**20
+_RESTORE = "Ingest it again, or restore its data files from a backup; other datasets are not affected."
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one query process may use."""
+
+    threads: int
+    memory: str
+    spill_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class View:
+    """A dataset's name and files (local path, sha256), or what is wrong with it."""
+
+    name: str
+    files: tuple[tuple[str, str], ...]
+    problem: str = ""
+
+
+class Files:
+    """Which files have the content their dataset names, by inode, size and times: a change is seen at once."""
+
+    def __init__(self, known: Mapping[str, Sequence[int]] = {}) -> None:
+        self.known = {path: tuple(mark) for path, mark in known.items()}
+        self.fresh: dict[str, tuple[int, ...]] = {}
+
+    def check(self, path: str, sha256: str, deadline: float) -> bool:
+        """Whether the file has this SHA-256. Raises OSError, and TimedOut when hashing passes the deadline."""
+        with open(path, "rb", buffering=0) as file:
+            mark = _mark(os.fstat(file.fileno()))
+            if self.known.get(path) == mark:
+                return True
+            digest = hashlib.sha256()
+            while part := file.read(_READ_BYTES):
+                digest.update(part)
+                if time.monotonic() > deadline:
+                    raise TimedOut("the time was used up checking the dataset's files.", fix="Raise sql.timeout_secs.")
+        if digest.hexdigest() != sha256:
+            return False
+        self.known[path] = self.fresh[path] = mark
+        return True
+
+
+class Instance:
+    """One in-memory DuckDB that can read the data files of its datasets and nothing else."""
+
+    def __init__(self, views: Iterable[View], limits: Limits, spill: str, files: Files) -> None:
+        self._views = {view.name: view for view in views}
+        self._by_folded: dict[str, list[View]] = {}
+        for view in self._views.values():
+            self._by_folded.setdefault(folded(view.name), []).append(view)
+        self._files = files
+        self._shown: dict[str, View] = {}
+        self._columns: dict[str, list[str]] = {}
+        self._db = _locked(self._views.values(), limits, spill)
+
+    def close(self) -> None:
+        """Give up the memory and the files."""
+        self._db.close()
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection for one query."""
+        return self._db.cursor()
+
+    def show(self, tables: Sequence[str], deadline: float) -> None:
+        """Make these datasets readable, with their files verified. `deadline` is in time.monotonic() seconds.
+
+        Raises InvalidInput for a name that is no dataset, Upstream naming a dataset that is damaged.
+        """
+        chosen: dict[str, View] = {}
+        for name in tables:
+            view = self._find(name)
+            if chosen.setdefault(folded(view.name), view) is not view:
+                raise _same(view.name, chosen[folded(view.name)].name)
+        for key, view in chosen.items():
+            self._verify(view, deadline)
+            if self._shown.get(key) is not view:
+                self._create(key, view)
+
+    def columns_of(self, tables: Iterable[str]) -> list[str]:
+        """The column names of datasets that were shown."""
+        return [column for table in tables for column in self._columns.get(folded(table), ())]
+
+    def _find(self, name: str) -> View:
+        if name in self._views:
+            return self._views[name]
+        found = self._by_folded.get(folded(name), [])
+        if len(found) > 1:
+            raise _same(found[0].name, found[1].name)
+        if not found:
+            raise _unknown(name, list(self._views))
+        return found[0]
+
+    def _verify(self, view: View, deadline: float) -> None:
+        if view.problem:
+            raise Upstream(f"dataset {view.name!r} cannot be read: {view.problem}", fix=_RESTORE)
+        for path, sha256 in view.files:
+            try:
+                if not self._files.check(path, sha256, deadline):
+                    raise Upstream(f"dataset {view.name!r} is damaged: a data file has changed.", fix=_RESTORE)
+            except OSError as error:
+                raise Upstream(
+                    f"dataset {view.name!r} is damaged: a data file cannot be read ({error.strerror}).", fix=_RESTORE
+                ) from error
+
+    def _create(self, key: str, view: View) -> None:
+        # Options of the reader that would add columns are off: a folder called a=1 above the data must not.
+        files = ", ".join(literal(path) for path, _ in view.files)
+        scan = f"read_parquet([{files}], hive_partitioning = false, filename = false, file_row_number = false)"
+        try:
+            # DuckDB's own names: of two columns that differ only by case it renames the second.
+            columns = [row[0] for row in self._db.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()]
+            listed = ", ".join(identifier(column) for column in columns)
+            self._db.execute(f"CREATE OR REPLACE SECURE VIEW {identifier(view.name)} AS SELECT {listed} FROM {scan}")
+        except (duckdb.OutOfMemoryException, duckdb.InterruptException):
+            raise  # these say nothing about the file
+        except duckdb.Error as error:
+            raise Upstream(
+                f"dataset {view.name!r} is damaged: a data file is not readable Parquet.", fix=_RESTORE
+            ) from error
+        self._shown[key], self._columns[key] = view, columns
+
+
+def _locked(views: Iterable[View], limits: Limits, spill: str) -> duckdb.DuckDBPyConnection:
+    """A connection that can open exactly these files. The order matters: each step forbids the ones before it."""
+    db = duckdb.connect(
+        ":memory:",
+        config={
+            "threads": str(limits.threads),
+            "memory_limit": limits.memory,
+            "temp_directory": spill,
+            "max_temp_directory_size": f"{limits.spill_bytes}B",
+            "autoload_known_extensions": "false",
+            "autoinstall_known_extensions": "false",
+            "allow_community_extensions": "false",
+            "allow_persistent_secrets": "false",
+            "python_enable_replacements": "false",
+            "max_expression_depth": "250",
+        },
+    )
+    db.execute("SET parquet_metadata_cache = true")  # as a start option it is refused
+    paths = ", ".join(literal(path) for view in views for path, _ in view.files)
+    db.execute(f"SET allowed_paths = [{paths}]")
+    db.execute("SET enable_external_access = false")
+    db.execute("SET GLOBAL TimeZone = 'UTC'")  # answers do not depend on where the server stands
+    db.execute(f"SET max_execution_time = {max(1, int(limits.seconds * 1000))}")
+    db.execute("SET lock_configuration = true")
+    return db
+
+
+def identifier(name: str) -> str:
+    """A name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A string as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _mark(stat: os.stat_result) -> tuple[int, ...]:
+    return (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+def _same(one: str, other: str) -> Conflict:
+    return Conflict(
+        f"SQL cannot tell the datasets {one!r} and {other!r} apart: they differ only by case.",
+        fix="Query one at a time, spelled exactly.",
+    )
+
+
+def _unknown(name: str, known: list[str]) -> InvalidInput:
+    as_written = [n if n.isidentifier() else identifier(n) for n in known]
+    none = None if known else "There are none yet; ingest_file makes one of a file."
+    return InvalidInput(
+        f"sql: there is no dataset {name[:200]!r}.",
+        fix=did_you_mean(name, as_written, none),
+        data={"dataset": name[:200]},
+    )

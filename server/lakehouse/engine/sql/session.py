@@ -1,0 +1,80 @@
+"""What a query process keeps between queries: the gate, the current instance, the files it has verified."""
+
+import contextlib
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import duckdb
+
+from lakehouse.engine.sql.answer import Caps, Send, answer
+from lakehouse.engine.sql.gate import Gate
+from lakehouse.engine.sql.instance import Files, Instance, Limits, View
+from lakehouse.engine.sql.refusals import ours
+from lakehouse.errors import LakehouseError
+
+# The last part of the time is for finishing a file of rows that is cut: a cut one beats none.
+WRITING_SHARE = 0.9
+
+
+class Session:
+    """Judges and runs one statement after another."""
+
+    def __init__(self, setup: Mapping[str, Any]) -> None:
+        self._limits = Limits(**setup["limits"])
+        self._folder: str = setup["folder"]
+        self._hidden: list[str] = setup["hidden"]
+        self._files = Files(setup["verified"])
+        self._gate = Gate()
+        self._instance = self._over(setup["views"])
+
+    def load(self, views: Sequence[Mapping[str, Any]]) -> None:
+        """See another set of datasets from now on."""
+        self._instance.close()
+        self._instance = self._over(views)
+
+    def run(self, request: Mapping[str, Any], send: Send) -> tuple[dict[str, Any], bytes]:
+        """The header of the answer and its rows as JSON; pieces of a file of all rows are sent before.
+
+        Raises a LakehouseError.
+        """
+        began = time.monotonic()
+        seconds: float = request["seconds"]
+        verdict = self._gate.judge(request["sql"])
+        cursor = self._instance.cursor()
+        clock = threading.Timer(seconds, _interrupt, [cursor])
+        clock.daemon = True
+        try:
+            clock.start()
+            self._instance.show(verdict.tables, began + seconds)
+            header, rows = answer(
+                cursor,
+                verdict.text,
+                request["params"],
+                Caps(**request["caps"]),
+                began + WRITING_SHARE * seconds,
+                send,
+            )
+        except Exception as error:  # DuckDB, Arrow and the allocator fail in many ways; all are the query's
+            columns = self._instance.columns_of(verdict.tables)
+            known = ours(error, request["sql"], columns, self._hidden, request["limit"])
+            if type(known) is LakehouseError:
+                traceback.print_exception(error)  # to stderr: the caller is told nothing of it
+            raise known from error
+        finally:
+            clock.cancel()
+            with contextlib.suppress(duckdb.Error):  # a connection whose query failed may refuse to close
+                cursor.close()
+        fresh, self._files.fresh = self._files.fresh, {}
+        return header | {"verified": fresh, "elapsed_ms": round((time.monotonic() - began) * 1000, 3)}, rows
+
+    def _over(self, views: Sequence[Mapping[str, Any]]) -> Instance:
+        listed = [View(v["name"], tuple((f[0], f[1]) for f in v["files"]), v.get("problem", "")) for v in views]
+        return Instance(listed, self._limits, self._folder, self._files)
+
+
+def _interrupt(cursor: duckdb.DuckDBPyConnection) -> None:
+    with contextlib.suppress(duckdb.Error):  # it may be closed by now
+        cursor.interrupt()

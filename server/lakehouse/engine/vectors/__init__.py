@@ -1,0 +1,27 @@
+"""Vector indexes: immutable mapped segments, a create-only log, numbered generations, searches without locks."""
+
+from lakehouse.engine.vectors.items import (
+    Added,
+    Distance,
+    Hit,
+    IndexDamaged,
+    IndexExists,
+    IndexInfo,
+    IndexNotFound,
+    Item,
+    ItemNotFound,
+)
+from lakehouse.engine.vectors.store import Vectors
+
+__all__ = [
+    "Added",
+    "Distance",
+    "Hit",
+    "IndexDamaged",
+    "IndexExists",
+    "IndexInfo",
+    "IndexNotFound",
+    "Item",
+    "ItemNotFound",
+    "Vectors",
+]

@@ -1,0 +1,290 @@
+"""The stored objects of one index: read with their checksums, removed when unneeded. Load it in a worker thread."""
+
+import hashlib
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+import numpy as np
+
+from lakehouse.engine import files
+from lakehouse.engine.storage import Bucket, KeyNotFound
+from lakehouse.engine.vectors import format, log, segment
+from lakehouse.engine.vectors.batch import Rows
+from lakehouse.engine.vectors.format import Manifest, Number, SegmentRef, Tomb, damaged
+from lakehouse.engine.vectors.items import IndexDamaged
+from lakehouse.engine.vectors.segment import Segment
+from lakehouse.errors import Upstream
+
+T = TypeVar("T")
+
+CHECK_AT_ONCE = 16 * 2**20  # bytes hashed while a segment is opened (8 ms); a larger one is checked in the background
+_ORPHAN_SECONDS = 3600
+_STAGED_SECONDS = 24 * 3600
+
+
+class Objects:
+    """One index's part of a bucket. Every read is checked; IndexDamaged names the object that is not as written.
+
+    Segments of a bucket that is no folder are copied into `cache`, by content. `later` takes segments that are too
+    large to be checked while they are opened. `own` are the names of what this process has written: that is never
+    taken for what a crash left, however long the work goes on and whatever the clock does.
+    """
+
+    def __init__(
+        self, bucket: Bucket, index: str, cache: Path, later: Callable[[Segment], None], own: set[str]
+    ) -> None:
+        self.bucket, self.index = bucket, index
+        self._cache, self._later, self._own = cache, later, own
+
+    async def generations(self) -> list[Number]:
+        """The numbers of the stored generations, ascending."""
+        return _numbers(await names(self.bucket, format.home_of(self.index) + "manifest/"))
+
+    async def manifest(self, number: Number) -> Manifest:
+        """One generation."""
+        key = format.manifest_key(self.index, number)
+        return format.read_manifest((await self._read([key]))[0], key)
+
+    async def entries(self, first: Number) -> list[log.Entry]:
+        """The log entries from a number on, in order."""
+        stored = _numbers(await names(self.bucket, format.home_of(self.index) + "log/"))
+        numbers = [n for n in stored if n.epoch == first.epoch and n >= first]
+        keys = [format.log_key(self.index, number) for number in numbers]
+        for place, number in enumerate(numbers):
+            if number.count != first.count + place:
+                missing = format.log_key(self.index, Number(first.epoch, first.count + place))
+                raise damaged(missing, "it is missing; later entries are there")
+        data = await self._read(keys)
+        return await anyio.to_thread.run_sync(lambda: [log.decode(d, k) for d, k in zip(data, keys, strict=True)])
+
+    async def tomb(self, ref: SegmentRef) -> Rows:
+        """The dead rows a generation notes for a segment."""
+        if ref.tomb is None:
+            return np.empty(0, np.int64)
+        key = format.tomb_key(self.index, ref.tomb.id)
+        data = (await self._read([key]))[0]
+        if hashlib.sha256(data).hexdigest() != ref.tomb.sha256:
+            raise damaged(key, "its checksum differs")
+        return np.flatnonzero(np.unpackbits(np.frombuffer(data, np.uint8), count=ref.rows, bitorder="little"))
+
+    async def put_tomb(self, epoch: int, rows: int, dead: Rows) -> Tomb:
+        """Store a segment's dead rows."""
+        bits = np.zeros(rows, np.uint8)
+        bits[dead] = 1
+        data = np.packbits(bits, bitorder="little").tobytes()
+        tomb = Tomb(format.new_id(epoch), hashlib.sha256(data).hexdigest(), len(dead))
+        self._own.add(f"{tomb.id}.bin")
+        await self.bucket.put(format.tomb_key(self.index, tomb.id), data, create=True)
+        return tomb
+
+    async def segment(self, ref: SegmentRef, *, trusted: bool = False) -> Segment:
+        """Open a segment; a `trusted` one was written by this process a moment ago and is not hashed."""
+        key = format.segment_key(self.index, ref.id, segment.DOC)
+        doc = format.read_segment_doc((await self._read([key]))[0], key, ref.check)
+        if self.bucket.root is not None:
+            folder = (self.bucket.root / key).parent
+            paths = {name: folder / name for name in doc.files}
+        else:
+            paths = {name: await self._cached(doc, name) for name in doc.files}
+        opened = await anyio.to_thread.run_sync(Segment, self.index, doc, ref.check, paths)
+        if trusted:
+            return opened
+        if opened.size > CHECK_AT_ONCE:
+            self._later(opened)
+        elif problems := await anyio.to_thread.run_sync(opened.verify):
+            raise damaged(*problems[0].split(": ", 1))
+        return opened
+
+    async def put_segment(self, doc: format.SegmentDoc, folder: Path) -> None:
+        """Store a written segment, its description last."""
+        self._own.add(doc.id)
+        for name in (*doc.files, segment.DOC):
+            await self.bucket.put_file(format.segment_key(self.index, doc.id, name), folder / name, create=True)
+
+    async def _cached(self, doc: format.SegmentDoc, name: str) -> Path:
+        ref = doc.files[name]
+        path = self._cache / ref.sha256[:2] / ref.sha256
+        if not await anyio.Path(path).exists():
+            await anyio.to_thread.run_sync(files.make_folder, path.parent)
+            part = files.beside(path)
+            key = format.segment_key(self.index, doc.id, name)
+            try:
+                await self._fetch(key, part)
+                if await anyio.to_thread.run_sync(files.sha256_of, part) != ref.sha256:
+                    raise damaged(key, "its checksum differs")
+                await anyio.to_thread.run_sync(files.place, part, path)
+            finally:
+                await anyio.Path(part).unlink(missing_ok=True)
+        return path
+
+    async def _fetch(self, key: str, path: Path) -> None:
+        try:
+            await self.bucket.get_to(key, path)
+        except KeyNotFound:
+            raise damaged(key, "it is missing") from None
+
+    async def _read(self, keys: Sequence[str]) -> list[bytes]:
+        root = self.bucket.root
+        if root is not None:
+            return await anyio.to_thread.run_sync(lambda: [_contents(root, key) for key in keys])
+        found = []
+        for key in keys:
+            try:
+                found.append(await self.bucket.get(key))
+            except KeyNotFound:
+                raise damaged(key, "it is missing") from None
+        return found
+
+    async def verify(self) -> list[str]:
+        """Read everything the newest generation needs; a line for each file that is not as it was written."""
+        problems: list[str] = []
+
+        async def tried(read: Callable[[], Awaitable[T]]) -> T | None:
+            try:
+                return await read()
+            except IndexDamaged as error:
+                problems.append(error.detail)
+                return None
+
+        generations = await self.generations()
+        manifest = await tried(partial(self.manifest, generations[-1])) if generations else None
+        if manifest is None or manifest.deleted:
+            return problems
+        entries = await tried(partial(self.entries, Number(manifest.number.epoch, manifest.log_from))) or []
+        attached = [entry.attach for entry in entries if entry.attach is not None]
+        for ref in (*manifest.segments, *attached):
+            await tried(partial(self.tomb, ref))
+            opened = await tried(partial(self.segment, ref, trusted=True))
+            if opened is not None:
+                problems += await anyio.to_thread.run_sync(opened.verify)
+        return problems
+
+    async def collect(self) -> None:
+        """Remove what no reader can need: all of a deleted index, and what only older generations name.
+
+        The newest two generations stay, with the log entries between them, so that a process that is one generation
+        behind cannot put a log entry where it would not be read. A crash leaves the rest for the next time.
+        """
+        home = format.home_of(self.index)
+        generations = await self.generations()
+        if not generations:
+            return
+        newest = await self.manifest(generations[-1])
+        log = _numbers(await names(self.bucket, home + "log/"))
+        parts = {kind: await names(self.bucket, f"{home}{kind}/") for kind in ("seg", "tomb")}
+        if newest.deleted:
+            epoch = newest.number.epoch
+            log = [number for number in log if number.epoch <= epoch]
+            parts = {kind: [name for name in found if format.epoch(name) <= epoch] for kind, found in parts.items()}
+            generations = [number for number in generations if number <= newest.number]
+        else:
+            same = [number for number in generations if number.epoch == newest.number.epoch]
+            older = [manifest for number in same[:-1] if (manifest := await self._whole(number)) is not None]
+            previous = older[-1] if older and older[-1].number == same[-2] else newest
+            kept = _named(newest) | _named(previous)
+            retired = {name for manifest in older for name in _named(manifest)}
+            log = [number for number in log if number < Number(previous.number.epoch, previous.log_from)]
+            lost = {n for found in parts.values() for n in found if self._forgotten(n, newest.number.epoch)} - kept
+            if lost - retired:  # a segment may be in the log only, when what came after it was never sealed
+                entries = await self.entries(Number(newest.number.epoch, newest.log_from))
+                lost -= {entry.attach.id for entry in entries if entry.attach is not None}
+            needless = lost | (retired - kept)
+            parts = {kind: [name for name in found if name in needless] for kind, found in parts.items()}
+            generations = [number for number in generations if number < previous.number]
+        await self._remove([format.log_key(self.index, number) for number in log])
+        for name in parts["seg"]:
+            await self.remove_segment(name)
+        await self._remove([f"{home}tomb/{name}" for name in parts["tomb"]])
+        self._own.difference_update(parts["tomb"])
+        # The newest last: as long as a deleted generation is there, what is left is known to be removed.
+        folders = (*(f"{home}{kind}/" for kind in ("seg", "tomb", "log", "manifest")), home) if newest.deleted else ()
+        await self._remove([format.manifest_key(self.index, number) for number in generations], folders)
+
+    def _forgotten(self, name: str, epoch: int) -> bool:
+        """Whether an unnamed segment or bitmap is what a crash left, or of an index that was replaced.
+
+        A young one may be unfinished work of another process; one of a later epoch is for a replacement, whose
+        making may take hours.
+        """
+        if format.epoch(name) < epoch:
+            return True
+        return name not in self._own and format.age(name) > (
+            _ORPHAN_SECONDS if format.epoch(name) == epoch else _STAGED_SECONDS
+        )
+
+    async def _whole(self, number: Number) -> Manifest | None:
+        """A generation, when it can be read."""
+        try:
+            return await self.manifest(number)
+        except IndexDamaged:
+            return None
+
+    async def remove_segment(self, id: str) -> None:
+        """Remove a segment that no generation names."""
+        folder = format.segment_key(self.index, id, "")
+        self._own.discard(id)
+        await self._remove([folder + file for file in await names(self.bucket, folder)], (folder,))
+
+    async def _remove(self, keys: Sequence[str], folders: Sequence[str] = ()) -> None:
+        """Remove objects, and folders that are left empty and that nobody will write into."""
+        root = self.bucket.root
+        if root is not None:
+            await anyio.to_thread.run_sync(_unlink, root, keys, folders)
+        else:
+            for key in keys:
+                await self.bucket.delete(key)
+
+
+async def names(bucket: Bucket, folder: str) -> list[str]:
+    """The names directly in a folder of the bucket, sorted; `folder` ends in a slash."""
+    root = bucket.root
+    if root is not None:
+        # By the operating system: a library's listing fails when a file it has just seen is removed.
+        return await anyio.to_thread.run_sync(_listed, root / folder)
+    listing = await bucket.list(folder, limit=None)
+    return sorted({o.key.removeprefix(folder).partition("/")[0] for o in listing.objects})
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise Upstream(
+            f"the folder of {folder.name!r} cannot be listed: {error.strerror}.", fix="Check the data directory's disk."
+        ) from error
+
+
+def _numbers(found: Sequence[str]) -> list[Number]:
+    return sorted(n for name in found if (n := format.parse_number(name)) is not None)
+
+
+def _contents(root: Path, key: str) -> bytes:
+    try:
+        return (root / key).read_bytes()
+    except FileNotFoundError:
+        raise damaged(key, "it is missing") from None
+    except OSError as error:
+        raise damaged(key, f"it cannot be read: {error.strerror}") from error
+
+
+def _unlink(root: Path, keys: Sequence[str], folders: Sequence[str]) -> None:
+    # No fsync: what a crash brings back is removed the next time.
+    for key in keys:
+        (root / key).unlink(missing_ok=True)
+    for folder in folders:
+        with suppress(OSError):  # not empty, or gone already
+            (root / folder).rmdir()
+
+
+def _named(manifest: Manifest) -> set[str]:
+    """The names in seg/ and tomb/ that a generation needs."""
+    names = {ref.id for ref in manifest.segments}
+    return names | {f"{ref.tomb.id}.bin" for ref in manifest.segments if ref.tomb is not None}

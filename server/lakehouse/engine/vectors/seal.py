@@ -1,0 +1,202 @@
+"""Fresh rows become a segment, small segments become one: planned, written, swapped in. Load it in a worker thread.
+
+A segment is merged while it is no more than twice as large as what is merged already, so each row is rewritten a
+logarithmic number of times and the number of segments stays logarithmic; larger ones than MERGE_ROWS are left alone.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import numpy as np
+import pyarrow as pa
+
+from lakehouse.engine.storage import Storage
+from lakehouse.engine.vectors import format, segment, snapshot
+from lakehouse.engine.vectors.batch import Batch, Rows, deletes
+from lakehouse.engine.vectors.format import Manifest, SegmentRef
+from lakehouse.engine.vectors.index import Index, Work
+from lakehouse.engine.vectors.objects import Objects
+from lakehouse.engine.vectors.quantise import encode
+from lakehouse.engine.vectors.rowset import inside
+from lakehouse.engine.vectors.segment import Segment
+from lakehouse.engine.vectors.snapshot import Sealed, State
+
+MERGE_ROWS = 65_536
+_STEP = 8192
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Which segments go into the new one with the fresh rows, and where their rows went (-1: nowhere)."""
+
+    places: tuple[int, ...]
+    moved: tuple[Rows, ...]  # one map for each of `places`, then the fresh rows'
+
+
+def plan(state: State) -> tuple[int, ...]:
+    """The places of the segments to merge, with the fresh rows or each other."""
+    total = state.fresh.live
+    chosen: list[int] = []
+    for place in sorted(range(len(state.sealed)), key=lambda place: state.sealed[place].live):
+        live = state.sealed[place].live  # a segment without any is dropped without being read
+        if live and total and (live > 2 * total or total + live > MERGE_ROWS):
+            break
+        if live:
+            chosen.append(place)
+            total += live
+    return tuple(sorted(chosen)) if state.fresh.live or len(chosen) > 1 else ()
+
+
+async def seal(index: Index) -> None:
+    """Write the fresh rows into a segment and publish a generation with it; adds and searches go on meanwhile.
+
+    At most one runs per index; a second call returns at once. When another process publishes first, its generation
+    is taken over and nothing of this is kept.
+    """
+    try:
+        index.changing.acquire_nowait()
+    except anyio.WouldBlock:
+        return
+    try:
+        await _seal(index)
+    finally:
+        index.changing.release()
+
+
+async def _seal(index: Index) -> None:
+    frozen = await index.state()
+    if not frozen.entries:
+        return
+    places = plan(frozen)
+    opened: Segment | None = None
+    merge = Merge((), (np.full(frozen.fresh.count, -1),))
+    if frozen.fresh.live or places:
+        async with index.storage.scratch() as folder:
+            doc, check, merge = await anyio.to_thread.run_sync(_write, folder, frozen, places)
+            await index.objects.put_segment(doc, folder)
+        opened = await index.objects.segment(SegmentRef(doc.id, check, doc.rows, doc.vectors), trusted=True)
+    manifest = await _manifest(index, frozen, merge, opened)
+    with anyio.CancelScope(shield=True):
+        async with index.committing:
+            if not index.stands_on(frozen.manifest.number) or not await index.publish(manifest):
+                if opened is not None:  # another process was faster, or the index is gone
+                    await index.objects.remove_segment(opened.doc.id)
+                return
+            await anyio.to_thread.run_sync(index.swap, lambda state: _after(state, frozen, merge, opened, manifest))
+    await index.objects.collect()
+
+
+def _write(folder: Path, state: State, places: tuple[int, ...]) -> tuple[format.SegmentDoc, str, Merge]:
+    """Write the live rows of the chosen segments and of the fresh ones, those with a vector first."""
+    manifest, fresh = state.manifest, state.fresh
+    chosen = [state.sealed[place] for place in places]
+    seen_rows, blind_rows = [], []
+    for sealed in chosen:
+        rows = sealed.live_rows
+        split = int(np.searchsorted(rows, sealed.segment.doc.vectors))
+        seen_rows.append(rows[:split])
+        blind_rows.append(rows[split:])
+    blind = inside(fresh.live_rows, fresh.blind)
+    seen_rows.append(fresh.live_rows[~blind])
+    blind_rows.append(fresh.live_rows[blind])
+    moved = [np.full(count, -1) for count in (*(s.segment.rows for s in chosen), fresh.count)]
+    ids, metas, at = [], [], 0
+    for group in (seen_rows, blind_rows):
+        for place, rows in enumerate(group):
+            moved[place][rows] = np.arange(at, at + len(rows))
+            at += len(rows)
+            if place < len(chosen):
+                ids.append(chosen[place].segment.ids.take(pa.array(rows)))
+                metas.append(chosen[place].segment.metas.take(pa.array(rows)))
+            else:
+                ids.append(pa.array([fresh.rows.ids[row] for row in rows], pa.large_string()))
+                metas.append(pa.array([fresh.rows.metas[row] for row in rows], pa.large_string()))
+    sources = [*(sealed.segment.coded for sealed in chosen), fresh.coded]
+    doc, check = segment.write(
+        folder,
+        format.new_id(manifest.number.epoch),
+        manifest.dimension,
+        manifest.distance,
+        pa.concat_arrays(ids),
+        pa.concat_arrays(metas),
+        sum(len(rows) for rows in seen_rows),
+        segment.gathered(zip(sources, seen_rows, strict=True)),
+    )
+    return doc, check, Merge(places, tuple(moved))
+
+
+async def _manifest(index: Index, frozen: State, merge: Merge, opened: Segment | None) -> Manifest:
+    """The next generation. Its bitmaps are those of the moment the log is cut at: later entries repeat later deaths."""
+    noted = {ref.id: ref for ref in frozen.manifest.segments}
+    refs = []
+    for place, sealed in enumerate(frozen.sealed):
+        if not _stays(frozen, merge, place):
+            continue
+        doc, dead = sealed.segment.doc, sealed.dead
+        ref = noted.get(doc.id, SegmentRef(doc.id, sealed.segment.check, doc.rows, doc.vectors))
+        if len(dead) != (ref.tomb.dead if ref.tomb else 0):
+            ref = replace(ref, tomb=await index.objects.put_tomb(frozen.manifest.number.epoch, doc.rows, dead))
+        refs.append(ref)
+    if opened is not None:
+        refs.append(SegmentRef(opened.doc.id, opened.check, opened.doc.rows, opened.doc.vectors))
+    return frozen.manifest.successor(segments=tuple(refs), log_from=frozen.log_next.count)
+
+
+def _stays(frozen: State, merge: Merge, place: int) -> bool:
+    return place not in merge.places and (place >= len(frozen.sealed) or frozen.sealed[place].live > 0)
+
+
+def _after(state: State, frozen: State, merge: Merge, opened: Segment | None, manifest: Manifest) -> State:
+    """The present state on the new generation: what died since it was frozen is dead in the new segment too."""
+    count = frozen.fresh.count
+    pairs = [(state.sealed[place].dead, frozen.sealed[place].dead) for place in merge.places]
+    pairs.append((state.fresh.dead[state.fresh.dead < count], frozen.fresh.dead))
+    died = [moved[now[~inside(now, then)]] for (now, then), moved in zip(pairs, merge.moved, strict=True)]
+    sealed = [s for place, s in enumerate(state.sealed) if place < len(frozen.sealed) and _stays(frozen, merge, place)]
+    if opened is not None:
+        sealed.append(Sealed(opened).without(np.concatenate(died)))
+    sealed += state.sealed[len(frozen.sealed) :]
+    dead, blind = state.fresh.dead, state.fresh.blind
+    return replace(
+        state,
+        manifest=manifest,
+        sealed=tuple(sealed),
+        fresh=snapshot.seen(state.fresh.rows.tail(count), dead[dead >= count] - count, blind[blind >= count] - count),
+        entries=state.entries - frozen.entries,
+    )
+
+
+async def attach(index: Index, batch: Batch) -> Work:
+    """Commit a large batch as a segment: its files are written first, one log entry then makes them count.
+
+    Every item has a vector and metadata. The segment is in a generation of its own soon after.
+    """
+    state = await index.state()
+    manifest = state.manifest
+    ref = await put(index.objects, index.storage, batch, manifest)
+    opened = await index.objects.segment(ref, trusted=True)
+    return await index.change(Work(deletes([], manifest.dimension), manifest.number.epoch, (opened, ref)))
+
+
+async def put(objects: Objects, storage: Storage, batch: Batch, manifest: Manifest) -> SegmentRef:
+    """Store a batch as a segment that nothing names yet. No id is in it twice."""
+    async with storage.scratch() as folder:
+        doc, check = await anyio.to_thread.run_sync(_write_batch, folder, batch, manifest)
+        await objects.put_segment(doc, folder)
+    return SegmentRef(doc.id, check, doc.rows, doc.vectors)
+
+
+def _write_batch(folder: Path, batch: Batch, manifest: Manifest) -> tuple[format.SegmentDoc, str]:
+    order = np.argsort(~batch.has, kind="stable").tolist()  # those with a vector first
+    return segment.write(
+        folder,
+        format.new_id(manifest.number.epoch),
+        manifest.dimension,
+        manifest.distance,
+        pa.array([batch.ids[row] for row in order], pa.large_string()),
+        pa.array([batch.metas[row] or "null" for row in order], pa.large_string()),
+        len(batch.vectors),
+        (encode(batch.vectors[at : at + _STEP], manifest.distance) for at in range(0, len(batch.vectors), _STEP)),
+    )

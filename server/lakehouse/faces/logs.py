@@ -1,0 +1,48 @@
+"""Where log lines go: stderr, and a small rotating file in the data directory; stdout belongs to the protocol."""
+
+import logging
+import sys
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+FORM = "%(asctime)s %(levelname)s %(message)s"
+MAX_BYTES, KEPT = 2**20, 3
+
+
+class Brief(logging.Formatter):
+    """Lines for a person: the message alone. The traceback is in the file."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, without the traceback."""
+        return f"{record.levelname.lower()}: {record.getMessage()}"
+
+
+class HomeFile(RotatingFileHandler):
+    """`logs/lakehouse.log` below a data directory; silent while there is no such directory."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        path = home / "logs" / "lakehouse.log"
+        super().__init__(path, maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8", delay=True)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record. A full or read-only disk costs the line, never what was asked for."""
+        try:
+            if self.home.is_dir():
+                Path(self.baseFilename).parent.mkdir(mode=0o700, exist_ok=True)
+                super().emit(record)
+        except OSError:
+            return
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing: stderr has the line too."""
+
+
+def keep_logs(home: Path, *, brief: bool) -> None:
+    """Send warnings and worse to stderr (whole for a server, whose host keeps them; brief for a person) and to the
+    data directory's log file, tracebacks included."""
+    stderr = logging.StreamHandler(sys.stderr)
+    stderr.setFormatter(Brief() if brief else logging.Formatter(FORM))
+    file = HomeFile(home)
+    file.setFormatter(logging.Formatter(FORM))
+    logging.basicConfig(level=logging.WARNING, handlers=[stderr, file])

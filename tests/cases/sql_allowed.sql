@@ -1,0 +1,213 @@
+-- Queries that must run. A block: a comment saying what it is, perhaps `-- params: JSON`, then the statement.
+-- Datasets: orders(id, customer, amount, price, day, placed, status, tags list, place struct, doc JSON text),
+-- quotes(customer, placed, rate), and one called: o'brien "x"
+
+-- one value
+SELECT 1
+
+-- a semicolon at the end, and comments
+SELECT /* one */ 1 -- two
+;
+
+-- filter, order, limit
+SELECT id, customer FROM orders WHERE amount > 10 AND status <> 'open' ORDER BY id DESC NULLS LAST LIMIT 5 OFFSET 1
+
+-- names are compared without regard to case
+SELECT ID, Customer FROM ORDERS LIMIT 1
+
+-- a name that must be quoted
+SELECT count(*) FROM "o'brien ""x"""
+
+-- aliases for tables and columns
+SELECT o.id AS "the id", o.amount * 2 AS twice FROM orders AS o
+
+-- grouping with HAVING
+SELECT customer, count(*) AS n, sum(amount) AS total FROM orders GROUP BY customer HAVING count(*) > 1 ORDER BY total
+
+-- GROUP BY ALL and ORDER BY ALL
+SELECT status, customer, avg(amount) FROM orders GROUP BY ALL ORDER BY ALL
+
+-- ROLLUP and GROUPING
+SELECT status, customer, grouping(status), sum(amount) FROM orders GROUP BY ROLLUP (status, customer)
+
+-- CUBE
+SELECT status, customer, count(*) FROM orders GROUP BY CUBE (status, customer)
+
+-- GROUPING SETS
+SELECT status, customer, count(*) FROM orders GROUP BY GROUPING SETS ((status), (customer), ())
+
+-- FILTER
+SELECT count(*) FILTER (WHERE status = 'open') AS open, count(*) AS n FROM orders
+
+-- DISTINCT ON
+SELECT DISTINCT ON (customer) customer, id FROM orders ORDER BY customer, id
+
+-- a window with a frame
+SELECT id, sum(amount) OVER (PARTITION BY customer ORDER BY day ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) FROM orders
+
+-- a named window
+SELECT id, rank() OVER w, lag(amount, 1, 0) OVER w FROM orders WINDOW w AS (PARTITION BY status ORDER BY amount)
+
+-- QUALIFY
+SELECT customer, id FROM orders QUALIFY row_number() OVER (PARTITION BY customer ORDER BY amount DESC) = 1
+
+-- IGNORE NULLS and EXCLUDE
+SELECT first_value(amount IGNORE NULLS) OVER (ORDER BY id ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING EXCLUDE CURRENT ROW) FROM orders
+
+-- joins of all kinds
+SELECT * FROM orders o LEFT JOIN quotes q USING (customer) FULL JOIN quotes r ON o.customer = r.customer SEMI JOIN quotes s ON s.customer = o.customer
+
+-- ANTI and NATURAL joins
+SELECT count(*) FROM orders ANTI JOIN quotes USING (customer) NATURAL JOIN orders
+
+-- ASOF join
+SELECT o.id, q.rate FROM orders o ASOF JOIN quotes q ON o.customer = q.customer AND o.placed >= q.placed
+
+-- positional join
+SELECT * FROM orders POSITIONAL JOIN quotes
+
+-- LATERAL
+SELECT o.id, x.twice FROM orders o, LATERAL (SELECT o.amount * 2 AS twice) x
+
+-- a list flattened beside its row
+SELECT o.id, t.tag FROM orders o, unnest(o.tags) AS t(tag)
+
+-- set operations
+SELECT customer FROM orders UNION ALL BY NAME SELECT customer FROM quotes EXCEPT SELECT 'nobody' INTERSECT SELECT 'x'
+
+-- WITH
+WITH big AS (SELECT * FROM orders WHERE amount > 5), n AS MATERIALIZED (SELECT count(*) AS n FROM big) SELECT * FROM big, n
+
+-- a CTE inside a subquery, and one that shadows a dataset
+SELECT * FROM (WITH orders AS (SELECT 7 AS id) SELECT id FROM orders) JOIN orders USING (id)
+
+-- recursive CTE
+WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 5) SELECT sum(n) FROM r
+
+-- recursive CTE with keys
+WITH RECURSIVE r(k, n) USING KEY (k) AS (SELECT 1, 0 UNION SELECT k, n + 1 FROM r WHERE n < 3) SELECT * FROM r
+
+-- subqueries: scalar, IN, EXISTS, ANY, correlated
+SELECT id, (SELECT max(rate) FROM quotes q WHERE q.customer = o.customer) FROM orders o WHERE customer IN (SELECT customer FROM quotes) AND EXISTS (SELECT 1 FROM quotes) AND amount >= ANY (SELECT rate FROM quotes)
+
+-- FROM first
+FROM orders SELECT id WHERE amount > 1
+
+-- FROM alone
+FROM quotes
+
+-- VALUES
+VALUES (1, 'a'), (2, 'b')
+
+-- VALUES as a table
+SELECT * FROM (VALUES (1, 'a'), (2, 'b')) AS v(n, letter)
+
+-- TABLE
+TABLE quotes
+
+-- DESCRIBE a dataset
+DESCRIBE orders
+
+-- DESCRIBE a query
+DESCRIBE SELECT id, amount * 2 AS twice FROM orders
+
+-- SUMMARIZE a dataset
+SUMMARIZE orders
+
+-- EXPLAIN
+EXPLAIN SELECT customer, sum(amount) FROM orders GROUP BY 1
+
+-- EXPLAIN with a comment before it
+-- how will it run?
+EXPLAIN WITH x AS (SELECT 1 AS n) FROM x
+
+-- PIVOT with its values listed
+PIVOT orders ON status IN ('open', 'paid') USING sum(amount) GROUP BY customer
+
+-- PIVOT in standard spelling
+SELECT * FROM (SELECT customer, status, amount FROM orders) PIVOT (sum(amount) FOR status IN ('open', 'paid'))
+
+-- UNPIVOT
+UNPIVOT (SELECT id, amount, price::DOUBLE AS price FROM orders) ON amount, price INTO NAME measure VALUE number
+
+-- lambdas
+SELECT list_transform(tags, lambda t: upper(t)), list_filter([1, 2, 3], lambda n: n > 1), list_reduce([1, 2], lambda a, b: a + b) FROM orders
+
+-- list comprehension
+SELECT [t || '!' FOR t IN tags IF t <> 'b'] FROM orders
+
+-- lists: slices, aggregates, ranges
+SELECT list(id)[1:2], tags[1], len(tags), list_sort(tags), list_aggregate([1, 2, 3], 'sum'), range(3) FROM orders GROUP BY tags
+
+-- structs
+SELECT place.city, place['zip'], struct_pack(a := 1, b := 'x'), {'c': 2}.c FROM orders
+
+-- maps and unions
+SELECT MAP {'a': 1}['a'], map_keys(MAP {'k': 2}), union_value(num := 3)
+
+-- JSON
+SELECT doc->>'$.color', doc->'size', json_extract_string(doc, '$.color'), json_object('id', id), (doc::JSON).color FROM orders
+
+-- JSON as a table
+SELECT key, value FROM json_each('{"a": 1, "b": [2]}')
+
+-- sampling
+SELECT count(*) FROM orders TABLESAMPLE reservoir(2 ROWS) REPEATABLE (1)
+
+-- sampling at the end
+SELECT * FROM orders USING SAMPLE 50 PERCENT (bernoulli)
+
+-- star with EXCLUDE, REPLACE, RENAME
+SELECT * EXCLUDE (doc, tags) REPLACE (upper(customer) AS customer) RENAME (id AS number) FROM orders
+
+-- COLUMNS
+SELECT min(COLUMNS('^(id|amount)$')), max(COLUMNS(lambda c: c LIKE 'pri%')) FROM orders
+
+-- dates
+SELECT date_trunc('month', day), extract(year FROM placed), day + INTERVAL 3 DAY, age(DATE '2024-03-01', day), strftime(placed, '%Y'), placed AT TIME ZONE 'UTC' FROM orders
+
+-- the clock
+SELECT current_date, current_timestamp, now(), today()
+
+-- text
+SELECT lower(customer), customer ILIKE 'a%', regexp_replace(customer, '[aeiou]', '*', 'g'), customer SIMILAR TO '.*', format('{}-{}', id, status), customer[1:2], string_agg(status, ',' ORDER BY id) FROM orders GROUP BY ALL
+
+-- casts
+SELECT amount::INTEGER, CAST(id AS VARCHAR), TRY_CAST(customer AS DATE), '12'::DECIMAL(10, 2), [1, 2]::DOUBLE[], 'a'::ENUM('a', 'b') FROM orders
+
+-- CASE, COALESCE, BETWEEN, IN, IS DISTINCT FROM
+SELECT CASE status WHEN 'open' THEN 1 ELSE 0 END, coalesce(NULL, amount), amount BETWEEN 1 AND 20, id IN (1, 2), nullif(id, 1), status IS DISTINCT FROM 'x', if(id > 1, 'y', 'n') FROM orders
+
+-- statistics
+SELECT quantile_cont(amount, 0.5), median(amount), stddev(amount), corr(amount, id), approx_count_distinct(customer), arg_max(id, amount), mode(status), histogram(status) FROM orders
+
+-- vectors
+SELECT array_cosine_similarity([1, 0]::FLOAT[2], [0, 1]::FLOAT[2]), list_distance([1, 2], [3, 4])
+
+-- table functions that compute
+SELECT * FROM range(3) AS a(i), generate_series(1, 4, 2) AS b(j)
+
+-- functions as methods
+SELECT customer.upper(), 'abc'.substring(1, 2) FROM orders
+
+-- COLLATE
+SELECT customer FROM orders ORDER BY customer COLLATE NOCASE
+
+-- who and where
+SELECT current_user, current_database(), version()
+
+-- parameters by position
+-- params: [2, "ann"]
+SELECT * FROM orders WHERE id >= ? AND customer = ?
+
+-- numbered parameters
+-- params: ["b"]
+SELECT $1, upper($1)
+
+-- named parameters
+-- params: {"who": "ann", "least": 1.5}
+SELECT count(*) FROM orders WHERE customer = $who AND amount > $least
+
+-- a list as a parameter
+-- params: [[1, 3]]
+SELECT id FROM orders WHERE id IN (SELECT unnest(?))

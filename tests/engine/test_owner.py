@@ -1,0 +1,148 @@
+"""One owner a data directory: real second processes, kill -9, stale notes, and what a second one is told."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import lakehouse
+from lakehouse.engine.owner import Owner
+from lakehouse.errors import Busy, Unavailable
+
+pytestmark = pytest.mark.anyio
+
+HOLDER = """
+import sys
+from pathlib import Path
+import anyio
+from lakehouse.engine.owner import Owner
+
+async def main():
+    owner = Owner(Path(sys.argv[1]))
+    await owner.acquire("the other one")
+    print("held", flush=True)
+    sys.stdin.readline()
+    await owner.release()
+
+anyio.run(main)
+"""
+
+
+@contextmanager
+def another(home: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Another process that holds the data directory until its stdin closes."""
+    command = [sys.executable, "-c", HOLDER, str(home)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None and child.stdout.readline() == "held\n"
+        yield child
+
+
+async def test_a_second_process_is_told_who_holds_it(home: Path) -> None:
+    """S3.8: pid, command and since when; afterwards the directory is free again."""
+    with another(home) as child:
+        with pytest.raises(Busy) as busy:
+            await Owner(home).acquire("me")
+        assert f"process {child.pid} (the other one)" in busy.value.detail and "since 20" in busy.value.detail
+        assert busy.value.data["pid"] == child.pid
+        assert "--home" in busy.value.fix
+        with pytest.raises(Busy):
+            async with lakehouse.open(home):
+                raise AssertionError("it is taken")
+    owner = Owner(home)
+    await owner.acquire("me")
+    await owner.release()
+
+
+async def test_kill_9_gives_the_directory_free(home: Path) -> None:
+    with another(home) as child:
+        child.kill()
+        child.wait()
+        note = json.loads((home / "lake.owner.json").read_bytes())
+        assert note["pid"] == child.pid
+        owner = Owner(home)
+        await owner.acquire("me")
+        assert json.loads((home / "lake.owner.json").read_bytes())["pid"] == os.getpid()
+        await owner.release()
+
+
+async def test_one_process_cannot_open_it_twice(home: Path) -> None:
+    owner, second = Owner(home), Owner(home)
+    await owner.acquire("lakehouse stdio")
+    for _ in range(2):
+        with pytest.raises(Busy, match=f"process {os.getpid()} \\(lakehouse stdio\\)"):
+            await second.acquire("me")
+    await second.release()
+    with pytest.raises(Busy):
+        await second.acquire("me")
+    await owner.release()
+    await owner.release()
+    await second.acquire("me")
+    await second.release()
+
+
+async def test_the_directory_and_the_note_are_private(home: Path) -> None:
+    owner = Owner(home / "new")
+    await owner.acquire("x" * 900)
+    assert (home / "new").stat().st_mode & 0o777 == 0o700
+    for name in ("lake.lock", "lake.owner.json"):
+        assert (home / "new" / name).stat().st_mode & 0o777 == 0o600
+    note = json.loads((home / "new" / "lake.owner.json").read_bytes())
+    assert set(note) == {"pid", "command", "started", "host"} and len(note["command"]) <= 500
+    await owner.release()
+    assert not (home / "new" / "lake.owner.json").exists()
+
+
+@pytest.mark.parametrize(
+    "note", [b"", b"[]", b'{"pid": 1}', b"\xff", b'{"pid": "x", "command": 1, "started": 2, "host": 3}']
+)
+async def test_a_stale_or_torn_note_does_not_matter(home: Path, note: bytes) -> None:
+    """Only the lock counts: a note nobody stands behind is replaced, and never named as the owner."""
+    home.mkdir()
+    (home / "lake.owner.json").write_bytes(note)
+    owner = Owner(home)
+    await owner.acquire("me")
+    (home / "lake.owner.json").write_bytes(note)
+    with pytest.raises(Busy):
+        await Owner(home).acquire("other")
+    await owner.release()
+
+
+async def test_a_dead_process_is_not_named_as_the_owner(home: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    owner = Owner(home)
+    await owner.acquire("me")
+    note = json.loads((home / "lake.owner.json").read_bytes())
+    (home / "lake.owner.json").write_text(json.dumps({**note, "pid": gone.pid}))
+    with pytest.raises(Busy, match="has not said who it is"):
+        await Owner(home).acquire("other")
+    await owner.release()
+
+
+async def test_a_credential_on_the_command_line_is_not_kept(home: Path) -> None:
+    """S3.5."""
+    owner = Owner(home)
+    await owner.acquire("lakehouse ingest postgres://joe:hunter2@db/x")
+    assert b"hunter2" not in (home / "lake.owner.json").read_bytes()
+    await owner.release()
+
+
+async def test_a_home_that_cannot_be_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for home in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(Unavailable, match="data directory"):
+            await Owner(home).acquire("me")
+
+
+async def test_a_note_that_cannot_be_written_lets_the_lock_go(home: Path) -> None:
+    (home / "lake.owner.json").mkdir(parents=True)
+    owner = Owner(home)
+    with pytest.raises(Unavailable):
+        await owner.acquire("me")
+    (home / "lake.owner.json").rmdir()
+    await Owner(home).acquire("me")

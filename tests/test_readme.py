@@ -1,0 +1,144 @@
+"""README.md holds: what it shows runs, what it lists is all there is.
+
+LAKEHOUSE_UPDATE=1 writes its generated tables anew.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+import lakehouse
+from lakehouse import config
+from lakehouse.catalogue import Catalogue
+from lakehouse.declare import TOOLSETS
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+UPDATE = bool(os.environ.get("LAKEHOUSE_UPDATE"))
+BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?://)([^)#]+)\)")
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """The fenced blocks of a language, each with the file it is meant for, if any."""
+    found = BLOCK.findall(README.read_text(encoding="utf-8"))
+    return [(file, text) for kind, file, text in found if kind == language]
+
+
+def commands() -> list[str]:
+    return [
+        line.removeprefix("$ ") for _, text in blocks("console") for line in text.splitlines() if line.startswith("$ ")
+    ]
+
+
+def in_shell(line: str, folder: Path, scripts: Path) -> str:
+    path = os.pathsep.join([str(scripts), os.environ["PATH"]])
+    ran = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", line],
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    assert ran.returncode == 0, f"{line}\n{ran.stdout}\n{ran.stderr}"
+    return ran.stdout
+
+
+def test_the_commands_run(tmp_path: Path, scripts: Path) -> None:
+    """A file becomes a table, a question rows, and plain words find the right record."""
+    said = [in_shell(line, tmp_path, scripts) for line in commands()]
+    assert len(said) == 5
+    assert json.loads(said[2])["rows"] == [["29-1141.00", "Nurse"], ["53-7051.00", "Forklift driver"]]
+    assert [hit["id"] for hit in json.loads(said[4])["results"]] == ["53-7051.00"]
+
+
+def test_the_program_runs(tmp_path: Path, scripts: Path) -> None:
+    in_shell(commands()[0], tmp_path, scripts)
+    ((_, program),) = [(file, text) for file, text in blocks("python") if not file]
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, encoding="utf-8"
+    )
+    assert ran.stdout.splitlines() == ["[['29-1141.00', 'Nurse'], ['53-7051.00', 'Forklift driver']]"]
+
+
+def test_the_tool_works(tmp_path: Path, home: Path) -> None:
+    ((file, text),) = [(file, text) for file, text in blocks("python") if file]
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_text(text, encoding="utf-8")
+
+    async def call() -> object:
+        async with lakehouse.open(home, overrides={"plugins.folders": [tmp_path]}) as lake:
+            assert lake.catalogue.find("greet_hello").command == ["greet", "hello"]
+            return await lake.call("greet.hello", {"name": "you"})
+
+    assert anyio.run(call) == {"text": "Hello, you."}
+
+
+def test_the_host_entry_is_the_file() -> None:
+    assert [json.loads(text) for _, text in blocks("json")] == [json.loads((ROOT / "mcp.json").read_text("utf-8"))]
+
+
+@pytest.mark.parametrize("page", sorted(p.name for p in ROOT.glob("*.md")))
+def test_links_lead_somewhere(page: str) -> None:
+    for target in LINK.findall((ROOT / page).read_text(encoding="utf-8")):
+        assert (ROOT / target).exists(), target
+
+
+def row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def first_sentence(text: str) -> str:
+    return re.split(r"(?<=\.)\s", " ".join(text.split()), maxsplit=1)[0]
+
+
+def capabilities(catalogue: Catalogue) -> list[str]:
+    """The tools by toolset, and the resources and prompts, as Markdown tables."""
+    lines = [
+        "A capability is `lakehouse` and its name as two words in the shell, its name in Python, and a tool over MCP.",
+        "",
+        row("toolset", "capability", "MCP tool", "effect", "what it does"),
+        row(*["---"] * 5),
+    ]
+    for toolset in TOOLSETS:
+        for c in sorted((c for c in catalogue.public() if c.facts.toolset == toolset), key=lambda c: c.name):
+            lines.append(row(toolset, f"`{c.name}`", f"`{c.mcp_name}`", c.effect, first_sentence(c.description)))
+    others = [(c.facts.uri, c) for c in catalogue.of("resource")]
+    others += [(f"prompt `{c.mcp_name}`", c) for c in catalogue.of("prompt")]
+    lines += ["", row("resource or prompt", "what it is"), row("---", "---")]
+    for name, c in others:
+        lines.append(row(name if name.startswith("prompt") else f"`{name}`", first_sentence(c.description)))
+    return lines
+
+
+def settings_table() -> list[str]:
+    lines = [row("setting", "default", "meaning"), row(*["---"] * 3)]
+    for entry in config.listing(config.defaults("/")):
+        lines.append(row(f"`{entry['setting']}`", f"`{json.dumps(entry['value'])}`", entry["meaning"]))
+    return lines
+
+
+@pytest.mark.parametrize("name", ["capabilities", "settings"])
+def test_the_tables_are_current(name: str) -> None:
+    lines = capabilities(Catalogue()) if name == "capabilities" else settings_table()
+    text = README.read_text(encoding="utf-8")
+    begin, end = re.search(rf"<!-- {name}:.*?-->\n", text), f"<!-- /{name} -->"
+    assert begin
+    before, rest = text[: begin.end()], text[begin.end() :]
+    wanted = "\n".join(["", *lines, "", ""]) + rest[rest.index(end) :]
+    if UPDATE:
+        README.write_text(before + wanted, encoding="utf-8")
+    assert rest == wanted or UPDATE, "run LAKEHOUSE_UPDATE=1 pytest tests/test_readme.py"
+
+
+def test_the_example_of_the_package() -> None:
+    """`import lakehouse` says how it is used; the capability it names is there."""
+    named = re.findall(r'lake\.call\("([\w.]+)"', lakehouse.__doc__ or "")
+    assert named and set(named) <= set(Catalogue())

@@ -1,0 +1,181 @@
+"""Raw vector indexes: for vectors you computed yourself. For text, build a corpus and use matrix_search instead."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from lakehouse import Lakehouse, resource, tool
+from lakehouse.engine.vectors import IndexInfo, Item
+
+Name = Annotated[str, "Name of the index."]
+
+
+class Index(BaseModel):
+    """A vector index."""
+
+    name: str = Field(description="Its name.")
+    dimension: int = Field(description="Components of each vector.")
+    distance: Literal["cosine", "euclidean"] = Field(description="cosine is 1 - cos; euclidean the L2 norm.")
+    count: int = Field(description="Items in it.")
+    generation: int = Field(description="Number of its newest generation.")
+    model: str | None = Field(None, description="Embedding model its vectors come from, where known.")
+
+
+class Damaged(BaseModel):
+    """An index that cannot be opened."""
+
+    name: str = Field(description="Its name.")
+    problem: str = Field(description="The file at fault.")
+
+
+class Indexes(BaseModel):
+    """The indexes."""
+
+    indexes: list[Index] = Field(description="Sorted by name.")
+    count: int = Field(description="How many there are.")
+    damaged: list[Damaged] = Field(default_factory=list, description="Indexes left out because a file is damaged.")
+
+
+class Vector(BaseModel):
+    """One item to put."""
+
+    id: str = Field(description="Non-empty text; an id that exists is replaced.")
+    vector: list[float] = Field(description="Finite numbers, as many as the index's dimension.")
+    metadata: Any = Field(None, description="Any JSON. Absent or null keeps what is stored; {} clears it.")
+
+
+class Added(BaseModel):
+    """What a batch changed."""
+
+    added: int = Field(description="Ids that were new.")
+    updated: int = Field(description="Ids that were replaced.")
+
+
+class Stored(BaseModel):
+    """One stored item."""
+
+    id: str = Field(description="Its id.")
+    vector: list[float] | None = Field(None, description="32-bit components; absent for an item without a vector.")
+    metadata: Any = Field(None, description="Its metadata.")
+
+
+class Removed(BaseModel):
+    """What was removed."""
+
+    removed: str = Field(description="The id or name.")
+
+
+class Hit(BaseModel):
+    """One result."""
+
+    id: str = Field(description="The item's id.")
+    distance: float = Field(description="Smaller is nearer.")
+    metadata: Any = Field(None, description="The item's metadata.")
+
+
+class Hits(BaseModel):
+    """The nearest items."""
+
+    results: list[Hit] = Field(description="By distance, then id.")
+    count: int = Field(description="How many there are.")
+
+
+# `list` is a capability below, so the built-in one is named here.
+Batch = Annotated[list[Vector], "At least one."]
+Query = Annotated[list[float], "What to look for."]
+
+
+def _shown(info: IndexInfo) -> Index:
+    return Index(
+        name=info.name,
+        dimension=info.dimension,
+        distance=info.distance,
+        count=info.count,
+        generation=info.generation,
+        model=info.model,
+    )
+
+
+@tool("writes", name="create_index", route="/v1/vectors/index", toolset="retrieval", title="Create a vector index")
+async def create(
+    lake: Lakehouse,
+    name: Annotated[str, "1 to 128 of A-Z a-z 0-9 _ . -"],
+    dimension: Annotated[int, "Components of each vector."],
+    distance: Annotated[Literal["cosine", "euclidean"], "How nearness is measured."] = "cosine",
+    m: Annotated[int | None, "Graph links per item, kept with the index; searches are exact so far."] = None,
+    ef_construction: Annotated[int | None, "Graph effort when building, likewise."] = None,
+    ef_search: Annotated[int | None, "Graph effort when searching, likewise."] = None,
+) -> Index:
+    """Create an empty index for your own vectors. For text use build_corpus, which embeds it.
+
+    Example: {"name": "faces", "dimension": 128}
+    """
+    made = await lake.vectors.create(
+        name, dimension, distance, m=m, ef_construction=ef_construction, ef_search=ef_search
+    )
+    return _shown(made)
+
+
+@tool(name="list_indexes", toolset="retrieval", title="List vector indexes")
+async def list(lake: Lakehouse) -> Indexes:
+    """List every vector index, corpora included, with dimension and size."""
+    found = await lake.vectors.list()
+    problems = [Damaged(name=name, problem=text) for name, text in sorted(lake.vectors.problems.items())]
+    return Indexes(indexes=[_shown(info) for info in found], count=len(found), damaged=problems)
+
+
+@tool(name="get_index", toolset="retrieval", title="Describe a vector index")
+async def get(lake: Lakehouse, name: Name) -> Index:
+    """Describe one vector index."""
+    return _shown(await lake.vectors.get(name))
+
+
+@tool("destroys", name="delete_index", toolset="retrieval", title="Delete a vector index")
+async def delete(lake: Lakehouse, name: Name) -> Removed:
+    """Delete a vector index and everything in it, for good."""
+    await lake.vectors.delete(name)
+    return Removed(removed=name)
+
+
+@tool("writes", name="add_vectors", toolset="retrieval", title="Add vectors", long=True, idempotent=True)
+async def add(lake: Lakehouse, index: Name, items: Batch) -> Added:
+    """Put vectors into an index, all or none; durable when it returns.
+
+    Example: {"index": "faces", "items": [{"id": "a", "vector": [0.1, 0.9], "metadata": {"who": "Ann"}}]}
+    """
+    put = await lake.vectors.add(index, [Item(i.id, i.vector, i.metadata) for i in items])
+    return Added(added=put.added, updated=put.updated)
+
+
+@tool(name="get_vector", toolset="retrieval", title="Get a stored vector")
+async def item(lake: Lakehouse, index: Name, id: Annotated[str, "The item's id."]) -> Stored:
+    """Get one item with its vector and metadata."""
+    found = await lake.vectors.get_item(index, id)
+    vector = None if found.vector is None else [float(x) for x in found.vector]
+    return Stored(id=found.id, vector=vector, metadata=found.metadata)
+
+
+@tool("destroys", name="delete_vector", toolset="retrieval", title="Delete a stored vector")
+async def remove(lake: Lakehouse, index: Name, id: Annotated[str, "The item's id."]) -> Removed:
+    """Delete one item from an index."""
+    await lake.vectors.delete_item(index, id)
+    return Removed(removed=id)
+
+
+@tool(name="search_vectors", toolset="retrieval", title="Search a vector index")
+async def search(
+    lake: Lakehouse,
+    index: Name,
+    vector: Query,
+    k: Annotated[int, "How many."] = 10,
+) -> Hits:
+    """Find the stored vectors nearest to one of yours. To search with words use matrix_search."""
+    hits = await lake.vectors.search(index, vector, k)
+    results = [Hit(id=hit.id, distance=hit.distance, metadata=hit.metadata) for hit in hits]
+    return Hits(results=results, count=len(results))
+
+
+@resource("lakehouse://indexes", title="Vector indexes")
+async def indexes(lake: Lakehouse) -> Indexes:
+    """Every vector index with its dimension and size."""
+    return await list(lake)
