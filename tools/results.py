@@ -28,10 +28,10 @@ async def get(
     lake: Lakehouse,
     id: Annotated[str, "The handle: lakehouse://results/… or only its last part."],
     offset: Annotated[int, Field(ge=0), "The row or character to begin at: next_offset of the page before."] = 0,
-    limit: Annotated[int | None, Field(ge=1), "Rows or characters; absent for a page of about 30 KB."] = None,
+    limit: Annotated[int | None, Field(ge=1), "Rows or characters at most; absent for a page of about 30 KB."] = None,
 ) -> Page:
     """Read on where an answer was cut and gave a handle. Prefer a narrower query when few rows are needed."""
-    return Page(**vars(await lake.results.read(id, offset, limit)))
+    return Page(**vars(await lake.results.read(id, offset, limit, lake.room)))
 
 
 @resource("lakehouse://results/{id}", title="A large result")

@@ -170,6 +170,11 @@ class Lakehouse:
         call = observe.current.get()
         return call.via if call is not None else "python"
 
+    @property
+    def room(self) -> int | None:
+        """Bytes of JSON whoever makes the running call is shown: `server.max_text_bytes` over MCP, else all."""
+        return self.config.server.max_text_bytes if self.via == "mcp" else None
+
     async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Report how far the running call is; it reaches whoever asked for it."""
         call = observe.current.get()
