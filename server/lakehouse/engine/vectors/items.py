@@ -1,5 +1,6 @@
 """What callers of the vector store give and get: items, hits, index descriptions, and its errors."""
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,3 +82,11 @@ def check_name(name: str) -> str:
             fix="Choose a name such as support-tickets.",
         )
     return name
+
+
+def check_builder(builder: dict[str, Any] | None) -> None:
+    """Raises InvalidInput when the facts about an index's making are not JSON."""
+    try:
+        json.dumps(builder, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"builder: it is not JSON: {error}.", fix="Send a JSON object.") from None
