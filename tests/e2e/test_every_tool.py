@@ -6,7 +6,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-
 from tests.e2e.test_wire import Wire, wire
 
 META = {

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
+from lakehouse.engine import moment
 from lakehouse.engine.storage import Storage
 from lakehouse.engine.vectors import batch
 from lakehouse.engine.vectors.batch import Batch
-from lakehouse.engine.vectors.format import Manifest, SegmentRef, now
+from lakehouse.engine.vectors.format import Manifest, SegmentRef
 from lakehouse.engine.vectors.items import Item
 from lakehouse.engine.vectors.objects import Objects
 from lakehouse.engine.vectors.seal import MERGE_ROWS, put
@@ -59,7 +60,7 @@ class Replacement:
         Raises Conflict when another call has made or replaced the index since this one was begun, and Upstream.
         """
         await self._write()
-        await self._publish(replace(self._first, created=now(), builder=builder, segments=tuple(self._segments)))
+        await self._publish(replace(self._first, created=moment.now(), builder=builder, segments=tuple(self._segments)))
         self._segments = []
 
     async def discard(self) -> None:

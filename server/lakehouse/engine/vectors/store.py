@@ -122,7 +122,7 @@ class Vectors:
 
         async with self._name(name):
             epoch = self._epochs[name] = await lifecycle.later_epoch(objects, self._epochs.get(name, 0))
-        first = Manifest(Number(epoch, 1), dimension, "cosine", format.now(), model=model)
+        first = Manifest(Number(epoch, 1), dimension, "cosine", moment.now(), model=model)
 
         async def publish(manifest: Manifest) -> None:
             async with self._name(name):
