@@ -1,4 +1,4 @@
-"""Results that were too large for one answer, read back in pages."""
+"""Results too large for one answer, read back in pages."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any

@@ -145,7 +145,13 @@ def test_the_data_directory_has_one_owner(run: Run, home: Path) -> None:
 def test_a_first_argument_that_names_a_subcommand_wins_over_the_short_word() -> None:
     def tool(name: str, short: str, properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
         schema = {"type": "object", "properties": properties, "required": required}
-        return {"name": name, "command": name.split("."), "short": short, "description": name, "input_schema": schema}
+        return {
+            "name": name,
+            "command": name.split("."),
+            "short": short,
+            "description": name,
+            "input_schema": schema,
+        } | {"mcp_name": name.replace(".", "_"), "title": name}
 
     text = {"type": "string"}
     tools = [
