@@ -209,20 +209,23 @@ def demo(here: Invocation) -> None:
     from lakehouse.demo import steps
     from lakehouse.faces import terminal
 
+    played: list[dict[str, Any]] = []
+
     async def play(folder: Path) -> None:
         async for step in steps(folder):
-            if here.json:
-                terminal.show({"title": step.title, "command": step.command, "result": step.result}, as_json=True)
-            else:
+            played.append({"title": step.title, "command": step.command, "result": step.result})
+            if not here.json:
                 terminal.show_step(step.title, step.command, step.result)
 
     if here.home:
         Path(here.home).mkdir(parents=True, exist_ok=True)
         _guarded(anyio.run, play, Path(here.home))
-        return
-    with tempfile.TemporaryDirectory(prefix="lakehouse-demo-") as folder:
-        _guarded(anyio.run, play, Path(folder))
-    if not here.json:
+    else:
+        with tempfile.TemporaryDirectory(prefix="lakehouse-demo-") as folder:
+            _guarded(anyio.run, play, Path(folder))
+    if here.json:
+        terminal.show({"steps": played}, as_json=True)
+    elif not here.home:
         click.echo(NEXT)
 
 
@@ -241,6 +244,14 @@ def bench(here: Invocation, quick: bool) -> None:
     sys.exit(0 if report["passed"] else 1)
 
 
+def _reworded(text: str) -> str:
+    """Advice with the commands in place of the MCP tools it names."""
+    from lakehouse.faces.wording import for_people
+    from lakehouse.rendered import rendered
+
+    return for_people(text, rendered()["tools"])
+
+
 def main() -> None:
     """The entry point of both scripts; `lakehouse-mcp` without arguments is `stdio`."""
     arguments = sys.argv[1:]
@@ -251,7 +262,7 @@ def main() -> None:
     except LakehouseError as error:
         from lakehouse.faces import terminal
 
-        terminal.show_error(error, as_json="--json" in arguments)
+        terminal.show_error(error, as_json="--json" in arguments, reworded=_reworded)
         sys.exit(error.exit)
     except KeyboardInterrupt:
         sys.exit(130)
