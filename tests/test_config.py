@@ -53,7 +53,7 @@ def test_settings_are_frozen(home: Path) -> None:
 
 
 BAD = {
-    "an unknown key": ("[sql]\nmax_row = 1\n", "sql.max_row", "Did you mean max_rows"),
+    "an unknown key": ("[sql]\nmax_row = 1\n", "sql.max_row", "Did you mean max_rows?"),
     "an unknown section": ("[squl]\nmax_rows = 1\n", "squl", "Did you mean sql?"),
     "nothing near": ("[sql]\nzzz = 1\n", "sql.zzz", "Known here: max_sql_bytes,"),
     "text for a number": ('[sql]\nmax_rows = "many"\n', "sql.max_rows", "lakehouse config"),

@@ -1,11 +1,11 @@
-"""Results that were too large for one answer, read back in pages."""
+"""Results too large for one answer, read back in pages."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from lakehouse import Lakehouse, resource, tool
+from lakehouse import Lakehouse, mode, resource, tool
 
 INSTRUCTIONS = "A handle (lakehouse://results/...) stands for a long answer: read on with get_result."
 
@@ -34,7 +34,19 @@ async def get(
     return Page(**vars(await lake.results.read(id, offset, limit, lake.room)))
 
 
-@resource("lakehouse://results/{id}", title="A large result")
+class Ids(BaseModel):
+    """Ids to choose from."""
+
+    values: Sequence[str] = Field(description="Ids, newest first.")
+
+
+@mode()
+async def ids(lake: Lakehouse, prefix: Annotated[str, "How the ids begin."] = "") -> Ids:
+    """List the ids of the results that can be read."""
+    return Ids(values=[id for id in await lake.results.ids() if id.startswith(prefix)])
+
+
+@resource("lakehouse://results/{id}", title="A large result", complete={"id": "results.ids"})
 async def whole(lake: Lakehouse, id: Annotated[str, "The handle's last part."]) -> str:
     """A whole kept result as JSON, up to 16 MiB."""
     return await lake.results.whole(id)

@@ -153,7 +153,7 @@ def by_code(code: str, detail: str, *, fix: str = "", data: dict[str, Any] | Non
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str:
-    """The `fix` for a name that is not there: up to three that are spelled like it.
+    """The `fix` for a name that is not there: the one that is spelled like it, or two or three much alike.
 
     Without any, `otherwise`; when that is not given, the first 20 there are.
     """
@@ -163,7 +163,9 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) 
     # A long word would only cost time: nothing that is known is spelled like it.
     near = difflib.get_close_matches(word[:200], names, n=3)
     if near:
-        return f"Did you mean {' or '.join(near)}?"
+        likeness = [difflib.SequenceMatcher(None, name, word[:200]).ratio() for name in near]
+        nearest = [name for name, alike in zip(near, likeness, strict=True) if alike > likeness[0] - 0.2]
+        return f"Did you mean {' or '.join(nearest)}?"
     if otherwise is not None:
         return otherwise
     return f"There are: {', '.join(sorted(names)[:20])}{', …' if len(names) > 20 else ''}."

@@ -139,10 +139,24 @@ def test_rubbish_lines_do_not_end_the_server(command: list[str], home: Path, rub
         assert server.ask("ping")["result"] == {}
 
 
-def test_an_over_long_line_is_dropped_and_the_next_one_answered(command: list[str], home: Path) -> None:
+@pytest.mark.parametrize("size", [100_100, 1_000_000])
+def test_an_over_long_line_is_refused_by_its_id_and_the_next_one_answered(
+    command: list[str], home: Path, size: int
+) -> None:
     with wire(command, home, LAKEHOUSE_SERVER__MAX_REQUEST_BYTES="100000") as server:
         server.shake_hands()
-        server.send(b'{"jsonrpc":"2.0","id":99,"method":"ping","params":{"x":"' + b"a" * 1_000_000 + b'"}}')
+        server.send(b'{"jsonrpc":"2.0","id":99,"method":"ping","params":{"x":"' + b"a" * size + b'"}}')
+        assert "server.max_request_bytes" in server.answer(99)["error"]["message"]
+        server.send(b'{"method":"ping","params":{"x":"' + b"a" * size + b'"},"jsonrpc":"2.0","id":98}')
+        assert "server.max_request_bytes" in server.answer(98)["error"]["message"]
+        assert server.ask("ping")["result"] == {}
+
+
+def test_half_a_character_is_answered_not_dropped(command: list[str], home: Path) -> None:
+    with wire(command, home) as server:
+        server.shake_hands()
+        server.send(b'{"method":"ping","params":{"x":"cut \\ud83d"},"jsonrpc":"2.0","id":99}')
+        assert server.answer(99)["error"]["code"] == -32700
         assert server.ask("ping")["result"] == {}
 
 

@@ -105,7 +105,7 @@ async def test_cancelled_half_way(bench: Bench, tmp_path: Path, monkeypatch: pyt
         return started[0]
 
     monkeypatch.setattr(Child, "start", remember)
-    path = await anyio.to_thread.run_sync(table, tmp_path / "t.csv", 3_000_000)
+    path = await anyio.to_thread.run_sync(table, tmp_path / "t.csv", 1_000_000)
     async with anyio.create_task_group() as tasks:
 
         async def progress(done: float, total: float | None, message: str) -> None:
@@ -151,7 +151,7 @@ async def test_four_at_once(bench: Bench, tmp_path: Path) -> None:
 
 
 async def test_a_file_that_changes_while_it_is_read(bench: Bench, tmp_path: Path) -> None:
-    path = await anyio.to_thread.run_sync(table, tmp_path / "t.csv", 1_000_000)
+    path = await anyio.to_thread.run_sync(table, tmp_path / "t.csv", 2_000_000)
 
     async def progress(done: float, total: float | None, message: str) -> None:
         os.utime(path, (1, 1))

@@ -1,5 +1,6 @@
 """Storage: what callers may put and read, caps, slots, scratch, and what a crash leaves behind."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from lakehouse.engine.storage import (
     VECTORS_PREFIX,
     Storage,
 )
-from lakehouse.errors import Busy, Conflict, Forbidden, TooLarge
+from lakehouse.errors import Busy, Conflict, Forbidden, TooLarge, Upstream
 
 pytestmark = pytest.mark.anyio
 
@@ -168,6 +169,17 @@ async def test_start_up_sweeps_leftovers_and_only_those(home: Path) -> None:
     assert await storage.bucket.get("kept") == b"x"
     await Storage(home / "nothing", config.Storage()).sweep()
     await Storage(home / "nothing", config.Storage(url="memory://")).sweep()
+
+
+async def test_a_disk_that_fails_under_scratch_is_said(storage: Storage, home: Path) -> None:
+    """A-S9-10: whoever writes there meets a full disk as an error to act on; a time limit stays one."""
+    with pytest.raises(Upstream, match="No space left"):
+        async with storage.scratch():
+            raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(TimeoutError):
+        async with storage.scratch():
+            raise TimeoutError
+    assert [p async for p in anyio.Path(home / "tmp").iterdir()] == []
 
 
 async def test_scratch_is_private_and_goes_away(storage: Storage) -> None:

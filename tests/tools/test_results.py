@@ -100,3 +100,12 @@ async def test_a_row_that_is_no_page_reads_back_as_text(lake: Lakehouse) -> None
     assert (page["next_offset"], page["truncated"], page["rows"][0][0]) == (2, True, 1)
     pages = await pages_over_mcp(lake, page["handle"])
     assert json.loads("".join(page["text"] for page in pages))["rows"] == [[1, "long " * 20000]]
+
+
+async def test_ids_complete_what_is_typed(lake: Lakehouse) -> None:
+    """Only what can still be read is offered, and it can."""
+    assert await lake.call("results.ids") == {"values": []}
+    kept = [await lake.results.keep_json({"n": n}) for n in range(3)]
+    assert sorted((await lake.call("results.ids"))["values"]) == sorted(kept)
+    assert (await lake.call("results.ids", {"prefix": kept[1][:8]}))["values"] == [kept[1]]
+    assert json.loads(await lake.call("results.whole", {"id": kept[1]})) == {"n": 1}

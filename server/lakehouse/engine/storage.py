@@ -21,7 +21,7 @@ from lakehouse.engine.bucket import (
     StoredObject,
     check_key,
 )
-from lakehouse.errors import Busy, Forbidden, TooLarge
+from lakehouse.errors import Busy, Forbidden, TooLarge, Upstream
 
 __all__ = [
     "MAX_KEY_BYTES",
@@ -117,13 +117,23 @@ class Storage:
 
     @asynccontextmanager
     async def scratch(self) -> AsyncIterator[Path]:
-        """A private folder for unfinished files, on the data directory's disk, removed afterwards."""
-        folder = await anyio.to_thread.run_sync(self._new_scratch)
+        """A private folder for unfinished files, on the data directory's disk, removed afterwards.
+
+        Raises Upstream when the disk fails, also while the block writes: it is full more often than anything else.
+        """
         try:
-            yield folder
-        finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+            folder = await anyio.to_thread.run_sync(self._new_scratch)
+            try:
+                yield folder
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+        except OSError as error:
+            if error.errno is None:  # a time limit is an OSError, too
+                raise
+            raise Upstream(
+                f"the data directory's disk failed: {error.strerror}.", fix="Make room on it and try again."
+            ) from error
 
     async def sweep(self) -> None:
         """Remove what a killed process left behind. Only the owner of the data directory may, before its parts run."""

@@ -12,7 +12,7 @@ from mcp.server import CacheHint, Server, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
 import lakehouse
-from lakehouse.errors import LakehouseError, NotFound
+from lakehouse.errors import LakehouseError
 from lakehouse.lake import Lakehouse
 from lakehouse.preview import compact, scrubbed
 
@@ -20,6 +20,7 @@ Context = ServerRequestContext[Any]
 Item = TypeVar("Item")
 PAGE = 100
 MAX_COMPLETIONS = 100
+MAX_ECHO = 200  # characters of an unknown name that an error repeats
 PROBLEM_KEY = "lakehouse/problem"
 LONG, SHORT = CacheHint(300_000, "public"), CacheHint(5_000, "private")
 PROMISE = "Lakehouse holds versioned datasets and text corpora for you, and answers in rows and records."
@@ -88,7 +89,7 @@ class Shown:
         """`tools/call`: a failure anybody could foresee is a result with isError."""
         spec = self.tools.get(params.name)
         if spec is None:
-            raise MCPError(code=t.INVALID_PARAMS, message=f"Unknown tool: {params.name}")
+            raise MCPError(code=t.INVALID_PARAMS, message=f"Unknown tool: {params.name[:MAX_ECHO]}")
 
         async def progress(done: float, total: float | None, message: str) -> None:
             await context.session.report_progress(done, total, message or None)
@@ -140,14 +141,8 @@ class Shown:
         spec, arguments = self._resource_for(uri)
         try:
             value = await self.lake.call(spec["name"], arguments, via="mcp")
-        except NotFound as error:
-            raise MCPError(
-                code=t.INVALID_PARAMS, message=str(error), data={"uri": uri, "problem": error.problem()}
-            ) from None
         except LakehouseError as error:
-            raise MCPError(
-                code=t.INTERNAL_ERROR, message=str(error), data={"uri": uri, "problem": error.problem()}
-            ) from None
+            raise _fault(error, uri=uri[:MAX_ECHO]) from None
         text = value if isinstance(value, str) else compact(scrubbed(value)).decode()
         return t.ReadResourceResult(contents=[t.TextResourceContents(uri=uri, mime_type=spec["mime_type"], text=text)])
 
@@ -157,7 +152,9 @@ class Shown:
         for pattern, spec in self.templates:
             if match := pattern.fullmatch(uri):
                 return spec, {name: unquote(value) for name, value in match.groupdict().items()}
-        raise MCPError(code=t.INVALID_PARAMS, message=f"Unknown resource: {uri}", data={"uri": uri})
+        raise MCPError(
+            code=t.INVALID_PARAMS, message=f"Unknown resource: {uri[:MAX_ECHO]}", data={"uri": uri[:MAX_ECHO]}
+        )
 
     async def list_prompts(self, _: Context, params: t.PaginatedRequestParams | None) -> t.ListPromptsResult:
         """`prompts/list`."""
@@ -177,11 +174,11 @@ class Shown:
         """`prompts/get`."""
         spec = self.prompts.get(params.name)
         if spec is None:
-            raise MCPError(code=t.INVALID_PARAMS, message=f"Unknown prompt: {params.name}")
+            raise MCPError(code=t.INVALID_PARAMS, message=f"Unknown prompt: {params.name[:MAX_ECHO]}")
         try:
             text = await self.lake.call(spec["name"], params.arguments or {}, via="mcp")
         except LakehouseError as error:
-            raise MCPError(code=t.INVALID_PARAMS, message=str(error), data={"problem": error.problem()}) from None
+            raise _fault(error) from None
         message = t.PromptMessage(role="user", content=t.TextContent(type="text", text=str(text)))
         return t.GetPromptResult(description=spec["description"], messages=[message])
 
@@ -207,6 +204,12 @@ class Shown:
         except LakehouseError:
             return []  # a list of suggestions is no place for an error: the read that follows reports it
         return [str(value) for value in found["values"]]
+
+
+def _fault(error: LakehouseError, **data: str) -> MCPError:
+    """An error where a result cannot carry it: the request's fault, or ours."""
+    code = t.INVALID_PARAMS if error.http < 500 else t.INTERNAL_ERROR
+    return MCPError(code=code, message=str(error), data={**data, "problem": error.problem()})
 
 
 def _tool(spec: dict[str, Any]) -> t.Tool:

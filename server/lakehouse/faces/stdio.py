@@ -17,6 +17,9 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.server import Server
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
+from pydantic import ValidationError
+
+from lakehouse.faces import lines
 
 MAX_GRACE = 0.8  # seconds between the wish to end and the end
 PARENT_CHECK = 0.25  # seconds between looks at whether our parent is still there
@@ -28,8 +31,8 @@ Outgoing = MemoryObjectSendStream[SessionMessage]
 async def serve_stdio(server: Server[Any], max_line: int) -> None:
     """Serve until the client closes its end, SIGINT, SIGTERM, or the death of our parent.
 
-    Lines over `max_line` bytes are answered as a parse error. Falls back to the SDK's transport where pipes
-    cannot be native (Windows; stdin from a file).
+    A line over `max_line` bytes, or one that is no message, is answered with a JSON-RPC error. Falls back to the SDK's
+    transport where pipes cannot be native (Windows; stdin from a file).
     """
     async with anyio.create_task_group() as group:
         group.start_soon(_end_with_parent, group.cancel_scope)
@@ -75,7 +78,7 @@ async def _streams(group: TaskGroup, max_line: int) -> AsyncIterator[tuple[Any, 
     reader, writer = native
     to_server, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](64)
     outgoing, from_server = anyio.create_memory_object_stream[SessionMessage](64)
-    group.start_soon(_read, reader, to_server)
+    group.start_soon(_read, reader, max_line, to_server, outgoing.clone())
     group.start_soon(_write, writer, from_server)
     yield incoming, outgoing
 
@@ -101,8 +104,13 @@ async def _native_pipes(max_line: int) -> tuple[asyncio.StreamReader, asyncio.St
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
-async def _read(reader: asyncio.StreamReader, to_server: MemoryObjectSendStream[SessionMessage | Exception]) -> None:
-    async with to_server:
+async def _read(
+    reader: asyncio.StreamReader,
+    max_line: int,
+    to_server: MemoryObjectSendStream[SessionMessage | Exception],
+    to_client: Outgoing,
+) -> None:
+    async with to_server, to_client:
         while True:
             try:
                 line = await reader.readuntil(b"\n")
@@ -111,30 +119,36 @@ async def _read(reader: asyncio.StreamReader, to_server: MemoryObjectSendStream[
                 if not line.strip():
                     return
             except asyncio.LimitOverrunError as error:
-                await _skip_line(reader, error.consumed)
-                await to_server.send(ValueError("the message is over server.max_request_bytes"))
+                head, tail = await _skip_line(reader, error.consumed)
+                await to_client.send(SessionMessage(lines.too_long(head, tail, max_line)))
                 continue
             if not line.strip():
                 continue
             try:
                 message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
-            except ValueError as error:
-                await to_server.send(error)
+            except ValidationError as error:
+                if (answer := lines.refused(line, error)) is not None:
+                    await to_client.send(SessionMessage(answer))
                 continue
             await to_server.send(SessionMessage(message))
 
 
-async def _skip_line(reader: asyncio.StreamReader, consumed: int) -> None:
-    """Drop an over-long line without ever holding it whole."""
+async def _skip_line(reader: asyncio.StreamReader, consumed: int) -> tuple[bytes, bytes]:
+    """Drop an over-long line without ever holding it whole; what remains are its first and last bytes."""
+    head = tail = b""
     while True:
-        await reader.readexactly(consumed)
+        part = await reader.readexactly(consumed)
         try:
-            await reader.readuntil(b"\n")
-            return
+            part += await reader.readuntil(b"\n")
+            consumed = 0
         except asyncio.LimitOverrunError as error:
             consumed = error.consumed
-        except asyncio.IncompleteReadError:
-            return
+        except asyncio.IncompleteReadError as end:
+            part, consumed = part + end.partial, 0
+        head = head or part[: lines.EDGE]
+        tail = (tail + part)[-lines.EDGE :]
+        if not consumed:
+            return head, tail
 
 
 async def _write(writer: asyncio.StreamWriter, from_server: MemoryObjectReceiveStream[SessionMessage]) -> None:

@@ -50,7 +50,7 @@ class Corpora:
         An item's id is the row's id or the file's path; a long document's chunks are `id#0`, `id#1`, …. Metadata has
         `source`, `doc_id`, `chunk`, `text` and the columns of `metadata`. Items whose document is gone are removed,
         unless `limit` reads only the beginning. `confined` keeps `folder` within the allowed folders. Searches go on
-        meanwhile; with `drop_existing` they meet the new corpus as it grows.
+        meanwhile; with `drop_existing` they meet the old corpus until the new one is whole and takes its place.
 
         Raises InvalidInput, Forbidden, DatasetNotFound; Conflict when the corpus has another model or source; Busy
         when it is being built; PartialFailure, with the counts, when batches failed.
@@ -69,9 +69,9 @@ class Corpora:
         except anyio.WouldBlock:
             raise Busy(f"corpus {name} is being built.", fix="Wait until that build is done.") from None
         try:
-            info = await self._standing(name)
+            info, replaces = await self._standing(name, drop_existing)
             total = await source.prepare()
-            if info is not None and not drop_existing:
+            if info is not None:
                 _same(info, source, identity)
             return await Build(
                 name=name,
@@ -81,8 +81,8 @@ class Corpora:
                 batch_size=batch_size or self._settings.batch_size,
                 embed=self._embed,
                 vectors=self._vectors,
-                info=None if drop_existing else info,
-                replaces=info is not None,
+                info=info,
+                replaces=replaces,
                 whole=limit is None,
                 total=total,
                 progress=progress or _unheard,
@@ -119,13 +119,19 @@ class Corpora:
             )
         return Rows(self._datasets, manifest, text, id, metadata, limit)
 
-    async def _standing(self, name: str) -> "IndexInfo | None":
-        from lakehouse.engine.vectors import IndexNotFound
+    async def _standing(self, name: str, drop: bool) -> "tuple[IndexInfo | None, bool]":
+        """The index to go on with, if any, and whether there is one to be replaced."""
+        from lakehouse.engine.vectors import IndexDamaged, IndexNotFound
 
         try:
-            return await self._vectors.get(name)
+            info = await self._vectors.get(name)
         except IndexNotFound:
-            return None
+            return None, False
+        except IndexDamaged:
+            if not drop:
+                raise
+            return None, True
+        return (None, True) if drop else (info, False)
 
 
 def _same(info: "IndexInfo", source: "Source", model: str) -> None:

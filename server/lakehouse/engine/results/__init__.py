@@ -101,6 +101,10 @@ class Results:
         """
         return await self._run(self._whole, id)
 
+    async def ids(self) -> list[str]:
+        """The ids of the results that can still be read, newest first."""
+        return await self._run(self._ids)
+
     async def sweep(self) -> None:
         """Remove what expired and what a killed process left unfinished. Only before the first result is kept."""
         await self._run(self._sweep)
@@ -196,6 +200,14 @@ class Results:
             yield path.with_suffix(_SUFFIXES[note["kind"]]), note
         except FileNotFoundError:
             raise gone from None
+
+    def _ids(self) -> list[str]:
+        expired = time.time() - self._settings.keep_secs
+        found: list[tuple[float, str]] = []
+        for note in self._folder.glob("*.note"):
+            with suppress(FileNotFoundError):  # it expires just now
+                found.append((note.stat().st_mtime, note.stem))
+        return [id for kept_at, id in sorted(found, reverse=True) if kept_at > expired]
 
     def _sweep(self) -> None:
         for path in self._folder.glob("*"):
