@@ -38,6 +38,7 @@ class Corpora:
         text: Sequence[str] | None = None,
         id: str | None = None,
         metadata: Sequence[str] | None = None,
+        id_prefix: str = "",
         model: str | None = None,
         drop_existing: bool = False,
         limit: int | None = None,
@@ -47,7 +48,8 @@ class Corpora:
     ) -> Built:
         """Make a corpus of a dataset's rows or a folder's files, or bring it up to date.
 
-        An item's id is the row's id or the file's path; a long document's chunks are `id#0`, `id#1`, …. Metadata has
+        An item's id is the row's id or the file's path; a long document's chunks are `id#0`, `id#1`, …; `id_prefix`
+        stands before all of them, so that those of two corpora never meet. Metadata has
         `source`, `doc_id`, `chunk`, `text` and the columns of `metadata`. Items whose document is gone are removed,
         unless `limit` reads only the beginning. `confined` keeps `folder` within the allowed folders. Searches go on
         meanwhile; with `drop_existing` they meet the old corpus until the new one is whole and takes its place.
@@ -78,6 +80,7 @@ class Corpora:
                 source=source,
                 model=identity,
                 settings=self._settings,
+                id_prefix=id_prefix,
                 batch_size=batch_size or self._settings.batch_size,
                 embed=self._embed,
                 vectors=self._vectors,

@@ -39,6 +39,7 @@ class Build:
     source: Source
     model: str
     settings: config.Corpora
+    id_prefix: str
     batch_size: int
     embed: Embedder
     vectors: Vectors
@@ -90,8 +91,8 @@ class Build:
 
     def _cut(self, documents: Sequence[Document]) -> list[list[Chunk]]:
         """The chunks of each document; a book has thousands, so not on the event loop."""
-        limits = self.settings.max_chars, self.settings.overlap
-        return [chunked(self.source.name, document, *limits) for document in documents]
+        how = self.settings.max_chars, self.settings.overlap, self.id_prefix
+        return [chunked(self.source.name, document, *how) for document in documents]
 
     async def _store(self, chunks: Sequence[Chunk], before: int) -> None:
         """Embed and store the chunks of the documents that followed the first `before` ones."""
@@ -214,6 +215,7 @@ class Build:
         """The builder metadata: where the corpus comes from, how it was cut, and when a build last went through."""
         return self.source.facts() | {
             "model": self.model,
+            "id_prefix": self.id_prefix,
             "max_chars": self.settings.max_chars,
             "overlap": self.settings.overlap,
             "built_at": built_at,
