@@ -42,7 +42,7 @@ class Step:
 async def steps(folder: Path) -> AsyncIterator[Step]:
     """Run the demonstration on a data directory inside `folder`, yielding each step as it is done."""
     table = folder / "workers.csv"
-    generator = await anyio.to_thread.run_sync(load, shipped("corpora") / "staffing.py", "lakehouse.corpora.staffing")
+    generator = await anyio.to_thread.run_sync(_generator)
     await anyio.to_thread.run_sync(generator.write_csv, table, ROWS)
     async with open_lake(folder / "home") as lake:
 
@@ -75,6 +75,10 @@ async def steps(folder: Path) -> AsyncIterator[Step]:
                 f'lakehouse sql "{REFUSED}"',
                 error.problem(),
             )
+
+
+def _generator() -> Any:
+    return load(shipped("corpora") / "staffing.py", "lakehouse.corpora.staffing")
 
 
 def _rows(found: dict[str, Any]) -> dict[str, Any]:
