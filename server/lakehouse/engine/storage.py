@@ -41,6 +41,7 @@ __all__ = [
 VECTORS_PREFIX = "_vectors/"
 # Written only by the parts that own them, never by a caller's storage verb.
 RESERVED = ("_catalog/", "datasets/", VECTORS_PREFIX, "_journal/")
+_DEAD_SECONDS = 600  # a write that goes on touches its file
 MAX_INLINE = 16 * 2**20  # bytes of one object in one answer
 
 
@@ -141,7 +142,8 @@ class Storage:
 
     def _sweep(self) -> None:
         shutil.rmtree(self.scratch_root, ignore_errors=True)
-        self.bucket.sweep()
+        # The data directory's own bucket has one owner, whose writes begin after this; another may have more writers.
+        self.bucket.sweep(*(() if self.settings.url else (_DEAD_SECONDS,)))
 
     def _new_scratch(self) -> Path:
         self.scratch_root.mkdir(parents=True, exist_ok=True)
