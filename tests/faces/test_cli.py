@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -190,7 +191,7 @@ def test_a_table_too_wide_for_the_terminal_is_shown_a_record_at_a_time(
     monkeypatch.setenv("COLUMNS", "80")
     terminal.show({"results": [row, row], "problems": []}, as_json=False)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].endswith("column_0  long enough to be folded"), lines[0]
+    assert lines[0] == click.style("column_0", bold=True) + "  long enough to be folded"
     assert len(lines) == 14 and lines[6] == "" and not any("problems" in line for line in lines)
 
 
