@@ -49,5 +49,5 @@ define with-pip
 	[ $$python != none ] || { echo "Lakehouse needs Python 3.11 or newer, and none is on the PATH." >&2; exit 1; }; \
 	echo "Installing into .venv with $$($$python --version); the first time takes a minute or two." && \
 	$$python -m venv --clear .venv && \
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -c constraints.txt -e '.[dev]'
 endef

@@ -25,6 +25,7 @@ RUNS = 3
 RAW = """
 import sys, duckdb
 source, target = sys.argv[1:]
+duckdb.execute("SET enable_progress_bar = false")
 duckdb.execute(f"COPY (SELECT * FROM read_csv('{source}', sample_size=-1, strict_mode=true, header=true, delim=',', "
                f"quote='\\"', escape='\\"')) TO '{target}' "
                "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 3, ROW_GROUP_SIZE 122880)")

@@ -6,7 +6,6 @@ LAKEHOUSE_TEST_COMMAND  how the wire tests start Lakehouse (an installed wheel's
 LAKEHOUSE_STRESS        run the seeded loops and property tests only, for minutes in place of seconds
 """
 
-import hashlib
 import os
 import shlex
 import sys
@@ -18,6 +17,7 @@ import hypothesis
 import jsonschema
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from tests.tables import commit
 
 import lakehouse
 from lakehouse import Lakehouse
@@ -125,21 +125,9 @@ def data() -> Callable[[str], Path]:
 @pytest.fixture
 def register() -> Callable[..., Awaitable[Path]]:
     """`await register(lake, name, table)` stores an Arrow table as a dataset, past ingest; returns its data file."""
-    import pyarrow.parquet
-
-    from lakehouse.engine.datasets import Column, DataFile, data_key, fingerprint
 
     async def store(lake: Lakehouse, name: str, table: Any) -> Path:
-        columns = [Column(field.name, str(field.type)) for field in table.schema]
-        async with lake.storage.scratch() as folder:
-            path = folder / "data.parquet"
-            pyarrow.parquet.write_table(table, path)
-            content = path.read_bytes()
-            sha256 = hashlib.sha256(content).hexdigest()
-            key = data_key(name, fingerprint(columns), sha256)
-            await lake.storage.bucket.put_file(key, path)
-        file = DataFile(key, sha256, len(content), table.num_rows)
-        manifest, _ = await lake.datasets.commit(name, columns, [file])
+        manifest = await commit(lake, name, table)
         return (await lake.datasets.local_files(manifest))[0]
 
     return store

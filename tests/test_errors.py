@@ -6,7 +6,7 @@ import re
 import pytest
 
 from lakehouse import errors
-from lakehouse.errors import Busy, Conflict, InvalidInput, LakehouseError, by_code
+from lakehouse.errors import Busy, Conflict, InvalidInput, LakehouseError, by_code, did_you_mean
 
 TABLE = {
     "LakehouseError": ("internal", 500, 70),
@@ -90,3 +90,13 @@ def test_a_code_names_its_class(kind: type[LakehouseError]) -> None:
 def test_a_code_of_a_derived_class_and_an_unknown_one() -> None:
     assert type(by_code(Drifted.code, "drift.")) is Conflict
     assert type(by_code("from_the_future", "what?")) is LakehouseError
+
+
+def test_a_fix_for_a_name_that_is_not_there() -> None:
+    """The nearest first; else what there is, cut at 20; else what the caller says."""
+    names = ["orders", "order_lines", "people"]
+    assert did_you_mean("order", names) == "Did you mean orders?"
+    assert did_you_mean("order", ["order1", "order2", *names]) == "Did you mean orders or order2 or order1?"
+    assert did_you_mean("zzz", names) == "There are: order_lines, orders, people."
+    assert did_you_mean("zzz", (f"n{i:02}" for i in range(21))).endswith("n18, n19, ….")
+    assert did_you_mean("zzz", names, "Ask.") == "Ask."

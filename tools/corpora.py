@@ -31,6 +31,7 @@ async def build(
     metadata: Annotated[
         Sequence[str] | None, "Columns returned with each hit; all but the text columns by default."
     ] = None,
+    id_prefix: Annotated[str, "Put before every id, so that those of two corpora differ."] = "",
     model: Annotated[str | None, "Embedding model; leave out for the configured one."] = None,
     drop_existing: Annotated[bool, "Replace a corpus of another model or source."] = False,
     limit: Annotated[int | None, "Read only so many rows or files, and remove none.", Field(ge=1)] = None,
@@ -46,6 +47,7 @@ async def build(
         text=text,
         id=id,
         metadata=metadata,
+        id_prefix=id_prefix,
         model=model,
         drop_existing=drop_existing,
         limit=limit,

@@ -174,7 +174,7 @@ async def index(lake: Lakehouse) -> Names:
     return Names(values=await lake.datasets.names())
 
 
-@resource("lakehouse://datasets/{name}", title="A dataset", complete={"name": "datasets.names"})
+@resource("lakehouse://datasets/{name}", title="A dataset", complete={"name": "datasets.names"}, listed=True)
 async def manifest(lake: Lakehouse, name: Annotated[str, "The dataset."]) -> Manifest:
     """The manifest of a dataset's newest version."""
     return await get(lake, name)

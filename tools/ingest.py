@@ -66,12 +66,13 @@ async def file(
             types=types,
             progress=lake.progress,
         )
+    if encoding is not None:
+        raise InvalidInput("encoding: content is text already.", fix="Leave it out, or give a path.")
     return await lake.ingest.ingest_content(
         _decoded(content or "", source),
         source or "csv",
         name,
         delimiter=delimiter,
-        encoding=None,
         types=types,
         progress=lake.progress,
     )

@@ -1,4 +1,4 @@
-"""Lakehouse: data, retrieval, memory, models and workflows for AI agents, behind one door.
+"""Lakehouse: data and retrieval for AI agents, behind one door.
 
 async with lakehouse.open("data") as lake:
     await lake.call("ingest.file", {"path": "orders.csv", "name": "orders"})

@@ -1,6 +1,5 @@
 """Where capabilities come from: the shipped folders, the folders a config names, installed plugins."""
 
-import difflib
 import hashlib
 import importlib.util
 import inspect
@@ -14,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from lakehouse.declare import Capability, capabilities_in
-from lakehouse.errors import Conflict, NotFound
+from lakehouse.errors import Conflict, NotFound, did_you_mean
 from lakehouse.observe import log
 
 _MCP_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -136,10 +135,9 @@ class Catalogue(dict[str, Capability]):
         """A capability by its dotted name or its MCP name. Raises NotFound with the nearest names."""
         found = self.get(name) or self.by_mcp_name.get(name)
         if found is None:
-            asked = name[:100]  # a longer one would only cost time and be echoed
-            near = difflib.get_close_matches(asked, dict.fromkeys([*self, *self.by_mcp_name]), n=3)
-            fix = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(sorted(self))}."
-            raise NotFound(f"there is no capability called {asked!r}.", fix=fix)
+            there = f"There are: {', '.join(sorted(self))}."
+            fix = did_you_mean(name, [*self, *self.by_mcp_name], there)
+            raise NotFound(f"there is no capability called {name[:100]!r}.", fix=fix)
         return found
 
     def public(self) -> list[Capability]:

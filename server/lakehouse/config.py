@@ -1,6 +1,5 @@
 """Settings: defaults, then lakehouse.toml, then LAKEHOUSE_<SECTION>__<KEY>, then flags. Frozen once read."""
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from lakehouse.errors import InvalidInput
+from lakehouse.errors import InvalidInput, did_you_mean
 from lakehouse.sources import config_file, default_home, file_values
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
@@ -61,7 +60,8 @@ class Ingest(Section):
     max_path_bytes: int = Field(64 * GIB, ge=1, description="The largest file read from a local path.")
     max_cell_bytes: int = Field(16 * MIB, ge=KIB, description="The largest single CSV line or cell.")
     roots: tuple[Path, ...] = Field(
-        (), description="Folders files may be read from over MCP; empty means the home directory."
+        (),
+        description="Folders files may be read from over MCP; empty: the home directory but what is hidden.",
     )
     memory_limit: str = Field(
         "512MB", pattern=_SIZE, description="Memory the reading engine may use before it spills to disk."
@@ -76,13 +76,17 @@ class Sql(Section):
     max_bytes: int = Field(16 * MIB, ge=KIB, description="Bytes in one answer; the rest is behind a result handle.")
     max_handle_rows: int = Field(1_000_000, ge=1, description="Rows a result handle holds at most.")
     max_handle_bytes: int = Field(256 * MIB, ge=KIB, description="Bytes a result handle holds at most.")
-    timeout_secs: float = Field(30, gt=0, description="Seconds one query may run.")
+    # Under server.tool_timeout_secs with the grace for a process that must be killed, so that the setting that is named
+    # is the one that ended the query.
+    timeout_secs: float = Field(
+        28, gt=0, description="Seconds one query may wait and run; to go over 30 raise server.tool_timeout_secs, too."
+    )
     memory_limit: str = Field("1GB", pattern=_SIZE, description="Memory one query may use before it spills to disk.")
     max_spill_bytes: int = Field(GIB, ge=MIB, description="Disk one query process may spill to.")
     address_space: int = Field(
         3 * GIB, ge=2 * GIB, description="Address space of a query process, bytes (RLIMIT_AS): memory_limit and 2 GiB."
     )
-    workers: int = Field(2, ge=1, le=16, description="Queries that run at once; the rest queue.")
+    workers: int = Field(2, ge=1, le=16, description="Queries that run at once; the rest wait their turn.")
     refresh_secs: float = Field(30, gt=0, description="How often changes committed by other processes are looked for.")
 
 
@@ -116,7 +120,8 @@ class Corpora(Section):
     """Datasets and folders made searchable."""
 
     folders: tuple[Path, ...] = Field(
-        (), description="Folders corpora may be built from over MCP; empty means the home directory."
+        (),
+        description="Folders corpora may be built from over MCP; empty: as for files.",
     )
     # 2,000 are some 450 tokens of English; the bundled model reads 512. Cranfield, nDCG@10: 0.418 as with whole
     # documents, 0.415 with 1,800, 0.407 with 1,000.
@@ -281,8 +286,7 @@ def _explained(error: ValidationError, origins: Mapping[str, str]) -> InvalidInp
     )
     if first["type"] == "extra_forbidden":
         known = list(Config.model_fields) if len(where) == 1 else list(_section_fields(where[0]))
-        near = difflib.get_close_matches(where[-1], known, n=1)
-        fix = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
+        fix = did_you_mean(where[-1], known, f"Known here: {', '.join(known)}.")
         return InvalidInput(f"{origin}: there is no setting {dotted}.", fix=fix)
     return InvalidInput(
         f"{origin}: {dotted}: {first['msg']}.", fix="See `lakehouse config` for every setting and its type."

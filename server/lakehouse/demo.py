@@ -21,6 +21,11 @@ JOINED = (
     "SELECT worker_id, role, city, state, availability FROM workers "
     "WHERE worker_id IN ({ids}) AND availability = 'immediate'"
 )
+CORPUS: dict[str, Any] = {
+    "id": "worker_id",
+    "text": ["role", "skills", "certifications"],
+    "metadata": ["role", "city", "state"],
+}
 WORDS = "licensed to drive heavy lorries"
 REFUSED = "COPY workers TO 'everything.csv'"
 
@@ -40,7 +45,7 @@ async def steps(folder: Path, home: Path | None = None) -> AsyncIterator[Step]:
     The data directory is `home`, which keeps what was made; without one, it is inside `folder`.
     """
     table = folder / "workers.csv"
-    generator = await anyio.to_thread.run_sync(load, shipped("corpora") / "staffing.py", "lakehouse.corpora.staffing")
+    generator = await anyio.to_thread.run_sync(_generator)
     await anyio.to_thread.run_sync(generator.write_csv, table, ROWS)
     async with open_lake(home or folder / "home") as lake:
 
@@ -53,8 +58,10 @@ async def steps(folder: Path, home: Path | None = None) -> AsyncIterator[Step]:
         found = await call("sql.query", sql=QUESTION)
         yield Step("A question becomes rows", f'lakehouse sql "{QUESTION}"', _rows(found))
         built = await call("corpora.build", name="workers", dataset="workers", **CORPUS)
-        command = "lakehouse corpora build workers --dataset workers --id worker_id --text role,skills,certifications"
-        yield Step("Its text columns become a searchable corpus (embedded on this machine)", command, built)
+        shown = {key: built[key] for key in ("name", "model", "count", "docs_per_s", "wall_s")}
+        options = f"--id {CORPUS['id']} --text {','.join(CORPUS['text'])} --metadata {','.join(CORPUS['metadata'])}"
+        command = f"lakehouse corpora build workers --dataset workers {options}"
+        yield Step("Its text columns become a searchable corpus (embedded on this machine)", command, shown)
         found = await call("matrix.search", query_text=WORDS, corpora=["workers"], k=5)
         yield Step(
             "Plain words find the right records", f'lakehouse search "{WORDS}" --corpora workers -k 5', _hits(found)
@@ -73,7 +80,8 @@ async def steps(folder: Path, home: Path | None = None) -> AsyncIterator[Step]:
             )
 
 
-CORPUS = {"id": "worker_id", "text": ["role", "skills", "certifications"], "metadata": ["role", "city", "state"]}
+def _generator() -> Any:
+    return load(shipped("corpora") / "staffing.py", "lakehouse.corpora.staffing")
 
 
 def _rows(found: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ LakehouseError        internal         500  exit 70   anything unforeseen: the c
   TimedOut            timeout          504  exit 75   says the limit and the setting
 """
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 MAX_TEXT = 2000
@@ -149,6 +150,25 @@ def by_code(code: str, detail: str, *, fix: str = "", data: dict[str, Any] | Non
         kinds.extend(k for k in kind.__subclasses__() if k not in kinds)
     found = next((kind for kind in kinds if "code" in vars(kind) and kind.code == code), LakehouseError)
     return found(detail, fix=fix, data=data)
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str:
+    """The `fix` for a name that is not there: the one that is spelled like it, or two or three much alike.
+
+    Without any, `otherwise`; when that is not given, the first 20 there are.
+    """
+    import difflib
+
+    names = list(dict.fromkeys(known))
+    # A long word would only cost time: nothing that is known is spelled like it.
+    near = difflib.get_close_matches(word[:200], names, n=3)
+    if near:
+        likeness = [difflib.SequenceMatcher(None, name, word[:200]).ratio() for name in near]
+        nearest = [name for name, alike in zip(near, likeness, strict=True) if alike > likeness[0] - 0.2]
+        return f"Did you mean {' or '.join(nearest)}?"
+    if otherwise is not None:
+        return otherwise
+    return f"There are: {', '.join(sorted(names)[:20])}{', …' if len(names) > 20 else ''}."
 
 
 def _sayable(text: str) -> str:

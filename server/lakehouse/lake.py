@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
-from pydantic import ValidationError
 from pydantic_core import from_json
 
 from lakehouse import config, observe
+from lakehouse.arguments import validated
 from lakehouse.catalogue import Catalogue
 from lakehouse.declare import Capability
-from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, TimedOut, Unavailable
+from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, NotFound, TimedOut, Unavailable
 from lakehouse.observe import Call, Progress
 from lakehouse.preview import compact, scrubbed, shortened
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lakehouse.engine.ingest import Ingester
     from lakehouse.engine.matrix import Matrix
     from lakehouse.engine.observer import Observer
+    from lakehouse.engine.redact import Redactor
     from lakehouse.engine.results import Results
     from lakehouse.engine.sql import Sql
     from lakehouse.engine.storage import Storage
@@ -124,6 +125,10 @@ class Lakehouse:
 
         return self._owned(Observer(self.home, self.config.observer))
 
+    @cached_property
+    def _redactor(self) -> "Redactor":
+        return redactor(self.config.embed.api_key_env)
+
     def _owned(self, part: T) -> T:
         close = getattr(part, "aclose", None)
         if close is not None:
@@ -170,6 +175,11 @@ class Lakehouse:
         call = observe.current.get()
         return call.via if call is not None else "python"
 
+    @property
+    def room(self) -> int | None:
+        """Bytes of JSON whoever makes the running call is shown: `server.max_text_bytes` over MCP, else all."""
+        return self.config.server.max_text_bytes if self.via == "mcp" else None
+
     async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Report how far the running call is; it reaches whoever asked for it."""
         call = observe.current.get()
@@ -184,7 +194,7 @@ class Lakehouse:
         text = compact(value)
         if len(text) <= limit or not isinstance(value, dict):
             return value, text
-        handle = value.get("handle") or f"lakehouse://results/{await self.results.keep_json(value)}"
+        handle = value.get("handle") or self.results.uri_of(await self.results.keep_json(value))
         marked = {**value, "truncated": True, "handle": handle}
         preview = await anyio.to_thread.run_sync(shortened, marked, limit)
         return preview, compact(preview)
@@ -203,7 +213,11 @@ class Lakehouse:
 
         Raises a LakehouseError that says what to do next; never anything else but cancellation.
         """
-        capability = (await self.load()).find(name)
+        try:
+            capability = (await self.load()).find(name)
+        except NotFound as unknown:
+            self._clean(unknown)
+            raise
         arguments = {} if arguments is None else arguments
         parent = observe.current.get()
         heard = progress or (parent.progress if parent else observe.no_progress)
@@ -222,11 +236,15 @@ class Lakehouse:
             if error is None:
                 observe.log.exception("call.crashed %s (call %s)", capability.name, call.id)
                 error = _crash(capability, call)
+            self._clean(error)
             outcome = error.code
             raise error from (None if error is failure else failure)
         finally:
             observe.current.reset(token)
             await self._record(capability, call, arguments, answer, error, outcome, time.perf_counter() - began)
+
+    def _clean(self, error: LakehouseError) -> None:
+        error.detail, error.fix, error.data = self._redactor.whole([error.detail, error.fix, error.data])
 
     async def _run(self, capability: Capability, arguments: Mapping[str, Any]) -> Any:
         if self.config.server.read_only and capability.effect != "reads":
@@ -292,41 +310,11 @@ def _crash(capability: Capability, call: Call) -> LakehouseError:
     )
 
 
-def validated(capability: Capability, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments, checked; only those that were given, so that the function's own defaults hold.
+def redactor(*names: str) -> "Redactor":
+    """What cuts known credentials out of texts before they leave; `names` are environment variables that hold one."""
+    from lakehouse.engine.redact import Redactor
 
-    Raises InvalidInput that names each bad argument and, for an unknown one, the nearest known name.
-    """
-    if not isinstance(given, Mapping):
-        raise InvalidInput("arguments: they must be an object.", fix='Send {"name": value}.')
-    try:
-        checked = capability.arguments.model_validate(capability.decoded(given))
-    except ValidationError as error:
-        raise _explained(capability, error) from None
-    return {name: getattr(checked, name) for name in checked.model_fields_set}
-
-
-def _explained(capability: Capability, error: ValidationError) -> InvalidInput:
-    import difflib
-
-    known = list(capability.arguments.model_fields)
-    lines, hints = [], []
-    problems = error.errors(include_url=False, include_input=False)
-    for problem in problems[:5]:
-        where = ".".join(str(part) for part in problem["loc"])[:100] or "arguments"
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"{where}: there is no such argument")
-            if len(problem["loc"]) == 1:
-                near = difflib.get_close_matches(where, known, n=1, cutoff=0.5)
-                hints.append(f"Did you mean {near[0]}?" if near else f"Known are: {', '.join(known) or 'none'}.")
-        elif problem["type"] == "missing":
-            lines.append(f"{where}: it is required")
-        else:
-            lines.append(f"{where}: {problem['msg'][:200]}")
-    if len(problems) > 5:
-        lines.append(f"and {len(problems) - 5} more")
-    fix = " ".join(dict.fromkeys(hints)) or f"{capability.name} takes: {', '.join(known) or 'nothing'}."
-    return InvalidInput("; ".join(lines) + ".", fix=fix)
+    return Redactor(names=names)
 
 
 @asynccontextmanager
@@ -376,4 +364,4 @@ async def examine(
     return (await doctor.examine(settings, skipped, broken)).model_dump(mode="json")
 
 
-__all__ = ["Lakehouse", "examine", "open", "validated"]
+__all__ = ["Lakehouse", "examine", "open"]

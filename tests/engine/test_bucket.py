@@ -26,6 +26,7 @@ CASES = json.loads((Path(__file__).parents[1] / "cases" / "storage_keys.json").r
 
 @pytest.fixture(params=["file", "memory"])
 def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket:
+    """A-S11-3: each test of a bucket holds on a local and on a memory store."""
     return Bucket((tmp_path / "a b%20c").as_uri() if request.param == "file" else "memory://")
 
 

@@ -8,7 +8,6 @@ import anyio
 import pytest
 from tests.catalog import COLUMNS, GOLDEN, Failing, a_file, again, stored
 
-from lakehouse import config
 from lakehouse.engine.datasets import (
     Column,
     DatasetNotFound,
@@ -23,16 +22,6 @@ from lakehouse.engine.storage import Storage
 from lakehouse.errors import InvalidInput, NotFound, Upstream
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def storage(home: Path) -> Storage:
-    return Storage(home, config.Storage())
-
-
-@pytest.fixture
-def datasets(home: Path, storage: Storage) -> Datasets:
-    return Datasets(home, storage)
 
 
 async def test_register_manifest_list_and_restart(datasets: Datasets, home: Path) -> None:

@@ -8,7 +8,6 @@ import anyio
 import pytest
 from tests.catalog import COLUMNS, Failing, a_file, again
 
-from lakehouse import config
 from lakehouse.engine.datasets import (
     Column,
     DatasetDamaged,
@@ -18,16 +17,6 @@ from lakehouse.engine.storage import Storage
 from lakehouse.errors import Upstream
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def storage(home: Path) -> Storage:
-    return Storage(home, config.Storage())
-
-
-@pytest.fixture
-def datasets(home: Path, storage: Storage) -> Datasets:
-    return Datasets(home, storage)
 
 
 @pytest.mark.parametrize("damage", ["cut", "garbage", "a number", "bits", "foreign", "future", "empty"])

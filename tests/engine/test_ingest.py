@@ -15,48 +15,16 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.engine.ingesting import Bench, read
 
-from lakehouse import config
-from lakehouse.engine.child import Child
-from lakehouse.engine.datasets import Column, Datasets, SchemaChanged, data_key, fingerprint
-from lakehouse.engine.ingest import Ingested, Ingester, delimited, kinds
+from lakehouse.engine.datasets import Column, SchemaChanged, data_key, fingerprint
+from lakehouse.engine.ingest import delimited, kinds
 from lakehouse.engine.ingest.engine import Engine
 from lakehouse.engine.ingest.plain import Limits
-from lakehouse.engine.storage import Storage
 from lakehouse.errors import TooLarge
 
 pytestmark = pytest.mark.anyio
 CASES = json.loads((Path(__file__).parents[1] / "cases" / "ingest_types.json").read_text(encoding="utf-8"))
-
-
-class Bench:
-    """An ingester on a folder of its own, and what it stored."""
-
-    def __init__(self, folder: Path, **settings: Any) -> None:
-        self.folder = folder
-        self.home = folder / "home"
-        self.storage = Storage(self.home, config.Storage())
-        self.datasets = Datasets(self.home, self.storage)
-        self.ingester = Ingester(self.storage, self.datasets, config.Ingest(**settings))
-
-    async def take(self, data: bytes, name: str = "t", file: str = "t.csv", **options: Any) -> Ingested:
-        """Ingest bytes as a file."""
-        path = self.folder / file
-        path.write_bytes(data)
-        return await self.ingester.ingest_path(path, name, **options)
-
-    def table(self, stored: Ingested) -> pa.Table:
-        """What was stored."""
-        return pq.ParquetFile(self.home / "objects" / stored.key).read()
-
-    def objects(self) -> dict[str, bytes]:
-        """Every object in the bucket."""
-        root = self.home / "objects"
-        return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
-
-    def scratch(self) -> list[Path]:
-        """What lies in the scratch folder."""
-        return list(self.storage.scratch_root.iterdir()) if self.storage.scratch_root.exists() else []
 
 
 @pytest.fixture
@@ -125,6 +93,14 @@ async def test_types_are_found_in_the_whole_file(bench: Bench, early: str, late:
     """A-S7-2: a value far down decides, however many rows came before."""
     stored = await bench.take(("a,b\n" + f"x,{early}\n" * 50_000 + f"x,{late}\n").encode())
     assert stored.columns[1].type == kind and stored.row_count == 50_001
+
+
+async def test_empty_columns_are_told(bench: Bench) -> None:
+    stored = await bench.take(b"a,b,c\n1,,\n2,,\n", types={"c": "DATE"})
+    assert stored.warnings == ["no value in 'b'; stored as string (types= sets another type)"]
+    assert [c.type for c in stored.columns] == ["int64", "string", "date32[day]"]
+    stored = await bench.take(b'{"a":1,"b":null}', "j", "t.jsonl")
+    assert len(stored.warnings) == 1 and "'b'" in stored.warnings[0]
 
 
 async def test_fingerprints(bench: Bench) -> None:
@@ -259,19 +235,6 @@ async def test_the_same_bytes_for_any_number_of_threads(tmp_path: Path) -> None:
         folder.mkdir()
         found.add((await read(source, folder, threads=threads))["sha256"])
     assert len(found) == 1
-
-
-async def read(source: Path, folder: Path, kind: str = "csv", **setup: Any) -> dict[str, Any]:
-    """The worker's answer for a file."""
-    usual = {"max_bytes": 2**30, "max_cell_bytes": 2**24, "memory_limit": "256MB", "threads": 2}
-    child = await Child.start("lakehouse.engine.ingest.worker", {"folder": str(folder), **usual, **setup})
-    try:
-        await child.send({"path": str(source), "source": kind, "delimiter": None, "encoding": None, "types": {}})
-        while "progress" in (answer := (await child.receive())[0]):
-            pass
-        return answer
-    finally:
-        await child.aclose()
 
 
 async def test_rows_too_wide_for_a_whole_row_group(bench: Bench, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakehouse import config
-from lakehouse.engine.results import PAGE_BYTES, PAGE_CHARS, Results, RowPage, TextPage, uri_of
+from lakehouse.engine.results import PAGE_BYTES, PAGE_CHARS, Results, RowPage, TextPage
 from lakehouse.errors import InvalidInput, NotFound, TooLarge, Upstream
 
 pytestmark = pytest.mark.anyio
@@ -115,7 +115,7 @@ async def test_pages_of_rows_are_the_whole(results: Results, table: Callable[...
     id = await results.keep_rows(COLUMNS, path, 100, True)
     assert not path.exists()
     assert await rows_of(results, id, limit) == [[n, f"text{n}"] for n in range(100)]
-    page = await results.read(uri_of(id), 90, 5)
+    page = await results.read(Results.uri_of(id), 90, 5)
     assert page == RowPage(COLUMNS, [[n, f"text{n}"] for n in range(90, 95)], 100, 90, 95, True)
     whole = json.loads(await results.whole(id))
     assert (whole["columns"], whole["row_count"], whole["complete"], len(whole["rows"])) == (COLUMNS, 100, True, 100)

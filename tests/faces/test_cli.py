@@ -86,7 +86,7 @@ def test_config_says_where_each_value_comes_from(run: Run, home: Path) -> None:
     values = {row["setting"]: (row["value"], row["origin"]) for row in shown["settings"]}
     assert values["sql.max_rows"] == (7, str(home / "lakehouse.toml"))
     assert values["embed.provider"] == ("hash", "LAKEHOUSE_EMBED__PROVIDER")
-    assert values["sql.timeout_secs"] == (30.0, "default")
+    assert values["sql.timeout_secs"] == (28.0, "default")
     assert "sql.max_rows" in run("config").stdout
 
 

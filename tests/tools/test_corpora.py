@@ -74,3 +74,21 @@ async def test_a_missing_corpus(lake: Lakehouse) -> None:
     """A-S13-1"""
     with pytest.raises(Upstream, match="corpus nowhere"):
         await lake.call("matrix.search", {"query_text": "x", "corpora": ["nowhere"]})
+
+
+async def test_one_dataset_under_two_prefixes(lake: Lakehouse) -> None:
+    """A-S12-4: the ids of the two corpora are disjoint; `doc_id` is the row's own in both."""
+    await commit(lake, "people", {"id": ["a", "b"], "text": ["words", "long words " * 300]})
+    ids = {}
+    options: dict[str, Any] = {"dataset": "people", "text": ["text"], "id": "id"}
+    for name, prefix in (("workers", "w-"), ("ethereal_workers", "e-")):
+        given = options | {"name": name, "id_prefix": prefix}
+        built = await lake.call("corpora.build", given)
+        assert (await lake.call("corpora.build", given))["unchanged"] == built["chunks"]
+        found = (await lake.call("matrix.search", {"query_text": "words", "corpora": [name]}))["results"]
+        ids[name] = {hit["id"] for hit in found}
+        assert {hit["metadata"]["doc_id"] for hit in found} == {"a", "b"}
+        assert {f"{prefix}a", f"{prefix}b#0"} < ids[name] and all(id.startswith(prefix) for id in ids[name])
+    assert not ids["workers"] & ids["ethereal_workers"]
+    rebuilt = await lake.call("corpora.build", options | {"name": "workers"})
+    assert (rebuilt["removed"], rebuilt["added"]) == (len(ids["workers"]), len(ids["workers"]))

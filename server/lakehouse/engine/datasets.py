@@ -1,13 +1,11 @@
 """The catalog: every dataset is a chain of immutable manifests in the bucket, one a version, the newest in memory."""
 
-import difflib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +14,7 @@ from weakref import WeakValueDictionary
 import anyio
 import anyio.to_thread
 
+from lakehouse.engine import moment
 from lakehouse.engine.cache import Cache
 from lakehouse.engine.manifests import (
     PREFIX,
@@ -36,7 +35,7 @@ from lakehouse.engine.manifests import (
     version_of,
 )
 from lakehouse.engine.storage import KeyExists, KeyNotFound, Storage
-from lakehouse.errors import Conflict, InvalidInput, NotFound, Upstream
+from lakehouse.errors import Conflict, InvalidInput, NotFound, Upstream, did_you_mean
 
 __all__ = [
     "Column",
@@ -149,7 +148,7 @@ class Datasets:
                 if current is not None and current.objects == tuple(objects):
                     return current.copy(), True
                 tried = version + 1
-                now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+                now = moment.now()
                 candidate = Manifest(
                     dataset_id=dataset_id(name),
                     name=name,
@@ -376,12 +375,8 @@ def _changed(current: Manifest, columns: Sequence[Column]) -> SchemaChanged:
 
 
 def _unknown(name: str, known: list[str]) -> DatasetNotFound:
-    near = difflib.get_close_matches(name, known, n=3)
-    listed = ", ".join(sorted(known)[:20]) + (", …" if len(known) > 20 else "")
-    return DatasetNotFound(
-        f"there is no dataset {name!r}.",
-        fix=f"Did you mean {' or '.join(near)}?" if near else f"There are: {listed or 'none yet'}.",
-    )
+    none = None if known else "There are none yet; ingest_file makes one of a file."
+    return DatasetNotFound(f"there is no dataset {name!r}.", fix=did_you_mean(name, known, none))
 
 
 def lost(what: str) -> DatasetDamaged:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from pydantic import BaseModel, Field
 
-from lakehouse.errors import Conflict, InvalidInput, LakehouseError, NotFound, Upstream
+from lakehouse.errors import Conflict, InvalidInput, LakehouseError, NotFound, Upstream, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,8 +140,9 @@ class Matrix:
         try:
             return await self._vectors.get(name)
         except IndexNotFound as error:
-            known = ", ".join(info.name for info in await self._vectors.list()) or "none yet"
-            missing = CorpusNotFound(f"there is no corpus {name!r}.", fix=f"There are: {known}.")
+            known = [info.name for info in await self._vectors.list()]
+            none = None if known else "There are none yet; build one with build_corpus."
+            missing = CorpusNotFound(f"there is no corpus {name!r}.", fix=did_you_mean(name, known, none))
             missing.__cause__ = error
             raise Upstream(f"corpus {name}: {missing.detail}", fix=missing.fix) from missing
         except Upstream as error:

@@ -5,7 +5,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import anyio
 import anyio.to_thread
 
 from lakehouse import config
+from lakehouse.engine import moment
 from lakehouse.engine.journal import Journal, Tail
 from lakehouse.engine.redact import Redactor
 from lakehouse.errors import InvalidInput
@@ -63,7 +63,7 @@ class Observer:
         self._ring: deque[Op] = deque(maxlen=settings.ring_size)
         self._capacity = settings.ring_size
         self._redact = Redactor(environ)
-        self._since = _text(time.time())
+        self._since = moment.now()
         self._failed = 0
         self._by_source: Counter[str] = Counter()
         self._by_op: Counter[str] = Counter()
@@ -110,7 +110,7 @@ class Observer:
             raise InvalidInput("op: it is empty.", fix="Name the operation.")
         observed = Op(
             id=id,
-            ts=_text(time.time() - seconds),
+            ts=moment.text_of(time.time() - seconds),
             source=source,
             op=op,
             success=error is None,
@@ -189,10 +189,6 @@ def _op(record: dict[str, Any]) -> Op | None:
         return Op(**{field.name: record[field.name] for field in fields(Op) if field.name in record})
     except TypeError:  # another version's record, without what this one needs
         return None
-
-
-def _text(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _percentile(ordered: list[float], share: float) -> float | None:

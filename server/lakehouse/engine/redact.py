@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +11,7 @@ MARK = "[redacted]"
 _DEEPEST = 20
 _HUGE = 10**40
 _ENDINGS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
-_SHORTEST = 8
+_SHORTEST = 4
 _NAMES = re.compile(
     r"(token|password|passwd|passphrase|secret|api[_-]?key|access[_-]?key|private[_-]?key|dsn|authorization|"
     r"credentials?|cookie)$",
@@ -31,26 +31,39 @@ class Redactor:
     """Cuts known credentials out of texts.
 
     Known are the values of environment variables whose names end in _KEY, _TOKEN, _SECRET or _PASSWORD and that are
-    at least eight characters long, read once. A user and password inside a URL go, too.
+    at least four characters long, read once; and those of the variables in `names`. A user and password inside a URL
+    go, too.
     """
 
-    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, environ: Mapping[str, str] | None = None, names: Collection[str] = ()) -> None:
         given = os.environ if environ is None else environ
-        known = {v for k, v in given.items() if k.upper().endswith(_ENDINGS) and len(v) >= _SHORTEST}
+        secret = (v for k, v in given.items() if k.upper().endswith(_ENDINGS) or k in names)
+        known = {value for value in secret if len(value) >= _SHORTEST}
         self._known = sorted(known, key=len, reverse=True)
         # A credential that straddles the cut is seen whole.
         self._slack = max([100, *map(len, known)])
 
     def text(self, text: str, limit: int = CUT) -> str:
         """The first `limit` characters of a text, without credentials."""
-        cut = text[: limit + self._slack]
-        for secret in self._known:
-            if secret in cut:
-                cut = cut.replace(secret, MARK)
-        # The search for shapes costs 9 µs, looking for their beginnings 0.2.
-        if "://" in cut or "assword=" in cut.lower():
-            cut = _SHAPES.sub(MARK, cut)
+        cut = self._cleaned(text[: limit + self._slack])
         return cut if len(cut) <= limit else cut[: limit - 1] + "…"
+
+    def whole(self, value: Any) -> Any:
+        """A text, or every text in lists and objects of JSON, without credentials; nothing is cut off."""
+        if isinstance(value, str):
+            return self._cleaned(value)
+        if isinstance(value, dict):
+            return {self.whole(name): self.whole(inner) for name, inner in value.items()}
+        return [self.whole(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+    def _cleaned(self, text: str) -> str:
+        for secret in self._known:
+            if secret in text:
+                text = text.replace(secret, MARK)
+        # The search for shapes costs 9 µs, looking for their beginnings 0.2.
+        if "://" in text or "assword=" in text.lower():
+            text = _SHAPES.sub(MARK, text)
+        return text
 
     def summary(self, value: Any, limit: int = CUT) -> str:
         """The beginning of a value as JSON-like text, at most `limit` characters, without credentials.

@@ -75,7 +75,7 @@ def _home(given: str | None) -> Path:
 @click.version_option(lakehouse.__version__, prog_name="lakehouse")
 @click.pass_context
 def root(ctx: click.Context, home: str | None, config: str | None, as_json: bool) -> None:
-    """Data, retrieval, memory, models and workflows for AI agents, over MCP and from here."""
+    """SQL over versioned tables and search in plain words, for AI agents over MCP and from here."""
     ctx.obj = Invocation(home, config, as_json, run)
 
 

@@ -2,19 +2,34 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+
+from lakehouse.lake import redactor
 
 FORM = "%(asctime)s %(levelname)s %(message)s"
 MAX_BYTES, KEPT = 2**20, 3
 
 
-class Brief(logging.Formatter):
+class Whole(logging.Formatter):
+    """Lines with their time and traceback, without known credentials."""
+
+    def __init__(self, clean: Callable[[str], str]) -> None:
+        super().__init__(FORM)
+        self.clean = clean
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and the traceback below it."""
+        return self.clean(super().format(record))
+
+
+class Brief(Whole):
     """Lines for a person: the message alone. The traceback is in the file."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, without the traceback."""
-        return f"{record.levelname.lower()}: {record.getMessage()}"
+        return self.clean(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 class HomeFile(RotatingFileHandler):
@@ -41,8 +56,9 @@ class HomeFile(RotatingFileHandler):
 def keep_logs(home: Path, *, brief: bool) -> None:
     """Send warnings and worse to stderr (whole for a server, whose host keeps them; brief for a person) and to the
     data directory's log file, tracebacks included."""
+    clean = redactor().whole
     stderr = logging.StreamHandler(sys.stderr)
-    stderr.setFormatter(Brief() if brief else logging.Formatter(FORM))
+    stderr.setFormatter(Brief(clean) if brief else Whole(clean))
     file = HomeFile(home)
-    file.setFormatter(logging.Formatter(FORM))
+    file.setFormatter(Whole(clean))
     logging.basicConfig(level=logging.WARNING, handlers=[stderr, file])

@@ -1,7 +1,6 @@
 """Corpora: indexes that are built from a dataset or a folder, and built again when that changes."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -39,6 +38,7 @@ class Corpora:
         text: Sequence[str] | None = None,
         id: str | None = None,
         metadata: Sequence[str] | None = None,
+        id_prefix: str = "",
         model: str | None = None,
         drop_existing: bool = False,
         limit: int | None = None,
@@ -48,10 +48,11 @@ class Corpora:
     ) -> Built:
         """Make a corpus of a dataset's rows or a folder's files, or bring it up to date.
 
-        An item's id is the row's id or the file's path; a long document's chunks are `id#0`, `id#1`, …. Metadata has
+        An item's id is the row's id or the file's path; a long document's chunks are `id#0`, `id#1`, …; `id_prefix`
+        stands before all of them, so that those of two corpora never meet. Metadata has
         `source`, `doc_id`, `chunk`, `text` and the columns of `metadata`. Items whose document is gone are removed,
         unless `limit` reads only the beginning. `confined` keeps `folder` within the allowed folders. Searches go on
-        meanwhile; with `drop_existing` they meet the new corpus as it grows.
+        meanwhile; with `drop_existing` they meet the old corpus until the new one is whole and takes its place.
 
         Raises InvalidInput, Forbidden, DatasetNotFound; Conflict when the corpus has another model or source; Busy
         when it is being built; PartialFailure, with the counts, when batches failed.
@@ -70,20 +71,21 @@ class Corpora:
         except anyio.WouldBlock:
             raise Busy(f"corpus {name} is being built.", fix="Wait until that build is done.") from None
         try:
-            info = await self._standing(name)
+            info, replaces = await self._standing(name, drop_existing)
             total = await source.prepare()
-            if info is not None and not drop_existing:
+            if info is not None:
                 _same(info, source, identity)
             return await Build(
                 name=name,
                 source=source,
                 model=identity,
                 settings=self._settings,
+                id_prefix=id_prefix,
                 batch_size=batch_size or self._settings.batch_size,
                 embed=self._embed,
                 vectors=self._vectors,
-                info=None if drop_existing else info,
-                replaces=info is not None,
+                info=info,
+                replaces=replaces,
                 whole=limit is None,
                 total=total,
                 progress=progress or _unheard,
@@ -109,7 +111,7 @@ class Corpora:
         if folder is not None:
             if text or id or metadata:
                 raise InvalidInput("text, id, metadata: a folder has no columns.", fix="Leave them out.")
-            roots = (self._settings.folders or (Path.home(),)) if confined else None
+            roots = self._settings.folders if confined else None
             return Folder(folder, roots, limit)
         assert dataset is not None
         manifest = await self._datasets.get(dataset)
@@ -120,13 +122,19 @@ class Corpora:
             )
         return Rows(self._datasets, manifest, text, id, metadata, limit)
 
-    async def _standing(self, name: str) -> "IndexInfo | None":
-        from lakehouse.engine.vectors import IndexNotFound
+    async def _standing(self, name: str, drop: bool) -> "tuple[IndexInfo | None, bool]":
+        """The index to go on with, if any, and whether there is one to be replaced."""
+        from lakehouse.engine.vectors import IndexDamaged, IndexNotFound
 
         try:
-            return await self._vectors.get(name)
+            info = await self._vectors.get(name)
         except IndexNotFound:
-            return None
+            return None, False
+        except IndexDamaged:
+            if not drop:
+                raise
+            return None, True
+        return (None, True) if drop else (info, False)
 
 
 def _same(info: "IndexInfo", source: "Source", model: str) -> None:

@@ -1,19 +1,26 @@
 """One build of a corpus: documents to chunks to vectors to the index, a batch at a time."""
 
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import anyio
 import anyio.to_thread
 
 from lakehouse import config
+from lakehouse.engine import moment
 from lakehouse.engine.corpora.built import SHOWN, Built, PartialFailure, Progress, SkippedFile
 from lakehouse.engine.corpora.documents import Chunk, Document, Source, chunked
 from lakehouse.engine.embed import Embedder
-from lakehouse.engine.vectors import IndexInfo, Item, Vectors
-from lakehouse.errors import Busy, Conflict, InvalidInput, LakehouseError, TimedOut, Unavailable, Upstream
+from lakehouse.engine.vectors import IndexDamaged, IndexInfo, IndexNotFound, Item, Vectors
+from lakehouse.engine.vectors.items import MAX_METADATA_BYTES
+from lakehouse.errors import Busy, Conflict, InvalidInput, LakehouseError, TimedOut, TooLarge, Unavailable, Upstream
+
+if TYPE_CHECKING:
+    from lakehouse.engine.vectors.replacement import Replacement
 
 # Chunks are sorted by length among this many batches, so that short texts are not padded to long ones.
 BATCHES_SORTED = 16
@@ -23,12 +30,16 @@ _PASSING = (Upstream, TimedOut, Unavailable, Busy)
 
 @dataclass
 class Build:
-    """The state of one build. `info` is the index as it stands, None when the build is to make it."""
+    """The state of one build. `info` is the index as it stands, None when the build is to make it.
+
+    What `replaces` an index is made `beside` it, and takes its place when it is whole.
+    """
 
     name: str
     source: Source
     model: str
     settings: config.Corpora
+    id_prefix: str
     batch_size: int
     embed: Embedder
     vectors: Vectors
@@ -50,9 +61,18 @@ class Build:
     empty: list[str] = field(default_factory=list)
     why: LakehouseError | None = None
     wanted: set[str] = field(default_factory=set)
+    beside: "Replacement | None" = None
 
     async def run(self) -> Built:
         """Read, embed and store everything. Raises PartialFailure after the last batch when one failed."""
+        try:
+            return await self._run()
+        finally:
+            if self.beside is not None:
+                with anyio.CancelScope(shield=True):
+                    await self.beside.discard()
+
+    async def _run(self) -> Built:
         stored, waiting = 0, list[Chunk]()
         async for documents in self.source.documents():
             for chunks in await anyio.to_thread.run_sync(self._cut, documents):
@@ -71,8 +91,8 @@ class Build:
 
     def _cut(self, documents: Sequence[Document]) -> list[list[Chunk]]:
         """The chunks of each document; a book has thousands, so not on the event loop."""
-        limits = self.settings.max_chars, self.settings.overlap
-        return [chunked(self.source.name, document, *limits) for document in documents]
+        how = self.settings.max_chars, self.settings.overlap, self.id_prefix
+        return [chunked(self.source.name, document, *how) for document in documents]
 
     async def _store(self, chunks: Sequence[Chunk], before: int) -> None:
         """Embed and store the chunks of the documents that followed the first `before` ones."""
@@ -109,38 +129,53 @@ class Build:
         self.embedded += len(chunks)
         self.truncated += done.truncated
         await self._open(done.dimension)
-        stored = await self.vectors.add_matrix(
-            self.name, [chunk.id for chunk in chunks], done.vectors, [chunk.metadata for chunk in chunks]
-        )
+        ids, metadata = [chunk.id for chunk in chunks], [chunk.metadata for chunk in chunks]
+        with _naming(chunks):
+            if self.beside is not None:
+                self.added += await self.beside.add_matrix(ids, done.vectors, metadata)
+                return
+            stored = await self.vectors.add_matrix(self.name, ids, done.vectors, metadata)
         self.added += stored.added
         self.updated += stored.updated
 
     async def _add_blank(self, chunks: Sequence[Chunk]) -> None:
         await self._open(await self.embed.dimension(self.model))
-        stored = await self.vectors.add(self.name, [Item(chunk.id, None, chunk.metadata) for chunk in chunks])
+        items = [Item(chunk.id, None, chunk.metadata) for chunk in chunks]
+        with _naming(chunks):
+            if self.beside is not None:
+                self.added += await self.beside.add(items)
+                return
+            stored = await self.vectors.add(self.name, items)
         self.added += stored.added
         self.updated += stored.updated
 
     async def _open(self, dimension: int) -> None:
         """Make the index when its first vectors are there, so that a build that gets none leaves all as it was."""
-        if self.info is None:
-            if self.replaces:
-                await self.vectors.delete(self.name)
+        if self.replaces:
+            self.beside = self.beside or await self.vectors.replacement(self.name, dimension, self.model)
+        elif self.info is None:
             self.info = await self.vectors.create(self.name, dimension, model=self.model, builder=self._facts(None))
-        if self.info.dimension != dimension:
+        made = self.beside or self.info
+        if made is not None and made.dimension != dimension:
             raise Conflict(
-                f"corpus {self.name} has vectors of {self.info.dimension} components, {self.model} now of {dimension}.",
+                f"corpus {self.name} has vectors of {made.dimension} components, {self.model} now of {dimension}.",
                 fix="Build it with drop_existing=true.",
             )
 
     async def _finish(self) -> Built:
-        if self.info is not None:
+        built_at = moment.now()
+        if self.beside is not None and not self.failed:
+            await self.beside.publish(self._facts(built_at))
+            self.info = await self.vectors.get(self.name)
+        elif self.replaces:
+            with suppress(IndexDamaged, IndexNotFound):
+                self.info = await self.vectors.get(self.name)
+        elif self.info is not None:
             if self.whole:
                 gone = sorted(await self.vectors.ids(self.name) - self.wanted)
                 if gone:
                     await self.vectors.delete_many(self.name, gone)
                 self.removed = len(gone)
-            built_at = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
             await self.vectors.set_builder(self.name, self._facts(built_at))
             self.info = await self.vectors.get(self.name)
         seconds = time.perf_counter() - self.began
@@ -168,7 +203,10 @@ class Build:
         if self.failed:
             raise PartialFailure(
                 f"{self.failed} batches of corpus {self.name} failed, the last one so: {self.why}",
-                fix="Build it again: what is stored stays, and texts embedded already come from the cache.",
+                fix="Build it again: texts embedded already come from the cache. "
+                + (
+                    "The corpus that was to be replaced stays until then." if self.replaces else "What is stored stays."
+                ),
                 data=built.model_dump(),
             ) from self.why
         return built
@@ -177,6 +215,7 @@ class Build:
         """The builder metadata: where the corpus comes from, how it was cut, and when a build last went through."""
         return self.source.facts() | {
             "model": self.model,
+            "id_prefix": self.id_prefix,
             "max_chars": self.settings.max_chars,
             "overlap": self.settings.overlap,
             "built_at": built_at,
@@ -185,3 +224,16 @@ class Build:
             "chunks": self.chunks,
             "empty": len(self.empty),
         }
+
+
+@contextmanager
+def _naming(chunks: Sequence[Chunk]) -> Iterator[None]:
+    """Metadata that are too large are blamed on their document; an index knows only places in a batch."""
+    try:
+        yield
+    except TooLarge as error:
+        worst = max(chunks, key=lambda chunk: len(json.dumps(chunk.metadata, ensure_ascii=False).encode()))
+        raise TooLarge(
+            f"document {worst.metadata['doc_id']!r}: its columns are over the limit of {MAX_METADATA_BYTES} bytes.",
+            fix="Leave large columns out with metadata.",
+        ) from error

@@ -9,6 +9,9 @@ from lakehouse.engine.chunks import windows
 # The metadata every chunk has; a source's own field of such a name gets an underscore behind it.
 OWN = ("source", "doc_id", "chunk", "text")
 
+# Bytes of a document's id, so that its chunks' ids, `#` and a number behind it, fit into an index's 512.
+MAX_ID_BYTES = 500
+
 
 @dataclass(frozen=True)
 class Document:
@@ -55,13 +58,14 @@ class Source(Protocol):
         ...
 
 
-def chunked(source: str, document: Document, max_chars: int, overlap: int) -> list[Chunk]:
+def chunked(source: str, document: Document, max_chars: int, overlap: int, id_prefix: str = "") -> list[Chunk]:
     """A document as chunks: one with the document's own id, or several with `#0`, `#1`, … behind it."""
+    id = id_prefix + document.id
     texts = windows(document.text, max_chars, overlap) or [""]
     fields = {f"{name}_" if name in OWN else name: value for name, value in document.fields.items()}
     return [
         Chunk(
-            document.id if len(texts) == 1 else f"{document.id}#{place}",
+            id if len(texts) == 1 else f"{id}#{place}",
             text,
             {"source": source, "doc_id": document.id, "chunk": place, "text": text} | fields,
         )

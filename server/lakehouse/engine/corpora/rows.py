@@ -1,6 +1,5 @@
 """The rows of a dataset as documents: some columns are the text, one the id, others go along as metadata."""
 
-import difflib
 import json
 import re
 from collections.abc import AsyncIterator, Generator, Sequence
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from lakehouse.engine.corpora.documents import Document, Skipped
+from lakehouse.engine.corpora.documents import MAX_ID_BYTES, Document, Skipped
 from lakehouse.engine.datasets import Datasets, Manifest
-from lakehouse.errors import InvalidInput, Upstream
+from lakehouse.errors import InvalidInput, Upstream, did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow
@@ -118,6 +117,7 @@ class Rows:
 
         first: dict[str, int] = {}
         missing: list[str] = []
+        long: list[str] = []
         twice: list[str] = []
         row = 0
         for batch in self._batches([self._id]):
@@ -126,12 +126,19 @@ class Rows:
                 id = _id(value)
                 if id is None:
                     missing.append(str(row))
+                elif len(id) > MAX_ID_BYTES // 4 and len(id.encode()) > MAX_ID_BYTES:
+                    long.append(str(row))
                 elif first.setdefault(id, row) != row:
                     twice.append(f"{id!r} (rows {first[id]} and {row})")
         if missing:
             raise InvalidInput(
                 f"id: column {self._id!r} has no usable value in {_some(missing, 'row')}.",
                 fix="Choose a column of texts or numbers that every row has.",
+            )
+        if long:
+            raise InvalidInput(
+                f"id: column {self._id!r} has values of over {MAX_ID_BYTES} bytes in {_some(long, 'row')}.",
+                fix="Choose a column of shorter values.",
             )
         if twice:
             raise InvalidInput(
@@ -151,11 +158,8 @@ class Rows:
 def _known(names: Sequence[str], columns: list[str], argument: str) -> list[str]:
     unknown = next((name for name in names if name not in columns), None)
     if unknown is not None:
-        near = difflib.get_close_matches(unknown, columns, n=1)
-        raise InvalidInput(
-            f"{argument}: there is no column {unknown!r}.",
-            fix=f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(columns)}.",
-        )
+        there = f"The columns are: {', '.join(columns[:50])}."
+        raise InvalidInput(f"{argument}: there is no column {unknown!r}.", fix=did_you_mean(unknown, columns, there))
     return list(dict.fromkeys(names))
 
 

@@ -127,6 +127,7 @@ class Engine:
                 share = max(0.0, float(self._connection.query_progress())) / 100
                 self.at(begin + share * (end - begin), what)
 
+        self.at(begin, what)
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
         try:

@@ -85,7 +85,7 @@ class Ingester:
         catalog.check_name(name)
         kind = source_of(path.name, source)
         check_options(kind, delimiter, encoding)
-        roots = None if anywhere else (self._settings.roots or (Path.home(),))
+        roots = None if anywhere else self._settings.roots
         real = await anyio.to_thread.run_sync(local_file, path, roots, self._settings.max_path_bytes)
         asked = {"source": kind, "delimiter": delimiter, "encoding": encoding, "types": dict(types or {})}
         facts = {"file": path.name, **(provenance or {})}

@@ -1,9 +1,8 @@
 """The column types of text sources: how each is recognised, what it is called in Arrow, how a caller may ask for it."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 
-from lakehouse.errors import InvalidInput
+from lakehouse.errors import InvalidInput, did_you_mean
 
 # DuckDB type -> str(arrow_type) of the Parquet column it becomes.
 ARROW = {
@@ -37,6 +36,13 @@ FITS = {
     ),
 }
 
+
+def fits(kind: str, cell: str) -> str:
+    """The SQL condition that a filled cell, named by an SQL name, fits a type."""
+    # The longest that any type takes has 40 characters or so; long text need not be looked at.
+    return f"CASE WHEN strlen({cell}) < 400 THEN {FITS[kind].format(c=cell)} ELSE false END"
+
+
 _SPELLINGS = {
     "BOOLEAN": ("bool", "boolean"),
     "BIGINT": ("bigint", "int64", "int", "integer", "long"),
@@ -57,9 +63,8 @@ def wanted(types: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
     found = {}
     for name, spelled in types.items():
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"The columns are: {', '.join(names[:50])}."
-            raise InvalidInput(f"types: there is no column {name!r}.", fix=hint)
+            columns = f"The columns are: {', '.join(names[:50])}."
+            raise InvalidInput(f"types: there is no column {name!r}.", fix=did_you_mean(name, names, columns))
         kind = _BY_SPELLING.get(spelled.strip().lower())
         if kind is None:
             raise InvalidInput(
@@ -68,6 +73,12 @@ def wanted(types: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
             )
         found[name] = kind
     return found
+
+
+def empty(names: Sequence[str]) -> list[str]:
+    """The warning that columns hold nothing: their type is a default, and data that comes later may have another."""
+    shown = ", ".join(repr(name[:80]) for name in names[:10]) + (", …" if len(names) > 10 else "")
+    return [f"no value in {shown}; stored as string (types= sets another type)"] if names else []
 
 
 MAX_COLUMNS = 10_000

@@ -5,7 +5,8 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
-from lakehouse.errors import Forbidden, InvalidInput, NotFound, TooLarge
+from lakehouse.engine.places import check_place
+from lakehouse.errors import InvalidInput, NotFound, TooLarge
 
 SOURCES = ("csv", "tsv", "json", "jsonl", "parquet")
 _SUFFIXES = {
@@ -50,18 +51,16 @@ def check_options(source: str, delimiter: str | None, encoding: str | None) -> N
 
 
 def local_file(path: Path, roots: Sequence[Path] | None, max_bytes: int) -> Path:
-    """The real path of a regular file, symbolic links resolved, below one of `roots` (None: anywhere).
+    """The real path of a regular file, symbolic links resolved, below one of `roots` (None: anywhere; see places).
 
-    Raises Forbidden outside the roots, whether the file is there or not; NotFound; InvalidInput for what is not a
+    Raises Forbidden outside them, whether the file is there or not; NotFound; InvalidInput for what is not a
     regular file, so that a pipe never blocks; TooLarge.
     """
     try:
         real = Path(os.path.realpath(path.expanduser()))
-        if roots is not None and not any(real.is_relative_to(os.path.realpath(root)) for root in roots):
-            raise Forbidden(
-                f"{path} is not below a folder that files may be read from.",
-                fix="Move the file there, or add its folder to ingest.roots.",
-            )
+        if roots is not None:
+            check_place(real, path, roots, "ingest.roots")
+        str(real).encode()  # a name that is not UTF-8 cannot be told to the reader
         facts = real.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(

@@ -1,6 +1,5 @@
 """The gate: decides from the parse tree, before anything is bound or opened, whether a text is one read statement."""
 
-import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from lakehouse.errors import InvalidInput, LakehouseError, TooLarge
+from lakehouse.errors import InvalidInput, LakehouseError, TooLarge, did_you_mean
 
 # Whatever is in none of these sets is refused: a new DuckDB may bring nodes that write (2.0 brought COPY_QUERY_NODE,
 # INSERT_QUERY_NODE and EXECUTE_QUERY_NODE, which stand inside a SELECT as a CTE).
@@ -32,10 +31,10 @@ EXPRESSIONS = frozenset(
     }
 )
 MAX_NESTING = 500  # of brackets: the parser takes gigabytes for thousands of open ones (6,000: 3 GB)
-# Possessive: nothing is tried twice, so that a text made of comments takes no longer than it is long.
-_EXPLAIN = re.compile(
-    r"(?:\s++|--[^\n]*+\n|/\*(?:(?!\*/).)*+\*/)*+EXPLAIN\s++(?=(?:SELECT|WITH|FROM|VALUES)\b)", re.I | re.S
-)
+# Matched one after the other, never as one repeated group: that takes a text of comments quadratic time, and its
+# possessive form, which would not, finds nothing on Python 3.11.2 and 3.11.3.
+_BLANK = re.compile(r"\s+|--[^\n]*\n|/\*.*?\*/", re.S)
+_EXPLAIN = re.compile(r"EXPLAIN\s+(?=(?:SELECT|WITH|FROM|VALUES)\b)", re.I)
 _UPPER = {ord(c): ord(c) + 32 for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 
 ONE_READ = "Only one SELECT-like statement runs here (SELECT, WITH, FROM, VALUES, DESCRIBE, SUMMARIZE, EXPLAIN SELECT)."
@@ -47,6 +46,43 @@ _INSTEAD = {
     "CREATE": "Use WITH name AS (…) for what you need within the query; ingest_file stores data.",
     "MULTI": "For PIVOT list the values: PIVOT t ON k IN ('a', 'b') USING sum(v).",
     "EXPLAIN": "EXPLAIN takes no options and only SELECT, WITH, FROM or VALUES.",
+}
+# What other dialects call by names that are not here, as it is written in ours.
+_ELSEWHERE = {
+    name: instead
+    for names, instead in {
+        "to_char date_format format_date from_unixtime": "strftime(value, '%Y-%m-%d')",
+        "to_date str_to_date parse_date": "strptime(text, '%d/%m/%Y')::DATE, or text::DATE",
+        "dateadd": "value + INTERVAL 3 DAY",
+        "timestampdiff timestamp_diff": "date_diff('day', earlier, later)",
+        "getdate sysdate curdate": "now() or current_date",
+        "unix_timestamp": "epoch(value)",
+        "iff nvl2": "CASE WHEN … THEN … ELSE … END",
+        "nvl isnull": "coalesce(value, other)",
+        "safe_cast to_number try_to_number": "TRY_CAST(value AS DOUBLE)",
+        "safe_divide": "a / nullif(b, 0)",
+        "charindex locate": "strpos(text, part)",
+        "substring_index": "split_part(text, separator, 1)",
+        "initcap": "upper(text[1]) || lower(text[2:])",
+        "regexp_like rlike": "regexp_matches(text, pattern)",
+        "regexp_substr": "regexp_extract(text, pattern)",
+        "regexp_count": "len(regexp_extract_all(text, pattern))",
+        "json_extract_scalar get_json_object json_unquote json_query": "value->>'$.path'",
+        "parse_json": "text::JSON",
+        "object_keys": "json_keys(value)",
+        "array_size size": "len(list)",
+        "array_join": "array_to_string(list, ', ')",
+        "collect_list collect_set": "list(value), list(DISTINCT value)",
+        "explode posexplode": "unnest(list)",
+        "sequence generate_array generate_date_array": "generate_series(first, last, step)",
+        "percentile": "quantile_cont(value, 0.9)",
+        "percentile_approx approx_percentile": "approx_quantile(value, 0.9)",
+        "truncate": "trunc(value)",
+        "width_bucket": "least(floor((value - low) / (high - low) * n), n - 1)",
+        "pg_typeof": "typeof(value)",
+        "setseed": "USING SAMPLE 10 ROWS REPEATABLE (seed)",
+    }.items()
+    for name in names.split()
 }
 
 
@@ -107,7 +143,7 @@ class Gate:
         Raises TooLarge when even reading the text takes too much memory.
         """
         _check_nesting(sql)
-        explain = _EXPLAIN.match(sql)
+        explain = _EXPLAIN.match(sql, _start(sql))
         body = sql[explain.end() :] if explain else sql
         tree = self._tree(body)
         walk = _Walk()
@@ -239,16 +275,22 @@ class _Walk:
         names = {folded(path[-1]) if path else "", folded(str(node.get("function_name", "")))}
         if not names <= allowed or node.get("export_state"):
             name = path[-1][:100] if path else "(unnamed)"
-            near = difflib.get_close_matches(folded(name), allowed, n=2, cutoff=0.6)
+            if instead := _ELSEWHERE.get(folded(name)):
+                raise InvalidInput(f"sql: there is no function {name}.", fix=f"In this dialect: {instead}.")
             fix = _FILES if allowed is TABLE_FUNCTIONS else _COMPUTE
-            raise InvalidInput(
-                f"sql: the function {name} is unknown or not allowed.",
-                fix=f"Did you mean {' or '.join(near)}? {fix}" if near else fix,
-            )
+            near = did_you_mean(folded(name), allowed, "")
+            raise InvalidInput(f"sql: the function {name} is unknown or not allowed.", fix=f"{near} {fix}".strip())
 
 
 def _path(node: Mapping[str, Any]) -> list[str]:
     return list(node.get("qualified_name", {}).get("path", ()))
+
+
+def _start(sql: str) -> int:
+    position = 0
+    while blank := _BLANK.match(sql, position):
+        position = blank.end()
+    return position
 
 
 def _check_nesting(sql: str) -> None:

@@ -1,6 +1,5 @@
 """A locked DuckDB over one visible set of datasets; each becomes a view when it is first asked for."""
 
-import difflib
 import hashlib
 import os
 import time
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 import duckdb
 
 from lakehouse.engine.sql.gate import folded
-from lakehouse.errors import Conflict, InvalidInput, TimedOut, Upstream
+from lakehouse.errors import Conflict, InvalidInput, TimedOut, Upstream, did_you_mean
 
 _READ_BYTES = 8 * 2**20
 _RESTORE = "Ingest it again, or restore its data files from a backup; other datasets are not affected."
@@ -188,11 +187,10 @@ def _same(one: str, other: str) -> Conflict:
 
 
 def _unknown(name: str, known: list[str]) -> InvalidInput:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    listed = ", ".join(sorted(known)[:20]) + (", …" if len(known) > 20 else "")
-    fix = f"Did you mean {' or '.join(identifier(n) if not n.isidentifier() else n for n in near)}?" if near else ""
+    as_written = [n if n.isidentifier() else identifier(n) for n in known]
+    none = None if known else "There are none yet; ingest_file makes one of a file."
     return InvalidInput(
         f"sql: there is no dataset {name[:200]!r}.",
-        fix=fix or (f"There are: {listed}." if known else "There are none yet; ingest_file makes one of a file."),
+        fix=did_you_mean(name, as_written, none),
         data={"dataset": name[:200]},
     )

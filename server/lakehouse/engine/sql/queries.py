@@ -208,9 +208,7 @@ class Sql:
         header, handle = raw.header, None
         if raw.file is not None:
             count, complete = header["row_count"], header["complete"]
-            handle = (
-                f"lakehouse://results/{await self._results.keep_rows(header['columns'], raw.file, count, complete)}"
-            )
+            handle = self._results.uri_of(await self._results.keep_rows(header["columns"], raw.file, count, complete))
         return Rows(
             columns=[ResultColumn(**column) for column in header["columns"]],
             rows=rows,

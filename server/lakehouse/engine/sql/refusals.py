@@ -1,15 +1,15 @@
 """DuckDB's failures as ours: cleaned of paths and internals, with what to do next."""
 
-import difflib
 import re
 from collections.abc import Iterable
 
 import duckdb
 
-from lakehouse.errors import InvalidInput, LakehouseError, TimedOut, TooLarge, Upstream
+from lakehouse.errors import InvalidInput, LakehouseError, TimedOut, TooLarge, Upstream, did_you_mean
 
 # After these DuckDB goes on about its own settings, or repeats the statement (which may be the text of a view).
 _TAIL = re.compile(r"\n\s*(?:LINE \d+:|Possible solutions:|See also |Use \"?SET |Use SET |For more information)", re.S)
+_SET = re.compile(r",? or SET \w+ ?=[^.]*")  # nobody who asks can
 _KIND = re.compile(r"^[A-Z][\w/ -]{0,30}Error: ")
 _MISSING = re.compile(r'(?:Referenced column|have a column named) "((?:[^"]|"")+)"')
 _READ_CHARS = 4000  # a query may put megabytes into its own error message
@@ -55,7 +55,7 @@ def out_of_time(seconds: float) -> TimedOut:
 
 def cleaned(text: str, folders: Iterable[str]) -> str:
     """A message without DuckDB's advice on its settings and without paths below these folders."""
-    text = _KIND.sub("", _TAIL.split(text, maxsplit=1)[0]).strip()
+    text = _SET.sub("", _KIND.sub("", _TAIL.split(text, maxsplit=1)[0])).strip()
     for folder in folders:
         text = re.sub(re.escape(folder) + r"[^\s'\"]*", "(a data file)", text)
     text = re.sub(r"\s*\n\s*", " ", text)[:1000]
@@ -68,10 +68,7 @@ def _fix(text: str, columns: Iterable[str]) -> str:
     missing = _MISSING.search(text)
     if missing:
         known = list(dict.fromkeys(columns))
-        near = difflib.get_close_matches(missing[1], known, n=3, cutoff=0.5)
-        if near:
-            return f"Did you mean {' or '.join(near)}?"
-        return f"The columns are: {', '.join(known[:50])}." if known else ""
+        return did_you_mean(missing[1], known, f"The columns are: {', '.join(known[:50])}." if known else "")
     if "Values were not provided" in text or "count mismatch" in text:
         return "Give params a list for ? and $1, an object for $name; one value for each."
     return ""

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from lakehouse.engine import moment
 from lakehouse.engine.vectors.items import Distance, IndexDamaged
 
 FORMAT = 1
@@ -162,12 +163,7 @@ class Manifest:
 
     def successor(self, **changes: Any) -> "Manifest":
         """The next generation, with some fields changed."""
-        return replace(self, number=self.number.next, prev=self.number.count, created=now(), **changes)
-
-
-def now() -> str:
-    """The time in RFC 3339, UTC, microseconds."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        return replace(self, number=self.number.next, prev=self.number.count, created=moment.now(), **changes)
 
 
 def write_manifest(manifest: Manifest) -> bytes:

@@ -1,5 +1,6 @@
 """What callers of the vector store give and get: items, hits, index descriptions, and its errors."""
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from lakehouse.errors import Conflict, InvalidInput, NotFound, Upstream
 
 if TYPE_CHECKING:
     import numpy as np
+
+MAX_METADATA_BYTES = 2**20
 
 Distance = Literal["cosine", "euclidean"]
 _NAME = re.compile(r"[A-Za-z0-9.-][A-Za-z0-9_.-]{0,127}")
@@ -81,3 +84,11 @@ def check_name(name: str) -> str:
             fix="Choose a name such as support-tickets.",
         )
     return name
+
+
+def check_builder(builder: dict[str, Any] | None) -> None:
+    """Raises InvalidInput when the facts about an index's making are not JSON."""
+    try:
+        json.dumps(builder, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"builder: it is not JSON: {error}.", fix="Send a JSON object.") from None

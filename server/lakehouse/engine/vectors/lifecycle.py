@@ -1,11 +1,18 @@
-"""How an index begins and ends: its first generation, the one that deletes it. Load it in a worker thread."""
+"""How an index begins, ends, is replaced: its first and its last generation. Load it in a worker thread."""
 
+import logging
+from contextlib import suppress
+
+from lakehouse.engine import moment
 from lakehouse.engine.storage import KeyExists
 from lakehouse.engine.vectors import format
 from lakehouse.engine.vectors.format import Manifest
 from lakehouse.engine.vectors.index import Index
 from lakehouse.engine.vectors.items import IndexDamaged, IndexExists, IndexNotFound
 from lakehouse.engine.vectors.objects import Objects
+from lakehouse.errors import Conflict, LakehouseError
+
+log = logging.getLogger("lakehouse")
 
 
 async def free_epoch(objects: Objects, after: int) -> int:
@@ -24,6 +31,12 @@ async def free_epoch(objects: Objects, after: int) -> int:
         await objects.collect()
         after = max(after, generations[-1].epoch)
     return max(format.seconds(), after + 1)
+
+
+async def later_epoch(objects: Objects, after: int) -> int:
+    """An epoch for what is to replace an index, later than the index and `after`, whatever the clock says."""
+    generations = await objects.generations()
+    return max(format.seconds(), after + 1, *(number.epoch + 1 for number in generations[-1:]))
 
 
 async def begin(objects: Objects, manifest: Manifest) -> None:
@@ -48,18 +61,44 @@ async def end(objects: Objects, index: Index | None) -> int:
         try:
             newest = await objects.manifest(generations[-1])
         except IndexDamaged:
-            newest = Manifest(generations[-1], 0, "cosine", format.now())
+            newest = Manifest(generations[-1], 0, "cosine", moment.now())
         if newest.deleted:
             break
         try:
-            await _hide(objects, index, newest.successor(deleted=True, segments=()))
+            await _store(objects, index, newest.successor(deleted=True, segments=()))
         except KeyExists:
             continue
         return newest.number.epoch
     raise IndexNotFound(f"there is no vector index called {objects.index!r}.")
 
 
-async def _hide(objects: Objects, index: Index | None, manifest: Manifest) -> None:
+async def switch(objects: Objects, index: Index | None, manifest: Manifest) -> None:
+    """Store the first generation of a later epoch: whatever was there before is replaced in one step.
+
+    Raises Conflict when another index was made meanwhile, which stays.
+    """
+    generations = await objects.generations()
+    if not generations or generations[-1] < manifest.number:
+        with suppress(KeyExists):
+            await _store(objects, index, manifest)
+            if (await objects.generations())[-1].epoch == manifest.number.epoch:
+                return
+            await objects.bucket.delete(format.manifest_key(objects.index, manifest.number))
+    raise Conflict(
+        f"vector index {objects.index!r} was made anew by another call meanwhile.",
+        fix="Do it again, if what is there now is to be replaced too.",
+    )
+
+
+async def tidy(objects: Objects) -> None:
+    """Remove what no reader can need; what cannot be removed now is for the next time."""
+    try:
+        await objects.collect()
+    except LakehouseError as error:
+        log.warning("vectors.collect_failed %s: %s", objects.index, error)
+
+
+async def _store(objects: Objects, index: Index | None, manifest: Manifest) -> None:
     key, data = format.manifest_key(objects.index, manifest.number), format.write_manifest(manifest)
     if index is None:
         await objects.bucket.put(key, data, create=True)

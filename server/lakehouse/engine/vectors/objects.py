@@ -25,18 +25,22 @@ T = TypeVar("T")
 
 CHECK_AT_ONCE = 16 * 2**20  # bytes hashed while a segment is opened (8 ms); a larger one is checked in the background
 _ORPHAN_SECONDS = 3600
+_STAGED_SECONDS = 24 * 3600
 
 
 class Objects:
     """One index's part of a bucket. Every read is checked; IndexDamaged names the object that is not as written.
 
     Segments of a bucket that is no folder are copied into `cache`, by content. `later` takes segments that are too
-    large to be checked while they are opened.
+    large to be checked while they are opened. `own` are the names of what this process has written: that is never
+    taken for what a crash left, however long the work goes on and whatever the clock does.
     """
 
-    def __init__(self, bucket: Bucket, index: str, cache: Path, later: Callable[[Segment], None]) -> None:
+    def __init__(
+        self, bucket: Bucket, index: str, cache: Path, later: Callable[[Segment], None], own: set[str]
+    ) -> None:
         self.bucket, self.index = bucket, index
-        self._cache, self._later = cache, later
+        self._cache, self._later, self._own = cache, later, own
 
     async def generations(self) -> list[Number]:
         """The numbers of the stored generations, ascending."""
@@ -75,6 +79,7 @@ class Objects:
         bits[dead] = 1
         data = np.packbits(bits, bitorder="little").tobytes()
         tomb = Tomb(format.new_id(epoch), hashlib.sha256(data).hexdigest(), len(dead))
+        self._own.add(f"{tomb.id}.bin")
         await self.bucket.put(format.tomb_key(self.index, tomb.id), data, create=True)
         return tomb
 
@@ -98,6 +103,7 @@ class Objects:
 
     async def put_segment(self, doc: format.SegmentDoc, folder: Path) -> None:
         """Store a written segment, its description last."""
+        self._own.add(doc.id)
         for name in (*doc.files, segment.DOC):
             await self.bucket.put_file(format.segment_key(self.index, doc.id, name), folder / name, create=True)
 
@@ -184,18 +190,33 @@ class Objects:
             kept = _named(newest) | _named(previous)
             retired = {name for manifest in older for name in _named(manifest)}
             log = [number for number in log if number < Number(previous.number.epoch, previous.log_from)]
-            parts = {
-                kind: [name for name in found if name not in kept and (name in retired or _forgotten(name))]
-                for kind, found in parts.items()
-            }
+            lost = {n for found in parts.values() for n in found if self._forgotten(n, newest.number.epoch)} - kept
+            if lost - retired:  # a segment may be in the log only, when what came after it was never sealed
+                entries = await self.entries(Number(newest.number.epoch, newest.log_from))
+                lost -= {entry.attach.id for entry in entries if entry.attach is not None}
+            needless = lost | (retired - kept)
+            parts = {kind: [name for name in found if name in needless] for kind, found in parts.items()}
             generations = [number for number in generations if number < previous.number]
         await self._remove([format.log_key(self.index, number) for number in log])
         for name in parts["seg"]:
             await self.remove_segment(name)
         await self._remove([f"{home}tomb/{name}" for name in parts["tomb"]])
+        self._own.difference_update(parts["tomb"])
         # The newest last: as long as a deleted generation is there, what is left is known to be removed.
         folders = (*(f"{home}{kind}/" for kind in ("seg", "tomb", "log", "manifest")), home) if newest.deleted else ()
         await self._remove([format.manifest_key(self.index, number) for number in generations], folders)
+
+    def _forgotten(self, name: str, epoch: int) -> bool:
+        """Whether an unnamed segment or bitmap is what a crash left, or of an index that was replaced.
+
+        A young one may be unfinished work of another process; one of a later epoch is for a replacement, whose
+        making may take hours.
+        """
+        if format.epoch(name) < epoch:
+            return True
+        return name not in self._own and format.age(name) > (
+            _ORPHAN_SECONDS if format.epoch(name) == epoch else _STAGED_SECONDS
+        )
 
     async def _whole(self, number: Number) -> Manifest | None:
         """A generation, when it can be read."""
@@ -207,6 +228,7 @@ class Objects:
     async def remove_segment(self, id: str) -> None:
         """Remove a segment that no generation names."""
         folder = format.segment_key(self.index, id, "")
+        self._own.discard(id)
         await self._remove([folder + file for file in await names(self.bucket, folder)], (folder,))
 
     async def _remove(self, keys: Sequence[str], folders: Sequence[str] = ()) -> None:
@@ -244,11 +266,6 @@ def _numbers(found: Sequence[str]) -> list[Number]:
     return sorted(n for name in found if (n := format.parse_number(name)) is not None)
 
 
-def _forgotten(name: str) -> bool:
-    """Whether an unnamed segment or bitmap is what a crash left; a young one may be unfinished work."""
-    return format.age(name) > _ORPHAN_SECONDS
-
-
 def _contents(root: Path, key: str) -> bytes:
     try:
         return (root / key).read_bytes()
@@ -268,5 +285,6 @@ def _unlink(root: Path, keys: Sequence[str], folders: Sequence[str]) -> None:
 
 
 def _named(manifest: Manifest) -> set[str]:
+    """The names in seg/ and tomb/ that a generation needs."""
     names = {ref.id for ref in manifest.segments}
-    return names | {ref.tomb.id for ref in manifest.segments if ref.tomb is not None}
+    return names | {f"{ref.tomb.id}.bin" for ref in manifest.segments if ref.tomb is not None}

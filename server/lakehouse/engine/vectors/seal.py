@@ -12,10 +12,12 @@ import anyio.to_thread
 import numpy as np
 import pyarrow as pa
 
+from lakehouse.engine.storage import Storage
 from lakehouse.engine.vectors import format, segment, snapshot
 from lakehouse.engine.vectors.batch import Batch, Rows, deletes
 from lakehouse.engine.vectors.format import Manifest, SegmentRef
 from lakehouse.engine.vectors.index import Index, Work
+from lakehouse.engine.vectors.objects import Objects
 from lakehouse.engine.vectors.quantise import encode
 from lakehouse.engine.vectors.rowset import inside
 from lakehouse.engine.vectors.segment import Segment
@@ -173,22 +175,28 @@ async def attach(index: Index, batch: Batch) -> Work:
     """
     state = await index.state()
     manifest = state.manifest
-    async with index.storage.scratch() as folder:
-        doc, check = await anyio.to_thread.run_sync(_write_batch, folder, batch, manifest)
-        await index.objects.put_segment(doc, folder)
-    ref = SegmentRef(doc.id, check, doc.rows, doc.vectors)
+    ref = await put(index.objects, index.storage, batch, manifest)
     opened = await index.objects.segment(ref, trusted=True)
     return await index.change(Work(deletes([], manifest.dimension), manifest.number.epoch, (opened, ref)))
 
 
+async def put(objects: Objects, storage: Storage, batch: Batch, manifest: Manifest) -> SegmentRef:
+    """Store a batch as a segment that nothing names yet. No id is in it twice."""
+    async with storage.scratch() as folder:
+        doc, check = await anyio.to_thread.run_sync(_write_batch, folder, batch, manifest)
+        await objects.put_segment(doc, folder)
+    return SegmentRef(doc.id, check, doc.rows, doc.vectors)
+
+
 def _write_batch(folder: Path, batch: Batch, manifest: Manifest) -> tuple[format.SegmentDoc, str]:
+    order = np.argsort(~batch.has, kind="stable").tolist()  # those with a vector first
     return segment.write(
         folder,
         format.new_id(manifest.number.epoch),
         manifest.dimension,
         manifest.distance,
-        pa.array(batch.ids, pa.large_string()),
-        pa.array(batch.metas, pa.large_string()),
-        len(batch),
-        (encode(batch.vectors[at : at + _STEP], manifest.distance) for at in range(0, len(batch), _STEP)),
+        pa.array([batch.ids[row] for row in order], pa.large_string()),
+        pa.array([batch.metas[row] or "null" for row in order], pa.large_string()),
+        len(batch.vectors),
+        (encode(batch.vectors[at : at + _STEP], manifest.distance) for at in range(0, len(batch.vectors), _STEP)),
     )

@@ -16,7 +16,6 @@ from 32 bits and 4 us from 16 (a row is a page either way), and exact distances 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +62,7 @@ class Segment:
         )
         self._hashes: NDArray[np.uint64] = self._mapped(HASHES, np.uint64, (doc.rows,))
         self._hash_rows: NDArray[np.uint32] = self._mapped(HASH_ROWS, np.uint32, (doc.rows,))
+        self._table = self._opened()  # now: the files may be removed while a search still reads the segment
 
     def _key(self, name: str) -> str:
         return segment_key(self.index, self.doc.id, name)
@@ -73,13 +73,20 @@ class Segment:
             raise damaged(self._key(name), f"it has {self.doc.files[name].size} bytes instead of {expected}")
         if not expected:  # nothing cannot be mapped
             return np.empty(shape, dtype)
-        return np.asarray(np.memmap(self._paths[name], dtype, "r", shape=shape))
+        return np.frombuffer(self._map(name), dtype).reshape(shape)
 
-    @cached_property
-    def _table(self) -> pa.RecordBatch:
+    def _map(self, name: str) -> pa.Buffer:
+        """A file, mapped. By Arrow, which needs no open file for it: numpy and mmap keep one each, seven a segment."""
         try:
-            reader = pa.ipc.open_file(pa.memory_map(str(self._paths[ROWS])))
-            batch = reader.get_batch(0)
+            with pa.memory_map(str(self._paths[name])) as file:
+                return file.read_buffer()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise damaged(self._key(name), f"it cannot be mapped: {error}") from error
+
+    def _opened(self) -> pa.RecordBatch:
+        mapped = self._map(ROWS)
+        try:
+            batch = pa.ipc.open_file(pa.BufferReader(mapped)).get_batch(0)
         except (pa.ArrowInvalid, OSError) as error:
             raise damaged(self._key(ROWS), "it is not an Arrow file") from error
         if len(batch) != self.rows:

@@ -14,6 +14,7 @@ import anyio
 import anyio.to_thread
 
 from lakehouse import config
+from lakehouse.engine import moment
 from lakehouse.engine.storage import Storage
 from lakehouse.engine.vectors import format
 from lakehouse.engine.vectors.format import Manifest, Number
@@ -26,15 +27,17 @@ from lakehouse.engine.vectors.items import (
     IndexNotFound,
     Item,
     ItemNotFound,
+    check_builder,
     check_name,
 )
-from lakehouse.errors import InvalidInput, LakehouseError
+from lakehouse.errors import InvalidInput, LakehouseError, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
 
     from lakehouse.engine.vectors.index import Index
     from lakehouse.engine.vectors.objects import Objects
+    from lakehouse.engine.vectors.replacement import Replacement
     from lakehouse.engine.vectors.segment import Segment
 
 Names = list[str]
@@ -60,6 +63,7 @@ class Vectors:
         self._checker: ThreadPoolExecutor | None = None
         self._checks: list[Future[list[str]]] = []
         self._epochs: dict[str, int] = {}  # the last ones used here: an index may be made twice in a second
+        self._own: set[str] = set()  # segments and bitmaps this process has written
         self._imported = False
 
     async def create(
@@ -95,7 +99,7 @@ class Vectors:
         ):
             if value is not None and not low <= value <= high:
                 raise InvalidInput(f"{word}: {value} is not between {low} and {high}.", fix="Leave it out.")
-        _check_builder(builder)
+        check_builder(builder)
         async with self._name(name):
             objects = await self._objects(name)
             from lakehouse.engine.vectors import lifecycle
@@ -103,10 +107,30 @@ class Vectors:
             epoch = self._epochs[name] = await lifecycle.free_epoch(objects, self._epochs.get(name, 0))
             builder = copy.deepcopy(builder)
             graph = (m, ef_construction, ef_search)
-            first = Manifest(Number(epoch, 1), dimension, distance, format.now(), *graph, model, builder)
+            first = Manifest(Number(epoch, 1), dimension, distance, moment.now(), *graph, model, builder)
             await lifecycle.begin(objects, first)
             self._indexes.pop(name, None)
             return await self.get(name)
+
+    async def replacement(self, name: str, dimension: int, model: str | None = None) -> "Replacement":
+        """A new content for an index, for cosine distance, that is filled unseen and takes its place in one step.
+
+        Until it is published the index is what it was, whatever happens; there need not be one.
+        """
+        objects = await self._objects(check_name(name))
+        from lakehouse.engine.vectors import lifecycle, replacement
+
+        async with self._name(name):
+            epoch = self._epochs[name] = await lifecycle.later_epoch(objects, self._epochs.get(name, 0))
+        first = Manifest(Number(epoch, 1), dimension, "cosine", moment.now(), model=model)
+
+        async def publish(manifest: Manifest) -> None:
+            async with self._name(name):
+                await lifecycle.switch(objects, self._indexes.get(name), manifest)
+                self.problems.pop(name, None)
+                await lifecycle.tidy(objects)
+
+        return replacement.Replacement(objects, self._storage, first, publish)
 
     async def get(self, name: str) -> IndexInfo:
         """One index as it is now. Raises IndexNotFound; IndexDamaged naming the file."""
@@ -135,14 +159,12 @@ class Vectors:
             from lakehouse.engine.vectors import lifecycle
 
             try:
-                self._epochs[name] = await lifecycle.end(objects, self._indexes.pop(name, None))
+                ended = await lifecycle.end(objects, self._indexes.pop(name, None))
+                self._epochs[name] = max(ended, self._epochs.get(name, 0))
             except IndexNotFound:
                 raise await self._missing(name) from None
             finally:
-                try:
-                    await objects.collect()
-                except LakehouseError as error:
-                    log.warning("vectors.collect_failed %s: %s", name, error)
+                await lifecycle.tidy(objects)
             self.problems.pop(name, None)
 
     async def add(self, name: str, items: Sequence[Item]) -> Added:
@@ -243,11 +265,13 @@ class Vectors:
 
     async def set_builder(self, name: str, builder: dict[str, Any]) -> None:
         """Replace what is noted about how the index is filled; a new generation."""
-        _check_builder(builder)
+        check_builder(builder)
         found = await self._index(name)
-        await found.state()
+        from lakehouse.engine.vectors import lifecycle
+
         while not await found.note(copy.deepcopy(builder)):
             continue  # another process published; do it on top of its generation
+        await lifecycle.tidy(found.objects)
 
     async def refresh(self) -> None:
         """Take over what other processes have committed to the indexes that are open here."""
@@ -326,8 +350,8 @@ class Vectors:
 
     async def _missing(self, name: str) -> IndexNotFound:
         names = [n for n in await self._names() if n != name]
-        there = f"There are: {', '.join(names[:20])}." if names else "There are none yet; create one."
-        return IndexNotFound(f"there is no vector index called {name!r}.", fix=there)
+        none = None if names else "There are none yet; create one."
+        return IndexNotFound(f"there is no vector index called {name!r}.", fix=did_you_mean(name, names, none))
 
     async def _ready(self) -> None:
         if not self._imported:
@@ -338,7 +362,7 @@ class Vectors:
         await self._ready()
         from lakehouse.engine.vectors.objects import Objects
 
-        return Objects(self._storage.bucket, name, self._cache, self._check_later)
+        return Objects(self._storage.bucket, name, self._cache, self._check_later, self._own)
 
     def _check_later(self, segment: "Segment") -> None:
         if self._checker is None:
@@ -372,10 +396,3 @@ def _import() -> None:
 
 def _counted(existed: Sequence[bool]) -> Added:
     return Added(len(existed) - sum(existed), sum(existed))
-
-
-def _check_builder(builder: dict[str, Any] | None) -> None:
-    try:
-        json.dumps(builder, sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInput(f"builder: it is not JSON: {error}.", fix="Send a JSON object.") from None

@@ -1,0 +1,26 @@
+"""Which places of this machine a caller at a distance may have read."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from lakehouse.errors import Forbidden
+
+
+def check_place(real: Path, given: str | Path, roots: Sequence[Path], setting: str) -> None:
+    """Raises Forbidden unless `real`, a path without links, lies below one of `roots`.
+
+    With no roots it may lie anywhere below the home directory that is not hidden: keys, tokens and the settings of
+    programs lie in hidden folders, and an agent may be talked into reading them. `setting` is the one that names roots.
+    """
+    if roots:
+        if any(real.is_relative_to(os.path.realpath(root.expanduser())) for root in roots):
+            return
+    else:
+        home = Path(os.path.realpath(Path.home()))
+        if real.is_relative_to(home) and not any(part.startswith(".") for part in real.relative_to(home).parts):
+            return
+    raise Forbidden(
+        f"{given} is not in a place that may be read from here.",
+        fix=f"Move it to a folder below your home directory, add its folder to {setting}, or use the command line.",
+    )

@@ -1,0 +1,53 @@
+"""`lakehouse demo`: each step finds what it promises, and the command it shows gives the same."""
+
+import json
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from lakehouse.demo import CORPUS, Step, steps
+
+TIMED = {"docs_per_s", "wall_s"}
+
+
+@pytest.mark.slow
+def test_the_demo(tmp_path: Path, command: list[str], home: Path) -> None:
+    """None of the words asked for is in the rows that are found."""
+
+    async def play() -> list[Step]:
+        return [step async for step in steps(tmp_path)]
+
+    played = anyio.run(play)
+    ingested, asked, built, found, joined, refused = (step.result for step in played)
+    assert ingested["row_count"] == built["count"] == 400
+    assert len(asked["rows"]) == 5
+    assert len(found["results"]) == 5
+    assert all(hit["text"].startswith("Truck Driver") for hit in found["results"])
+    ids = {hit["id"] for hit in found["results"]}
+    assert joined["rows"] and {str(row[0]) for row in joined["rows"]} <= ids
+    assert refused["status"] == 400
+    for step in played:
+        said = from_the_shell(command, home, step.command, tmp_path)
+        if "results" in step.result:
+            assert [hit["id"] for hit in said["results"]] == [hit["id"] for hit in step.result["results"]]
+            given = set(said["results"][0]["metadata"])
+            assert set(CORPUS["metadata"]) <= given and "pay_rate" not in given
+        else:
+            assert {k: said[k] for k in step.result if k not in TIMED} == {
+                k: v for k, v in step.result.items() if k not in TIMED
+            }
+
+
+def from_the_shell(command: list[str], home: Path, line: str, folder: Path) -> dict[str, Any]:
+    """What a line of the demo answers on another data directory."""
+    program, *arguments = shlex.split(line)
+    assert program == "lakehouse"
+    ran = subprocess.run(
+        [*command, "--home", str(home), *arguments, "--json"], cwd=folder, capture_output=True, text=True
+    )
+    said: dict[str, Any] = json.loads(ran.stdout or ran.stderr)
+    return said
