@@ -34,10 +34,11 @@ ARROWS = {
     "preview": set(),
     "observe": set(),
     "declare": {"config", "schema"},
+    "arguments": {"declare", "errors"},
     "catalogue": {"declare", "errors", "observe"},
     "rendered": {"", "catalogue", "declare", "observe", "sources"},
     "engine": {"engine", "config", "errors"},
-    "lake": {"catalogue", "declare", "config", "observe", "errors", "engine", "schema", "preview"},
+    "lake": {"arguments", "catalogue", "declare", "config", "observe", "errors", "engine", "schema", "preview"},
     # What the command line shows beside the catalogue: uses of the door, not faces.
     "project": {"errors"},
     "demo": {"catalogue", "errors", "lake"},

@@ -117,6 +117,20 @@ def test_a_taken_name_leaves_the_newcomer_out(tmp_path: Path, file: str, name: s
     assert str(bad) in skipped.reason and str(catalogue.shipped("tools").parent) in skipped.reason
 
 
+@pytest.mark.parametrize(
+    ("name", "decorator"), [("ask_staffing", "@prompt()"), ("other", '@resource("lakehouse://guide")')]
+)
+def test_a_plugin_cannot_take_the_place_of_a_prompt_or_a_resource(tmp_path: Path, name: str, decorator: str) -> None:
+    path = tmp_path / "tools" / "mine.py"
+    path.parent.mkdir()
+    path.write_text(
+        f"from lakehouse import prompt, resource\n{decorator}\nasync def {name}(lake) -> str:\n    return 'mine'\n",
+        encoding="utf-8",
+    )
+    (skipped,) = Catalogue([tmp_path]).skipped
+    assert "two capabilities are called" in skipped.reason and str(path) in skipped.reason
+
+
 def test_a_file_is_taken_whole_or_not_at_all(tmp_path: Path) -> None:
     path = write(tmp_path / "tools" / "greet.py")
     path.write_text(

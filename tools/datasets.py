@@ -1,4 +1,4 @@
-"""The catalog: which datasets there are, what is in each, and how an uploaded object becomes one."""
+"""The catalog: which datasets there are and what is in each."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -145,7 +145,7 @@ async def register(
 ) -> Registered:
     """Make a dataset of an object put with storage_put. It is re-encoded; the object itself stays.
 
-    For a local file use ingest_file. Example: name "orders", objects [{"key": "in/orders.parquet"}].
+    For a local file use ingest_file. Example: {"name": "orders", "objects": [{"key": "in/orders.parquet"}]}
     """
     from lakehouse.engine.register import register as run
 
@@ -174,7 +174,7 @@ async def index(lake: Lakehouse) -> Names:
     return Names(values=await lake.datasets.names())
 
 
-@resource("lakehouse://datasets/{name}", title="A dataset", complete={"name": "datasets.names"})
+@resource("lakehouse://datasets/{name}", title="A dataset", complete={"name": "datasets.names"}, listed=True)
 async def manifest(lake: Lakehouse, name: Annotated[str, "The dataset."]) -> Manifest:
     """The manifest of a dataset's newest version."""
     return await get(lake, name)

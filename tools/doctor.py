@@ -8,7 +8,7 @@ from lakehouse.engine.doctor import Report, examine
 async def run(lake: Lakehouse) -> Report:
     """Check packages, settings, storage, disk space, the embedding model and plugins; each failure comes with its fix.
 
-    Use it when other tools fail for reasons that are not in your request. Takes some 10 seconds.
+    Use it when other tools fail for reasons that are not in your request.
     """
     skipped = [(plugin.origin, plugin.reason) for plugin in lake.catalogue.skipped]
     return await examine(lake.settings, skipped)

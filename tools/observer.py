@@ -1,4 +1,4 @@
-"""What happened lately: every call, how it went and how long it took."""
+"""What happened lately: each call, its outcome and duration."""
 
 from collections.abc import Sequence
 from typing import Annotated

@@ -1,11 +1,11 @@
-"""Results that were too large for one answer, read back in pages."""
+"""Results too large for one answer, read back in pages."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from lakehouse import Lakehouse, resource, tool
+from lakehouse import Lakehouse, mode, resource, tool
 
 INSTRUCTIONS = "A handle (lakehouse://results/...) stands for a long answer: read on with get_result."
 
@@ -28,13 +28,25 @@ async def get(
     lake: Lakehouse,
     id: Annotated[str, "The handle: lakehouse://results/… or only its last part."],
     offset: Annotated[int, Field(ge=0), "The row or character to begin at: next_offset of the page before."] = 0,
-    limit: Annotated[int | None, Field(ge=1), "Rows or characters; absent for a page of about 30 KB."] = None,
+    limit: Annotated[int | None, Field(ge=1), "Rows or characters at most; absent for a page of about 30 KB."] = None,
 ) -> Page:
     """Read on where an answer was cut and gave a handle. Prefer a narrower query when few rows are needed."""
-    return Page(**vars(await lake.results.read(id, offset, limit)))
+    return Page(**vars(await lake.results.read(id, offset, limit, lake.room)))
 
 
-@resource("lakehouse://results/{id}", title="A large result")
+class Ids(BaseModel):
+    """Ids to choose from."""
+
+    values: Sequence[str] = Field(description="Ids, newest first.")
+
+
+@mode()
+async def ids(lake: Lakehouse, prefix: Annotated[str, "How the ids begin."] = "") -> Ids:
+    """List the ids of the results that can be read."""
+    return Ids(values=[id for id in await lake.results.ids() if id.startswith(prefix)])
+
+
+@resource("lakehouse://results/{id}", title="A large result", complete={"id": "results.ids"})
 async def whole(lake: Lakehouse, id: Annotated[str, "The handle's last part."]) -> str:
     """A whole kept result as JSON, up to 16 MiB."""
     return await lake.results.whole(id)

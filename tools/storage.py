@@ -1,4 +1,4 @@
-"""Objects of the caller's own in the lake's bucket: put, get, list, delete."""
+"""Your own objects in the lake's bucket: put, get, list, delete."""
 
 import base64 as base64_
 from collections.abc import Sequence

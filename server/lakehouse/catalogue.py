@@ -80,6 +80,7 @@ class Catalogue(dict[str, Capability]):
         self.groups: dict[str, str] = {}
         self.instructions: dict[str, str] = {}
         self.by_mcp_name: dict[str, Capability] = {}
+        self._others: dict[str, Capability] = {}  # resources by URI, and prompts
         ours = set(plugin_files(()))
         for folder in folders:
             if not folder.is_dir():
@@ -113,7 +114,7 @@ class Catalogue(dict[str, Capability]):
         log.warning("plugin.skipped %s: %s", origin, reason)
 
     def _take(self, module: ModuleType, prefix: str, *, builtin: bool = False) -> None:
-        names, tools = dict(self), dict(self.by_mcp_name)
+        names, tools, others = dict(self), dict(self.by_mcp_name), dict(self._others)
         for capability in capabilities_in(module, prefix):
             # What a plugin declares is derived now, so that a faulty one is left out here and not met at call time.
             if not builtin:
@@ -121,6 +122,9 @@ class Catalogue(dict[str, Capability]):
             _claim(names, capability.name, capability)
             if capability.public:
                 _claim(tools, capability.mcp_name, capability)
+            elif capability.facts.kind in ("prompt", "resource"):
+                _claim(others, capability.facts.uri or f"prompt {capability.mcp_name}", capability)
+        self._others = others
         self.update(names)
         self.by_mcp_name.update(tools)
         self.groups.setdefault(prefix, (inspect.getdoc(module) or "").partition("\n")[0])

@@ -76,13 +76,17 @@ class Sql(Section):
     max_bytes: int = Field(16 * MIB, ge=KIB, description="Bytes in one answer; the rest is behind a result handle.")
     max_handle_rows: int = Field(1_000_000, ge=1, description="Rows a result handle holds at most.")
     max_handle_bytes: int = Field(256 * MIB, ge=KIB, description="Bytes a result handle holds at most.")
-    timeout_secs: float = Field(30, gt=0, description="Seconds one query may run.")
+    # Under server.tool_timeout_secs with the grace for a process that must be killed, so that the setting that is named
+    # is the one that ended the query.
+    timeout_secs: float = Field(
+        28, gt=0, description="Seconds one query may wait and run; to go over 30 raise server.tool_timeout_secs, too."
+    )
     memory_limit: str = Field("1GB", pattern=_SIZE, description="Memory one query may use before it spills to disk.")
     max_spill_bytes: int = Field(GIB, ge=MIB, description="Disk one query process may spill to.")
     address_space: int = Field(
         3 * GIB, ge=2 * GIB, description="Address space of a query process, bytes (RLIMIT_AS): memory_limit and 2 GiB."
     )
-    workers: int = Field(2, ge=1, le=16, description="Queries that run at once; the rest queue.")
+    workers: int = Field(2, ge=1, le=16, description="Queries that run at once; the rest wait their turn.")
     refresh_secs: float = Field(30, gt=0, description="How often changes committed by other processes are looked for.")
 
 

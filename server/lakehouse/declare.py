@@ -58,7 +58,9 @@ class Capability:
 
     @property
     def mcp_name(self) -> str:
-        """The tool name: the declared one, else the dotted name with underscores."""
+        """The tool name: the declared one, else the dotted name with underscores. A prompt's is its function's."""
+        if self.facts.kind == "prompt":
+            return self.name.rpartition(".")[2]
         return self.facts.name or self.name.replace(".", "_")
 
     @property

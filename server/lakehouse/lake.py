@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
-from pydantic import ValidationError
 from pydantic_core import from_json
 
 from lakehouse import config, observe
+from lakehouse.arguments import validated
 from lakehouse.catalogue import Catalogue
 from lakehouse.declare import Capability
-from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, NotFound, TimedOut, Unavailable, did_you_mean
+from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, NotFound, TimedOut, Unavailable
 from lakehouse.observe import Call, Progress
 from lakehouse.preview import compact, scrubbed, shortened
 
@@ -175,6 +175,11 @@ class Lakehouse:
         call = observe.current.get()
         return call.via if call is not None else "python"
 
+    @property
+    def room(self) -> int | None:
+        """Bytes of JSON whoever makes the running call is shown: `server.max_text_bytes` over MCP, else all."""
+        return self.config.server.max_text_bytes if self.via == "mcp" else None
+
     async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Report how far the running call is; it reaches whoever asked for it."""
         call = observe.current.get()
@@ -305,40 +310,6 @@ def _crash(capability: Capability, call: Call) -> LakehouseError:
     )
 
 
-def validated(capability: Capability, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments, checked; only those that were given, so that the function's own defaults hold.
-
-    Raises InvalidInput that names each bad argument and, for an unknown one, the nearest known name.
-    """
-    if not isinstance(given, Mapping):
-        raise InvalidInput("arguments: they must be an object.", fix='Send {"name": value}.')
-    try:
-        checked = capability.arguments.model_validate(capability.decoded(given))
-    except ValidationError as error:
-        raise _explained(capability, error) from None
-    return {name: getattr(checked, name) for name in checked.model_fields_set}
-
-
-def _explained(capability: Capability, error: ValidationError) -> InvalidInput:
-    known = list(capability.arguments.model_fields)
-    lines, hints = [], []
-    problems = error.errors(include_url=False, include_input=False)
-    for problem in problems[:5]:
-        where = ".".join(str(part) for part in problem["loc"])[:100] or "arguments"
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"{where}: there is no such argument")
-            if len(problem["loc"]) == 1:
-                hints.append(did_you_mean(where, known, f"Known are: {', '.join(known) or 'none'}."))
-        elif problem["type"] == "missing":
-            lines.append(f"{where}: it is required")
-        else:
-            lines.append(f"{where}: {problem['msg'][:200]}")
-    if len(problems) > 5:
-        lines.append(f"and {len(problems) - 5} more")
-    fix = " ".join(dict.fromkeys(hints)) or f"{capability.name} takes: {', '.join(known) or 'nothing'}."
-    return InvalidInput("; ".join(lines) + ".", fix=fix)
-
-
 def redactor(*names: str) -> "Redactor":
     """What cuts known credentials out of texts before they leave; `names` are environment variables that hold one."""
     from lakehouse.engine.redact import Redactor
@@ -393,4 +364,4 @@ async def examine(
     return (await doctor.examine(settings, skipped, broken)).model_dump(mode="json")
 
 
-__all__ = ["Lakehouse", "examine", "open", "validated"]
+__all__ = ["Lakehouse", "examine", "open"]

@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic_core import to_json
 
+_FEW = 64  # items of a list that are looked at one by one
+
 
 def compact(value: Any) -> bytes:
     """JSON without spaces; NaN and infinities, which JSON does not have, become null."""
@@ -26,7 +28,7 @@ def shortened(value: dict[str, Any], limit: int) -> dict[str, Any]:
     """
     while (size := len(compact(value))) > limit:
         path, length = _longest(value, ())
-        kept = max(0, int(length * min(0.9, 0.95 * limit / size)))
+        kept = max(int(length > 1), int(length * min(0.9, 0.95 * limit / size)))
         if length == 0:
             return value
         value = _cut(value, path, kept)
@@ -40,18 +42,28 @@ def _longest(node: Any, path: tuple[Any, ...]) -> tuple[tuple[Any, ...], int]:
     for key, inner in items:
         if isinstance(inner, list | str) and inner:
             weight = len(compact(inner))
-            # One item is opened up rather than dropped, so that a preview is never empty.
-            deeper = isinstance(inner, list) and len(inner) == 1 and isinstance(inner[0], dict | list | str)
-            if deeper:
-                found, length = _longest(dict(enumerate(inner)), (*path, key))
-                best = max(best, (weight, found, length), key=lambda b: b[0])
-            else:
-                best = max(best, (weight, (*path, key), len(inner)), key=lambda b: b[0])
+            found, length = _within(inner, weight, (*path, key)) if isinstance(inner, list) else (path, 0)
+            if not length:
+                found, length = (*path, key), len(inner)
+            best = max(best, (weight, found, length), key=lambda b: b[0])
         elif isinstance(inner, dict) and inner:
             found, length = _longest(inner, (*path, key))
             if length:
                 best = max(best, (len(compact(inner)), found, length), key=lambda b: b[0])
     return best[1], best[2]
+
+
+def _within(items: list[Any], weight: int, path: tuple[Any, ...]) -> tuple[tuple[Any, ...], int]:
+    """The same within an item that is most of its list; length 0 when none is.
+
+    Such an item is opened up rather than dropped: a preview is never empty, and a row with one long text keeps its
+    other columns.
+    """
+    if len(items) <= _FEW:
+        for place, item in enumerate(items):
+            if isinstance(item, dict | list | str) and 2 * len(compact(item)) > weight:
+                return _longest({place: item}, path)
+    return path, 0
 
 
 def _cut(node: Any, path: tuple[Any, ...], kept: int) -> Any:

@@ -89,7 +89,7 @@ def _prompt(capability: "Capability") -> dict[str, Any]:
     required = schema.get("required", [])
     return {
         "name": capability.name,
-        "mcp_name": capability.name.rpartition(".")[2],
+        "mcp_name": capability.mcp_name,
         "title": capability.title,
         "description": capability.description,
         "arguments": [

@@ -211,3 +211,42 @@ SELECT count(*) FROM orders WHERE customer = $who AND amount > $least
 -- a list as a parameter
 -- params: [[1, 3]]
 SELECT id FROM orders WHERE id IN (SELECT unnest(?))
+
+-- a moving average over days
+SELECT avg(amount) OVER (ORDER BY placed RANGE BETWEEN INTERVAL 30 DAY PRECEDING AND CURRENT ROW) FROM orders
+
+-- a running total and shares of months
+WITH m AS (SELECT date_trunc('month', day) AS month, sum(amount) AS a FROM orders GROUP BY ALL) SELECT month, a, a - lag(a) OVER (ORDER BY month) AS change, round(100.0 * a / sum(a) OVER (), 2) AS share FROM m ORDER BY month
+
+-- percentiles within a group
+SELECT percentile_cont(0.9) WITHIN GROUP (ORDER BY amount DESC), mode() WITHIN GROUP (ORDER BY status) FROM orders
+
+-- a sample that is the same each time
+SELECT * FROM orders TABLESAMPLE reservoir(2 ROWS) REPEATABLE (1)
+
+-- dates without gaps
+SELECT d::DATE AS day, count(id) FROM generate_series(DATE '2024-01-01', DATE '2024-01-09', INTERVAL 1 DAY) t(d) LEFT JOIN orders ON day = d::DATE GROUP BY ALL ORDER BY ALL
+
+-- JSON as rows
+SELECT o.id, j.key, j.value FROM orders o, json_each(o.doc) j
+
+-- lists by comprehension, slice and lambda with a place
+SELECT [x * 2 FOR x IN [1, 2, 3] IF x > 1], [1, 2, 3][2:], [1, 2, 3][-1], list_transform([1, 2], lambda x, i: x * i)
+
+-- unnesting structs
+SELECT unnest([{'a': 1}, {'a': 2}], recursive := true)
+
+-- columns by pattern, renamed and replaced
+SELECT * EXCLUDE (tags, doc) REPLACE (upper(customer) AS customer) RENAME (amount AS amt), COLUMNS('^pl') AS 'x_\0' FROM orders
+
+-- texts by pattern into named parts
+SELECT regexp_extract('2024-05', '(\d+)-(\d+)', ['year', 'month']), format('{:.2f}', 1.5), printf('%05d', 7)
+
+-- a recursive CTE with keys
+WITH RECURSIVE t(a, b) USING KEY (a) AS (SELECT 1, 2 UNION SELECT a + 1, b FROM recurring.t WHERE a < 3) FROM t
+
+-- a nested CTE within a recursion
+WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL (WITH z AS (SELECT n FROM t) SELECT n + 1 FROM z WHERE n < 3)) FROM t
+
+-- errors as nulls
+SELECT TRY(CAST('x' AS INTEGER)), TRY_CAST('x' AS DATE), 1 / 0

@@ -441,3 +441,51 @@ SELECT 'x
 
 -- an open comment
 SELECT 1 /*
+
+-- a reader called on a value
+SELECT '/etc/passwd'.read_text()
+
+-- a reader at the end of a chain of calls
+SELECT customer.upper().read_text() FROM orders
+
+-- a reader as a method of a dataset
+SELECT * FROM orders.read_text()
+
+-- a function of the catalog by its whole name
+SELECT system.main.getenv('HOME')
+
+-- a function as an operator
+SELECT 1 OPERATOR(main.getenv) 2
+
+-- a function named by a string
+SELECT list_aggregate(['HOME'], 'getenv')
+
+-- a function within a type within a string
+SELECT json_transform('{"a": "1"}', '{"a": "DECIMAL(getenv(1))"}')
+
+-- a function as the modifier of a type
+SELECT CAST('1' AS DECIMAL((SELECT length(content) FROM read_text('/etc/passwd'))))
+
+-- a function that chooses columns
+SELECT COLUMNS(lambda c: getenv(c) = 'x') FROM orders
+
+-- a reader in the version of a table
+FROM orders AT (VERSION => (SELECT content FROM read_text('/etc/passwd')))
+
+-- a named argument of a table function
+SELECT * FROM json_each('{}', path := getenv('HOME'))
+
+-- a system view that is summarized before its CTE is there
+WITH RECURSIVE a AS (FROM (SUMMARIZE duckdb_settings)), duckdb_settings AS (SELECT 1) SELECT * FROM a
+
+-- the values of a PIVOT from a type
+PIVOT orders ON status IN duckdb_settings USING sum(amount)
+
+-- the recurring table of a CTE that does not recur
+WITH duckdb_settings AS (SELECT 1) SELECT * FROM recurring.duckdb_settings
+
+-- the raw state of an aggregate
+SELECT sum(id) EXPORT_STATE FROM orders
+
+-- a variable of the session by its sign
+SELECT $orders

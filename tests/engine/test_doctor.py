@@ -103,7 +103,7 @@ async def test_a_stranger_behind_ollamas_address(home: Path) -> None:
 
 
 async def test_a_failed_requirement_fails_the_whole(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "check_packages", lambda: anyio.to_thread.run_sync(packages.check_python))
+    monkeypatch.setattr(doctor, "check_packages", lambda _: anyio.to_thread.run_sync(packages.check_python))
     broken = InvalidInput("lakehouse.toml: there is no setting sql.max_row.", fix="Did you mean max_rows?")
     report = await doctor.examine(settings(home), [("tools/x.py", "SyntaxError: no")], broken)
     assert not report.ok
@@ -231,6 +231,24 @@ async def test_packages_that_do_not_fit(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert all(check.required and "pip install" in check.fix for check in found.values())
 
 
+@pytest.mark.parametrize(("provider", "imported"), [("bundled", False), ("litellm", True)])
+async def test_litellm_is_imported_only_where_it_is_the_provider(
+    home: Path, monkeypatch: pytest.MonkeyPatch, provider: str, imported: bool
+) -> None:
+    """It takes longer than everything else together."""
+    asked: list[str] = []
+
+    async def none_failed(modules: Sequence[str]) -> dict[str, str]:
+        asked.extend(modules)
+        return {}
+
+    monkeypatch.setattr(packages, "_failed_imports", none_failed)
+    embed = config.Embed.model_validate({"provider": provider, "model": "openai/x"})
+    report = await doctor.examine(settings(home, embed=embed))
+    assert ("litellm" in asked) is imported and "duckdb" in asked
+    assert "litellm" in report.checks[1].detail
+
+
 async def test_extras_are_never_required(monkeypatch: pytest.MonkeyPatch) -> None:
     absent: Sequence[Check] = await anyio.to_thread.run_sync(packages.check_extras)
     assert [(c.ok, c.required) for c in absent] == [(True, False)]
@@ -244,7 +262,7 @@ async def test_a_probe_that_fails_is_a_finding(home: Path, monkeypatch: pytest.M
         raise RuntimeError("unforeseen")
 
     monkeypatch.setattr(doctor, "check_disk", fail)
-    monkeypatch.setattr(doctor, "check_packages", lambda: anyio.to_thread.run_sync(packages.check_python))
+    monkeypatch.setattr(doctor, "check_packages", lambda _: anyio.to_thread.run_sync(packages.check_python))
     report = await doctor.examine(settings(home))
     assert not report.ok
     assert "RuntimeError: unforeseen" in next(c.detail for c in report.checks if c.name == "doctor")

@@ -95,6 +95,14 @@ async def test_types_are_found_in_the_whole_file(bench: Bench, early: str, late:
     assert stored.columns[1].type == kind and stored.row_count == 50_001
 
 
+async def test_empty_columns_are_told(bench: Bench) -> None:
+    stored = await bench.take(b"a,b,c\n1,,\n2,,\n", types={"c": "DATE"})
+    assert stored.warnings == ["no value in 'b'; stored as string (types= sets another type)"]
+    assert [c.type for c in stored.columns] == ["int64", "string", "date32[day]"]
+    stored = await bench.take(b'{"a":1,"b":null}', "j", "t.jsonl")
+    assert len(stored.warnings) == 1 and "'b'" in stored.warnings[0]
+
+
 async def test_fingerprints(bench: Bench) -> None:
     """A-S7-2, A-S7-3: the golden, ten times the same, names that only look alike, and nulls that change nothing."""
     golden = "916f5f59b41fe1bf3785e0e9d2fd6d6233b0a6bfb86da6241549582922a923a4"

@@ -1,5 +1,6 @@
 """One owner a data directory: real second processes, kill -9, stale notes, and what a second one is told."""
 
+import errno
 import json
 import os
 import subprocess
@@ -7,10 +8,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import lakehouse
+from lakehouse.engine import files
 from lakehouse.engine.owner import Owner
 from lakehouse.errors import Busy, Unavailable
 
@@ -137,6 +140,20 @@ async def test_a_home_that_cannot_be_one(tmp_path: Path) -> None:
     for home in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(Unavailable, match="data directory"):
             await Owner(home).acquire("me")
+
+
+async def test_a_full_disk_can_still_be_read(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The note needs room, the lock does not: without it nobody could look at the data, or delete some."""
+
+    def full(*args: Any, **more: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "write", full)
+    owner = Owner(home)
+    await owner.acquire("me")
+    with pytest.raises(Busy, match="has not said who"):
+        await Owner(home).acquire("another")
+    await owner.release()
 
 
 async def test_a_note_that_cannot_be_written_lets_the_lock_go(home: Path) -> None:

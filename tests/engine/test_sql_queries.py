@@ -183,6 +183,9 @@ async def test_errors_say_what_there_is(lake: Lakehouse, register: Register, hom
         "SELECT zzzzzz FROM people": "The columns are: id, name.",
         "SELECT list_transform([1], x -> x)": "lambda x:",
         "SELECT averge(id) FROM people": "Did you mean",
+        "SELECT to_char(now(), 'YYYY')": "strftime",
+        "SELECT NVL(name, '') FROM people": "coalesce",
+        "SELECT 1 % 0": "",
         "PIVOT people ON name USING sum(id)": "IN (",
         "COPY people TO 'x.csv'": "ingest_file",
         "SHOW TABLES": "list_datasets",
@@ -358,3 +361,14 @@ async def test_the_time_limit(lake: Lakehouse) -> None:
             await lake.sql.query(sql, timeout=0.3)
         assert "sql.timeout_secs" in caught.value.fix
         assert (await lake.sql.query("SELECT 1")).rows == [[1]]
+
+
+async def test_a_shorter_limit_after_a_longer_one_holds(lake: Lakehouse) -> None:
+    """The engine ends the query by itself; its process, and the next query in it, go on."""
+    sql = "SELECT count(*) FROM range(3000000) a JOIN range(3000000) b ON a.range < b.range"
+    await lake.sql.query("SELECT 1")
+    for seconds in (0.6, 0.2):
+        with pytest.raises(TimedOut, match=f"over {seconds} seconds"):
+            await lake.sql.query(sql, timeout=seconds)
+        assert (await lake.sql.query("SELECT 1")).rows == [[1]]
+    assert lake.sql.stats()["ended"] == 0

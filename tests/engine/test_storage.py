@@ -1,8 +1,10 @@
 """Storage: what callers may put and read, caps, slots, scratch, and what a crash leaves behind."""
 
+import errno
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import anyio
@@ -15,7 +17,7 @@ from lakehouse.engine.storage import (
     VECTORS_PREFIX,
     Storage,
 )
-from lakehouse.errors import Busy, Conflict, Forbidden, TooLarge
+from lakehouse.errors import Busy, Conflict, Forbidden, TooLarge, Upstream
 
 pytestmark = pytest.mark.anyio
 
@@ -152,8 +154,9 @@ async def test_what_was_acknowledged_before_kill_9_is_whole(tmp_path: Path) -> N
 
 
 async def test_start_up_sweeps_leftovers_and_only_those(home: Path) -> None:
-    """The scratch folder is emptied; of a bucket's unfinished writes those of other processes stay a day."""
-    storage = Storage(home, config.Storage())
+    """The scratch folder is emptied; of unfinished writes in a bucket with other writers those of a day stay."""
+    own = Storage(home, config.Storage())
+    storage = Storage(home, config.Storage(url=(home / "objects").as_uri()))
     await storage.bucket.put("kept", b"x")
     assert storage.bucket.root is not None
     unfinished = storage.bucket.root / UNFINISHED
@@ -162,12 +165,27 @@ async def test_start_up_sweeps_leftovers_and_only_those(home: Path) -> None:
     for path in (old, fresh, scratch):
         path.write_bytes(b"partial")
     os.utime(old, (0, 0))
+    os.utime(fresh, (time.time() - 3600,) * 2)
     assert [o.key for o in (await storage.bucket.list()).objects] == ["kept"]
     await storage.sweep()
     assert [path.exists() for path in (old, fresh, scratch)] == [False, True, False]
     assert await storage.bucket.get("kept") == b"x"
+    fresh.with_name("z#3").write_bytes(b"partial")
+    await own.sweep()
+    assert [path.name for path in unfinished.iterdir()] == ["z#3"]
     await Storage(home / "nothing", config.Storage()).sweep()
     await Storage(home / "nothing", config.Storage(url="memory://")).sweep()
+
+
+async def test_a_disk_that_fails_under_scratch_is_said(storage: Storage, home: Path) -> None:
+    """A-S9-10: whoever writes there meets a full disk as an error to act on; a time limit stays one."""
+    with pytest.raises(Upstream, match="No space left"):
+        async with storage.scratch():
+            raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(TimeoutError):
+        async with storage.scratch():
+            raise TimeoutError
+    assert [p async for p in anyio.Path(home / "tmp").iterdir()] == []
 
 
 async def test_scratch_is_private_and_goes_away(storage: Storage) -> None:

@@ -179,3 +179,22 @@ async def test_a_search_outlives_the_files_of_its_snapshot(home: Path) -> None:
     assert files_of(home, "it") == []
     found = await anyio.to_thread.run_sync(state.search, np.array(row(3), np.float32), 1)
     assert found[0].metadata == 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="where the system lists open files")
+async def test_segments_keep_no_file_open(home: Path) -> None:
+    """A process may have 1,024 open files; a hundred corpora of two segments of seven files each are more."""
+    vectors = opened(home, seal_rows=12)
+    for name in ("one", "two"):
+        await vectors.create(name, 3)
+        await vectors.add(name, [Item(f"v{n}", row(n), n) for n in range(60)])
+        assert (await vectors.search(name, row(3)))[0].id == "v3"
+    files = [await anyio.to_thread.run_sync(_target, path) for path in Path("/proc/self/fd").iterdir()]
+    assert [name for name in files if "_vectors" in name] == []
+
+
+def _target(path: Path) -> str:
+    try:
+        return str(path.readlink())
+    except OSError:  # the listing's own
+        return ""

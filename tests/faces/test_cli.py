@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -85,7 +86,7 @@ def test_config_says_where_each_value_comes_from(run: Run, home: Path) -> None:
     values = {row["setting"]: (row["value"], row["origin"]) for row in shown["settings"]}
     assert values["sql.max_rows"] == (7, str(home / "lakehouse.toml"))
     assert values["embed.provider"] == ("hash", "LAKEHOUSE_EMBED__PROVIDER")
-    assert values["sql.timeout_secs"] == (30.0, "default")
+    assert values["sql.timeout_secs"] == (28.0, "default")
     assert "sql.max_rows" in run("config").stdout
 
 
@@ -145,7 +146,13 @@ def test_the_data_directory_has_one_owner(run: Run, home: Path) -> None:
 def test_a_first_argument_that_names_a_subcommand_wins_over_the_short_word() -> None:
     def tool(name: str, short: str, properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
         schema = {"type": "object", "properties": properties, "required": required}
-        return {"name": name, "command": name.split("."), "short": short, "description": name, "input_schema": schema}
+        return {
+            "name": name,
+            "command": name.split("."),
+            "short": short,
+            "description": name,
+            "input_schema": schema,
+        } | {"mcp_name": name.replace(".", "_"), "title": name}
 
     text = {"type": "string"}
     tools = [
@@ -171,6 +178,50 @@ def test_tables_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.show({"results": [{"id": "w-1", "distance": 0.5}], "count": 1}, as_json=False)
     out = capsys.readouterr().out
     assert "w-1" in out and "distance" in out and "count: 1" in out
+
+
+def test_a_table_too_wide_for_the_terminal_is_shown_a_record_at_a_time(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    row = {f"column_{n}": "long enough to be folded" for n in range(6)}
+    monkeypatch.setenv("COLUMNS", "200")
+    terminal.show({"results": [row, row]}, as_json=False)
+    assert "─" in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "80")
+    terminal.show({"results": [row, row], "problems": []}, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == click.style("column_0", bold=True) + "  long enough to be folded"
+    assert len(lines) == 14 and lines[6] == "" and not any("problems" in line for line in lines)
+
+
+@pytest.mark.anyio
+async def test_a_bar_is_shown_only_for_calls_that_report_progress(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with terminal.progress_bar():
+        pass
+    assert capsys.readouterr() == ("", "")
+    with terminal.progress_bar() as progress:
+        assert progress is not None
+        await progress(1, 2, "half way")
+    out, err = capsys.readouterr()
+    assert out == "" and "half way" in err
+
+
+def test_demo_as_json_is_one_document(command: list[str]) -> None:
+    ran = subprocess.run([*command, "demo", "--json"], capture_output=True, check=True)
+    steps = json.loads(ran.stdout)["steps"]
+    assert len(steps) == 6 and all({"title", "command", "result"} == set(step) for step in steps)
+
+
+def test_advice_names_commands_to_people_and_tools_to_machines(command: list[str], home: Path) -> None:
+    line = [*command, "--home", str(home), "search", "lorries"]
+    said = subprocess.run(line, capture_output=True, text=True)
+    assert said.returncode == NotFound.exit and "`lakehouse corpora build`" in said.stderr
+    said = subprocess.run([*line, "--json"], capture_output=True, text=True)
+    assert "build_corpus" in json.loads(said.stderr)["fix"]
 
 
 def test_help_imports_nothing_heavy() -> None:

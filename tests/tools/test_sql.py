@@ -1,5 +1,6 @@
 """query_sql through the door."""
 
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from lakehouse import InvalidInput, Lakehouse, TimedOut
+from lakehouse.engine.sql.queries import GRACE_SECS
 
 pytestmark = pytest.mark.anyio
 
@@ -43,3 +45,23 @@ async def test_the_limit_of_a_call_ends_the_query(lake: Lakehouse) -> None:
     with pytest.raises(TimedOut):
         await lake.sql.query("SELECT levenshtein(repeat('a', 200000), repeat('b', 200000))", timeout=0.1)
     assert (await lake.call("sql.query", {"sql": "SELECT 1"}))["rows"] == [[1]]
+
+
+async def test_the_limit_of_queries_is_the_one_that_is_named(lake: Lakehouse) -> None:
+    """A-S2-3: it ends a query, and kills its process where that is needed, before the limit of all calls does."""
+    settings = lake.config
+    assert settings.sql.timeout_secs + GRACE_SECS < settings.server.tool_timeout_secs
+
+
+async def test_a_value_is_the_same_in_the_answer_and_behind_its_handle(lake: Lakehouse) -> None:
+    sql = (
+        "SELECT 170141183460469231731687303715884105727::HUGEINT AS h, (-5)::HUGEINT AS m, NULL::HUGEINT AS n, "
+        "340282366920938463463374607431768211455::UHUGEINT AS u, 1.50::DECIMAL(9, 2) AS d, 12::DECIMAL(38, 0) AS e, "
+        "sum(i) AS s, [sum(i)] AS l, 'nan'::DOUBLE AS f FROM range(3) r(i) GROUP BY i"
+    )
+    answer = await lake.call("query_sql", {"sql": sql, "max_rows": 1})
+    page = await lake.call("get_result", {"id": answer["handle"], "limit": 1})
+    assert answer["rows"][0][:4] == [2**127 - 1, -5, None, 2**128 - 1]
+    assert page["rows"] == answer["rows"] and page["columns"] == answer["columns"]
+    whole = json.loads(await lake.call("results.whole", {"id": answer["handle"]}))
+    assert whole["rows"][0] == answer["rows"][0]

@@ -17,12 +17,20 @@ import pyarrow
 from pyarrow import compute, types
 
 Values = list[Any]
+_WHOLE = {"HUGEINT", "UHUGEINT"}
 _DAYS = {"infinity": 2**31 - 1, "-infinity": -(2**31 - 1)}
 _TICKS = {"infinity": 2**63 - 1, "-infinity": -(2**63 - 1)}
 
 
-def rows_of(batches: Sequence[pyarrow.RecordBatch], limit: int | None = None) -> list[list[Any]]:
-    """The rows of record batches as lists of JSON values, at most `limit` of them."""
+def rows_of(
+    batches: Sequence[pyarrow.RecordBatch], limit: int | None = None, types: Sequence[str] = ()
+) -> list[list[Any]]:
+    """The rows of record batches as lists of JSON values, at most `limit` of them.
+
+    `types` are the DuckDB types of the columns: 128-bit integers, which Arrow has only as decimals or text, are
+    integers again.
+    """
+    whole = [place for place, kind in enumerate(types) if kind in _WHOLE]
     rows: list[list[Any]] = []
     for batch in batches:
         if limit is not None and batch.num_rows > limit - len(rows):
@@ -30,6 +38,8 @@ def rows_of(batches: Sequence[pyarrow.RecordBatch], limit: int | None = None) ->
         if not batch.num_rows:
             continue
         columns = [values_of(column) for column in batch.columns]
+        for place in whole:
+            columns[place] = [None if value is None else int(value) for value in columns[place]]
         rows += map(list, zip(*columns, strict=True)) if columns else ([] for _ in range(batch.num_rows))
     return rows
 

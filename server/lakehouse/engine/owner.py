@@ -1,5 +1,6 @@
 """One process owns a data directory. The lock names it, so that a second one can be told who holds it."""
 
+import errno
 import json
 import os
 import socket
@@ -17,6 +18,8 @@ from lakehouse.errors import Busy, Unavailable
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
+
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quotas
 
 
 class Owner:
@@ -70,10 +73,12 @@ class Owner:
         try:
             files.write(self._note, json.dumps(_myself(command)).encode(), mode=0o600)
         except OSError as error:
+            if error.errno in _FULL:
+                return  # only the lock counts, and whoever has no room left wants to read, and to delete
             self._release()
             raise Unavailable(
                 f"the data directory cannot be written: {error.strerror or type(error).__name__}.",
-                fix="Make room on its disk, or choose another with --home or LAKEHOUSE_HOME.",
+                fix="Make it writable, or choose another with --home or LAKEHOUSE_HOME.",
             ) from error
 
     def _release(self) -> None:

@@ -21,7 +21,7 @@ from lakehouse.engine.bucket import (
     StoredObject,
     check_key,
 )
-from lakehouse.errors import Busy, Forbidden, TooLarge
+from lakehouse.errors import Busy, Forbidden, TooLarge, Upstream
 
 __all__ = [
     "MAX_KEY_BYTES",
@@ -41,6 +41,7 @@ __all__ = [
 VECTORS_PREFIX = "_vectors/"
 # Written only by the parts that own them, never by a caller's storage verb.
 RESERVED = ("_catalog/", "datasets/", VECTORS_PREFIX, "_journal/")
+_DEAD_SECONDS = 600  # a write that goes on touches its file
 MAX_INLINE = 16 * 2**20  # bytes of one object in one answer
 
 
@@ -117,13 +118,23 @@ class Storage:
 
     @asynccontextmanager
     async def scratch(self) -> AsyncIterator[Path]:
-        """A private folder for unfinished files, on the data directory's disk, removed afterwards."""
-        folder = await anyio.to_thread.run_sync(self._new_scratch)
+        """A private folder for unfinished files, on the data directory's disk, removed afterwards.
+
+        Raises Upstream when the disk fails, also while the block writes: it is full more often than anything else.
+        """
         try:
-            yield folder
-        finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+            folder = await anyio.to_thread.run_sync(self._new_scratch)
+            try:
+                yield folder
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+        except OSError as error:
+            if error.errno is None:  # a time limit is an OSError, too
+                raise
+            raise Upstream(
+                f"the data directory's disk failed: {error.strerror}.", fix="Make room on it and try again."
+            ) from error
 
     async def sweep(self) -> None:
         """Remove what a killed process left behind. Only the owner of the data directory may, before its parts run."""
@@ -131,7 +142,8 @@ class Storage:
 
     def _sweep(self) -> None:
         shutil.rmtree(self.scratch_root, ignore_errors=True)
-        self.bucket.sweep()
+        # The data directory's own bucket has one owner, whose writes begin after this; another may have more writers.
+        self.bucket.sweep(*(() if self.settings.url else (_DEAD_SECONDS,)))
 
     def _new_scratch(self) -> Path:
         self.scratch_root.mkdir(parents=True, exist_ok=True)

@@ -124,7 +124,7 @@ def _guarded(function: Callable[..., Any], *arguments: Any) -> Any:
 @click.option("--read-only", is_flag=True, default=None, help="Hide and refuse whatever writes.")
 @own
 def stdio(here: Invocation, toolsets: str | None, read_only: bool | None) -> None:
-    """Serve MCP over stdin and stdout, for Claude Desktop, Claude Code and other hosts."""
+    """Serve MCP over stdin and stdout. Claude Desktop, Claude Code and other hosts start this."""
     overrides: dict[str, Any] = {}
     if toolsets is not None:
         overrides["server.toolsets"] = [part.strip() for part in toolsets.split(",") if part.strip()]
@@ -140,7 +140,12 @@ def stdio(here: Invocation, toolsets: str | None, read_only: bool | None) -> Non
 @click.argument("arguments", default="{}")
 @own
 def call(here: Invocation, capability: str, arguments: str) -> None:
-    """Call any capability by name with its arguments as a JSON object; `-` reads them from stdin."""
+    """Call any capability by name. The arguments are a JSON object; `-` reads them from stdin.
+
+    \b
+    Example:
+      lakehouse call sql.query '{"sql": "SELECT 1"}'
+    """
     text = sys.stdin.read() if arguments == "-" else arguments
     try:
         given = json.loads(text)
@@ -155,7 +160,7 @@ def call(here: Invocation, capability: str, arguments: str) -> None:
 @root.command()
 @own
 def config(here: Invocation) -> None:
-    """Show every setting, its value and where the value came from."""
+    """Show every setting, its value and where it came from."""
     from lakehouse.config import listing, read
     from lakehouse.faces import terminal
 
@@ -168,7 +173,7 @@ def config(here: Invocation) -> None:
 @root.command()
 @own
 def doctor(here: Invocation) -> None:
-    """Check that everything Lakehouse needs is there, and print the fix for what is not."""
+    """Check that everything is in its place. What is not comes with its fix."""
     import anyio
 
     from lakehouse.faces import terminal
@@ -186,7 +191,7 @@ def doctor(here: Invocation) -> None:
 @click.argument("folder", default=".", type=click.Path(file_okay=False))
 @own
 def init(here: Invocation, folder: str) -> None:
-    """Write a project: a config file and folders for your own tools, modes, workflows and corpora."""
+    """Write a project of your own. It has a config file and folders for tools, modes, workflows and corpora."""
     from lakehouse.faces import terminal
     from lakehouse.project import create
 
@@ -196,7 +201,7 @@ def init(here: Invocation, folder: str) -> None:
 @root.command()
 @own
 def demo(here: Invocation) -> None:
-    """See it work: a file becomes a table, a question becomes rows, plain words find the right records."""
+    """See it work, on made-up data. A file becomes a table, a question rows, plain words find the right records."""
     import tempfile
 
     import anyio
@@ -204,20 +209,23 @@ def demo(here: Invocation) -> None:
     from lakehouse.demo import steps
     from lakehouse.faces import terminal
 
+    played: list[dict[str, Any]] = []
+
     async def play(folder: Path) -> None:
         async for step in steps(folder):
-            if here.json:
-                terminal.show({"title": step.title, "command": step.command, "result": step.result}, as_json=True)
-            else:
+            played.append({"title": step.title, "command": step.command, "result": step.result})
+            if not here.json:
                 terminal.show_step(step.title, step.command, step.result)
 
     if here.home:
         Path(here.home).mkdir(parents=True, exist_ok=True)
         _guarded(anyio.run, play, Path(here.home))
-        return
-    with tempfile.TemporaryDirectory(prefix="lakehouse-demo-") as folder:
-        _guarded(anyio.run, play, Path(folder))
-    if not here.json:
+    else:
+        with tempfile.TemporaryDirectory(prefix="lakehouse-demo-") as folder:
+            _guarded(anyio.run, play, Path(folder))
+    if here.json:
+        terminal.show({"steps": played}, as_json=True)
+    elif not here.home:
         click.echo(NEXT)
 
 
@@ -225,7 +233,7 @@ def demo(here: Invocation) -> None:
 @click.option("--quick", is_flag=True, help="Smaller sizes; under a minute.")
 @own
 def bench(here: Invocation, quick: bool) -> None:
-    """Measure this machine and print the reference figures beside ours."""
+    """Measure this machine. The reference figures are printed beside ours."""
     import anyio
 
     from lakehouse.faces import terminal
@@ -234,6 +242,14 @@ def bench(here: Invocation, quick: bool) -> None:
     report = _guarded(anyio.run, measure, quick)
     terminal.show(report, as_json=here.json)
     sys.exit(0 if report["passed"] else 1)
+
+
+def _reworded(text: str) -> str:
+    """Advice with the commands in place of the MCP tools it names."""
+    from lakehouse.faces.wording import for_people
+    from lakehouse.rendered import rendered
+
+    return for_people(text, rendered()["tools"])
 
 
 def main() -> None:
@@ -246,7 +262,7 @@ def main() -> None:
     except LakehouseError as error:
         from lakehouse.faces import terminal
 
-        terminal.show_error(error, as_json="--json" in arguments)
+        terminal.show_error(error, as_json="--json" in arguments, reworded=_reworded)
         sys.exit(error.exit)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,12 +1,14 @@
 """Commands derived from the catalogue: one per tool, typed from its schema, and the short words people expect."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
+
+from lakehouse.faces.wording import example, for_people, quoted
 
 SCALARS = {"string": click.STRING, "integer": click.INT, "number": click.FLOAT}
 
@@ -48,19 +50,21 @@ class ShortGroup(click.Group):
 def derived(rendering: Mapping[str, Any]) -> dict[str, click.Command]:
     """Top-level commands: a group for each first word of the tools' names, and every declared short word."""
     top: dict[str, click.Command] = {}
-    for spec in rendering["tools"]:
+    tools = rendering["tools"]
+    for spec in tools:
         group, name = spec["command"][0], "-".join(spec["command"][1:])
-        branch = top.setdefault(group, ShortGroup(group, help=rendering["groups"].get(group, "")))
+        about = for_people(rendering["groups"].get(group, ""), tools)
+        branch = top.setdefault(group, ShortGroup(group, help=about))
         assert isinstance(branch, ShortGroup)
-        branch.add_command(command(spec, name, required(spec)))
-    for spec in rendering["tools"]:
+        branch.add_command(command(spec, [group, name], required(spec), tools))
+    for spec in tools:
         if spec["short"]:
             word, *positional = spec["short"].split()
-            short = command(spec, word, [p.lower() for p in positional])
+            short = command(spec, [word], [p.lower() for p in positional], tools)
             found = top.get(word)
             if isinstance(found, ShortGroup):
                 found.short = short
-                found.help = short.help
+                found.help, found.short_help, found.epilog = short.help, short.short_help, short.epilog
             else:
                 top[word] = short
     return top
@@ -72,8 +76,13 @@ def required(spec: Mapping[str, Any]) -> list[str]:
     return [name for name in schema["properties"] if name in schema.get("required", ())]
 
 
-def command(spec: Mapping[str, Any], name: str, positional: list[str]) -> click.Command:
-    """A command for one tool. Objects are given as JSON or as k=v,k=v; lists with commas, or as JSON."""
+def command(
+    spec: Mapping[str, Any], words: list[str], positional: list[str], tools: Sequence[Mapping[str, Any]] = ()
+) -> click.Command:
+    """A command for one tool. Objects are given as JSON or as k=v,k=v; lists with commas, or as JSON.
+
+    Where its help mentions another of `tools`, it names that one's command.
+    """
     schema = spec["input_schema"]
     params: list[click.Parameter] = []
     for parameter in positional:
@@ -93,7 +102,11 @@ def command(spec: Mapping[str, Any], name: str, positional: list[str]) -> click.
         arguments = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items() if v is not None}
         invocation.run(invocation, spec["name"], arguments)
 
-    return click.Command(name, params=params, callback=callback, help=spec["description"])
+    shown = for_people(spec["description"], tools)
+    line = example(spec, words, positional)
+    epilog = f"\b\nExample:\n  {quoted(line)}" if line else None
+    title = f"{spec['title']}."
+    return click.Command(words[-1], params=params, callback=callback, help=shown, short_help=title, epilog=epilog)
 
 
 def global_options() -> list[click.Parameter]:

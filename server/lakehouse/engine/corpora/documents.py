@@ -9,6 +9,9 @@ from lakehouse.engine.chunks import windows
 # The metadata every chunk has; a source's own field of such a name gets an underscore behind it.
 OWN = ("source", "doc_id", "chunk", "text")
 
+# Bytes of a document's id, so that its chunks' ids, `#` and a number behind it, fit into an index's 512.
+MAX_ID_BYTES = 500
+
 
 @dataclass(frozen=True)
 class Document:

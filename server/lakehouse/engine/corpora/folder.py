@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio.to_thread
 
-from lakehouse.engine.corpora.documents import Document, Skipped
+from lakehouse.engine.corpora.documents import MAX_ID_BYTES, Document, Skipped
 from lakehouse.engine.places import check_place
 from lakehouse.errors import InvalidInput
 
@@ -57,16 +57,23 @@ class Folder:
         if not is_folder:
             raise InvalidInput(f"folder: there is no folder {self._given}.", fix="Give the path of a folder.")
         self.name = self._root.name or str(self._root)
-        for parent, folders, names in os.walk(self._root):
+        for parent, folders, names in os.walk(self._root, onerror=self._unread):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in names:
                 if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                     self._found.append(Path(parent, name).relative_to(self._root).as_posix())
         self._found = sorted(self._found)[: self._limit]
+        if not self._found and self.skipped:
+            first = self.skipped[0]
+            raise InvalidInput(f"folder: {self._given} cannot be read: {first.path}: {first.reason}.", fix="Allow it.")
         if not self._found:
             raise InvalidInput(
                 f"folder: {self._given} holds no text files.", fix=f"Files that count end in {', '.join(SUFFIXES)}."
             )
+
+    def _unread(self, error: OSError) -> None:
+        path = Path(error.filename).relative_to(self._root).as_posix()
+        self.skipped.append(Skipped(path.encode("utf-8", "replace").decode(), error.strerror or type(error).__name__))
 
     def _read(self, names: list[str]) -> list[Document]:
         documents = []
@@ -89,6 +96,8 @@ class Folder:
             data = path.read_bytes()
         except OSError as error:
             raise _Unusable(error.strerror or type(error).__name__) from error
+        except RuntimeError as error:  # what it was before Python 3.13
+            raise _Unusable("its links go round in a circle") from error
         if b"\0" in data:
             raise _Unusable("it is binary")
         try:
@@ -104,7 +113,9 @@ class _Unusable(Exception):
 
 def _printable(name: str) -> str:
     try:
-        name.encode()
+        size = len(name.encode())
     except UnicodeEncodeError as error:
         raise _Unusable("its name is not UTF-8") from error
+    if size > MAX_ID_BYTES:
+        raise _Unusable(f"its path is over {MAX_ID_BYTES} bytes")
     return name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from lakehouse.engine.corpora.documents import Document, Skipped
+from lakehouse.engine.corpora.documents import MAX_ID_BYTES, Document, Skipped
 from lakehouse.engine.datasets import Datasets, Manifest
 from lakehouse.errors import InvalidInput, Upstream, did_you_mean
 
@@ -117,6 +117,7 @@ class Rows:
 
         first: dict[str, int] = {}
         missing: list[str] = []
+        long: list[str] = []
         twice: list[str] = []
         row = 0
         for batch in self._batches([self._id]):
@@ -125,12 +126,19 @@ class Rows:
                 id = _id(value)
                 if id is None:
                     missing.append(str(row))
+                elif len(id) > MAX_ID_BYTES // 4 and len(id.encode()) > MAX_ID_BYTES:
+                    long.append(str(row))
                 elif first.setdefault(id, row) != row:
                     twice.append(f"{id!r} (rows {first[id]} and {row})")
         if missing:
             raise InvalidInput(
                 f"id: column {self._id!r} has no usable value in {_some(missing, 'row')}.",
                 fix="Choose a column of texts or numbers that every row has.",
+            )
+        if long:
+            raise InvalidInput(
+                f"id: column {self._id!r} has values of over {MAX_ID_BYTES} bytes in {_some(long, 'row')}.",
+                fix="Choose a column of shorter values.",
             )
         if twice:
             raise InvalidInput(

@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import anyio
 import anyio.to_thread
@@ -15,7 +15,7 @@ from packaging.specifiers import SpecifierSet
 from lakehouse.engine.doctor.check import Check, bad, good
 
 DISTRIBUTION = "lakehouse-mcp"
-# litellm alone takes 6 to 10 s.
+# litellm alone takes 4 to 10 s.
 IMPORT_SECS = 120.0
 _MODULES = {"pyyaml": "yaml"}
 # Each name is told before its import, so that one that takes the process down is known.
@@ -72,8 +72,11 @@ def _mismatch(requirement: Requirement, version: str | None) -> str:
     return f"version {version} is installed, {requirement.specifier} is needed"
 
 
-async def check_packages() -> list[Check]:
-    """Whether every package this platform needs is there, of a version that fits, and can be imported."""
+async def check_packages(idle: Collection[str] = ()) -> list[Check]:
+    """Whether every package this platform needs is there, of a version that fits, and can be imported.
+
+    `idle` are modules that nothing configured uses: they are looked at, and not imported.
+    """
     try:
         needed = await anyio.to_thread.run_sync(_requirements)
     except importlib.metadata.PackageNotFoundError:
@@ -81,7 +84,7 @@ async def check_packages() -> list[Check]:
     modules = {_MODULES.get(r.name.lower(), r.name.replace("-", "_")): r for r in needed}
     versions = await anyio.to_thread.run_sync(lambda: {m: _installed(r) for m, r in modules.items()})
     wrong = {m: _mismatch(r, versions[m]) for m, r in modules.items() if _mismatch(r, versions[m])}
-    wrong |= await _failed_imports([m for m in modules if m not in wrong])
+    wrong |= await _failed_imports([m for m in modules if m not in wrong and m not in idle])
     if not wrong:
         return good("packages", ", ".join(f"{r.name} {versions[m]}" for m, r in modules.items()))
     return [

@@ -80,7 +80,8 @@ def _written(engine: Engine, reading: Reading, asked: Mapping[str, str]) -> Tabl
     if not reading.parallel and (lost := rejects.uncounted(reading, rows)):
         raise lost
     columns = [(column, kinds.ARROW[kind or "VARCHAR"]) for column, kind in zip(names, found, strict=True)]
-    return Table(rows, columns, [], {"delimiter": reading.dialect.delimiter})
+    warnings = kinds.empty([column for column, kind in zip(names, found, strict=True) if kind is None])
+    return Table(rows, columns, warnings, {"delimiter": reading.dialect.delimiter})
 
 
 def _copied(reading: Reading, asked: Mapping[str, str], found: Sequence[str | None], *, check: bool) -> str:

@@ -17,7 +17,7 @@ from lakehouse.errors import InvalidInput
 
 DELIMITERS = (",", "\t", ";", "|")
 HEAD_BYTES = 2**20
-csv.field_size_limit(HEAD_BYTES)
+csv.field_size_limit(2**31 - 1)  # how much is read is bounded elsewhere
 _COMPARED = 50  # rows whose cell count is compared with the header's
 
 

@@ -59,7 +59,8 @@ def ingest(engine: Engine, limits: Limits, types: Mapping[str, str]) -> Table:
         if batches.failure is not None:
             raise batches.failure from None
         raise
-    return Table(rows, [(name, kinds.ARROW[kind]) for name, kind in found.items()], [], {})
+    warnings = kinds.empty([name for name, held in seen.items() if not held and name not in asked])
+    return Table(rows, [(name, kinds.ARROW[kind]) for name, kind in found.items()], warnings, {})
 
 
 def _columns(engine: Engine, limits: Limits) -> tuple[dict[str, int], int]:

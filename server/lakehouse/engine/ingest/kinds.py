@@ -75,6 +75,12 @@ def wanted(types: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def empty(names: Sequence[str]) -> list[str]:
+    """The warning that columns hold nothing: their type is a default, and data that comes later may have another."""
+    shown = ", ".join(repr(name[:80]) for name in names[:10]) + (", …" if len(names) > 10 else "")
+    return [f"no value in {shown}; stored as string (types= sets another type)"] if names else []
+
+
 MAX_COLUMNS = 10_000
 
 

@@ -98,10 +98,9 @@ def _explained(reading: "Reading", types: Mapping[int, str], index: int | None, 
         return {"column": None, "value": line.strip("\r\n")[:VALUE_CHARS], "reason": reason}
     cells = next(csv.reader(io.StringIO(line.strip("\r\n"), newline=""), delimiter=reading.dialect.delimiter), [])
     if kind in ("TOO MANY COLUMNS", "MISSING COLUMNS"):
-        surplus = len(cells) > len(names)
         return {
-            "column": None if surplus else names[len(cells)] if len(cells) < len(names) else None,
-            "value": cells[len(names)][:VALUE_CHARS] if surplus else "",
+            "column": names[len(cells)] if len(cells) < len(names) else None,
+            "value": cells[len(names)][:VALUE_CHARS] if len(cells) > len(names) else "",
             "reason": f"the row has {len(cells)} cells, the header {len(names)}",
         }
     at = (index or 1) - 1

@@ -60,6 +60,7 @@ def local_file(path: Path, roots: Sequence[Path] | None, max_bytes: int) -> Path
         real = Path(os.path.realpath(path.expanduser()))
         if roots is not None:
             check_place(real, path, roots, "ingest.roots")
+        str(real).encode()  # a name that is not UTF-8 cannot be told to the reader
         facts = real.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(

@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lakehouse.engine import child, files
 from lakehouse.engine.ingest.plain import Limits, plain
-from lakehouse.errors import InvalidInput, LakehouseError, TooLarge, Upstream
+from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, TooLarge, Upstream
+
+if TYPE_CHECKING:
+    from lakehouse.engine.ingest.engine import Report
 
 
 def main() -> None:
@@ -38,42 +41,41 @@ def main() -> None:
         reply(answer)
 
 
-def _ingest(setup: dict[str, Any], request: dict[str, Any], report: Any) -> dict[str, Any]:
+def _ingest(setup: dict[str, Any], request: dict[str, Any], report: "Report") -> dict[str, Any]:
     from lakehouse.engine.ingest.engine import Engine
 
     path, source, types = Path(request["path"]), request["source"], request["types"]
     limits = Limits(setup["max_bytes"], setup["max_cell_bytes"])
     before = path.stat()
-    with ThreadPoolExecutor(1) as pool:
-        # hashlib lets go of the interpreter, so this runs beside the reading.
-        source_sha256 = pool.submit(files.sha256_of, path)
-        readable = plain(path, source, limits, request["encoding"])
-        engine = Engine(readable, setup["memory_limit"], setup["threads"], report)
-        if source == "parquet":
-            from lakehouse.engine.ingest import parquet
+    # hashlib lets go of the interpreter, so this runs beside the reading. An error does not wait for it.
+    source_sha256 = ThreadPoolExecutor(1).submit(files.sha256_of, path)
+    readable = plain(path, source, limits, request["encoding"])
+    engine = Engine(readable, setup["memory_limit"], setup["threads"], report)
+    if source == "parquet":
+        from lakehouse.engine.ingest import parquet
 
-            table = parquet.ingest(engine, types)
-        elif source in ("json", "jsonl"):
-            from lakehouse.engine.ingest import documents
+        table = parquet.ingest(engine, types)
+    elif source in ("json", "jsonl"):
+        from lakehouse.engine.ingest import documents
 
-            table = documents.ingest(engine, limits, types)
-        else:
-            from lakehouse.engine.ingest import delimited
+        table = documents.ingest(engine, limits, types)
+    else:
+        from lakehouse.engine.ingest import delimited
 
-            delimiter = request["delimiter"] or ("\t" if source == "tsv" else None)
-            table = delimited.ingest(engine, limits, delimiter, types)
-        sha256 = files.sha256_of(engine.target)
-        after = path.stat()
-        if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
-            raise InvalidInput("the file changed while it was read.", fix="Try again when nothing writes to it.")
-        return {
-            "rows": table.rows,
-            "columns": table.columns,
-            "warnings": table.warnings,
-            "sha256": sha256,
-            "bytes": engine.target.stat().st_size,
-            "source": {"sha256": source_sha256.result(), "bytes": before.st_size, **table.details},
-        }
+        delimiter = request["delimiter"] or ("\t" if source == "tsv" else None)
+        table = delimited.ingest(engine, limits, delimiter, types)
+    sha256 = files.sha256_of(engine.target)
+    after = path.stat()
+    if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
+        raise InvalidInput("the file changed while it was read.", fix="Try again when nothing writes to it.")
+    return {
+        "rows": table.rows,
+        "columns": table.columns,
+        "warnings": table.warnings,
+        "sha256": sha256,
+        "bytes": engine.target.stat().st_size,
+        "source": {"sha256": source_sha256.result(), "bytes": before.st_size, **table.details},
+    }
 
 
 def _bound_files(size: int) -> None:
@@ -108,6 +110,8 @@ def _translated(request: dict[str, Any]) -> Iterator[None]:
 def _of_disk(number: int | None, reason: str) -> LakehouseError:
     if number == errno.EFBIG:
         return TooLarge("reading the file would write too large a file.", fix="Raise ingest.max_path_bytes.")
+    if number in (errno.EACCES, errno.EPERM):
+        return Forbidden("the server may not read the file.", fix="Change the file's permissions.")
     if number in (errno.ENOSPC, errno.EDQUOT):
         return Upstream("the disk of the data directory is full.", fix="Free some space and try again.")
     return Upstream(f"the file cannot be read: {reason}.", fix="Check the file, its permissions and its disk.")

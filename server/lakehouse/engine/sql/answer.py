@@ -19,7 +19,6 @@ _CHUNK_BYTES = 2**20
 # Arrow has no faithful form of these: DuckDB hands out its internal bytes, or digits that overflow.
 _AS_TEXT = {"VARIANT": "JSON", "BIT": "VARCHAR", "BIGNUM": "VARCHAR", "GEOMETRY": "VARCHAR", "UHUGEINT": "VARCHAR"}
 _AS_TEXT["TIME WITH TIME ZONE"] = "VARCHAR"
-_WHOLE = {"HUGEINT", "UHUGEINT"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def answer(
     relation = cursor.sql(text, params=params or None)
     names, types = relation.columns, [str(kind).replace('"NULL"', "NULL") for kind in relation.types]
     batches = _readable(relation, names, types).to_arrow_reader(_BATCH_ROWS)
-    preview = _Preview(caps, [place for place, kind in enumerate(types) if kind in _WHOLE])
+    preview = _Preview(caps, types)
     seen: list[pyarrow.RecordBatch] = []
     for batch in batches:
         seen.append(batch)
@@ -64,22 +63,18 @@ def answer(
 class _Preview:
     """JSON rows up to a number of rows and bytes."""
 
-    def __init__(self, caps: Caps, whole: Sequence[int]) -> None:
+    def __init__(self, caps: Caps, types: Sequence[str]) -> None:
         self.count = 0
         self.full = False
         self._rows, self._bytes = caps.rows, caps.bytes - 2
-        self._whole = whole
+        self._types = types
         self._parts: list[bytes] = []
 
     def add(self, batch: pyarrow.RecordBatch) -> bool:
         """Take a batch's rows; False once there is no room for one of them."""
         for piece in _pieces(batch):
             room = self._rows - self.count
-            rows = rows_of([piece], room)
-            for place in self._whole:
-                for row in rows:
-                    row[place] = int(row[place]) if row[place] is not None else None
-            self._keep(rows)
+            self._keep(rows_of([piece], room, self._types))
             if piece.num_rows > room or self.full:
                 self.full = True
                 return False

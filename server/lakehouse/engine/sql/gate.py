@@ -47,6 +47,43 @@ _INSTEAD = {
     "MULTI": "For PIVOT list the values: PIVOT t ON k IN ('a', 'b') USING sum(v).",
     "EXPLAIN": "EXPLAIN takes no options and only SELECT, WITH, FROM or VALUES.",
 }
+# What other dialects call by names that are not here, as it is written in ours.
+_ELSEWHERE = {
+    name: instead
+    for names, instead in {
+        "to_char date_format format_date from_unixtime": "strftime(value, '%Y-%m-%d')",
+        "to_date str_to_date parse_date": "strptime(text, '%d/%m/%Y')::DATE, or text::DATE",
+        "dateadd": "value + INTERVAL 3 DAY",
+        "timestampdiff timestamp_diff": "date_diff('day', earlier, later)",
+        "getdate sysdate curdate": "now() or current_date",
+        "unix_timestamp": "epoch(value)",
+        "iff nvl2": "CASE WHEN … THEN … ELSE … END",
+        "nvl isnull": "coalesce(value, other)",
+        "safe_cast to_number try_to_number": "TRY_CAST(value AS DOUBLE)",
+        "safe_divide": "a / nullif(b, 0)",
+        "charindex locate": "strpos(text, part)",
+        "substring_index": "split_part(text, separator, 1)",
+        "initcap": "upper(text[1]) || lower(text[2:])",
+        "regexp_like rlike": "regexp_matches(text, pattern)",
+        "regexp_substr": "regexp_extract(text, pattern)",
+        "regexp_count": "len(regexp_extract_all(text, pattern))",
+        "json_extract_scalar get_json_object json_unquote json_query": "value->>'$.path'",
+        "parse_json": "text::JSON",
+        "object_keys": "json_keys(value)",
+        "array_size size": "len(list)",
+        "array_join": "array_to_string(list, ', ')",
+        "collect_list collect_set": "list(value), list(DISTINCT value)",
+        "explode posexplode": "unnest(list)",
+        "sequence generate_array generate_date_array": "generate_series(first, last, step)",
+        "percentile": "quantile_cont(value, 0.9)",
+        "percentile_approx approx_percentile": "approx_quantile(value, 0.9)",
+        "truncate": "trunc(value)",
+        "width_bucket": "least(floor((value - low) / (high - low) * n), n - 1)",
+        "pg_typeof": "typeof(value)",
+        "setseed": "USING SAMPLE 10 ROWS REPEATABLE (seed)",
+    }.items()
+    for name in names.split()
+}
 
 
 def folded(name: str) -> str:
@@ -238,11 +275,11 @@ class _Walk:
         names = {folded(path[-1]) if path else "", folded(str(node.get("function_name", "")))}
         if not names <= allowed or node.get("export_state"):
             name = path[-1][:100] if path else "(unnamed)"
+            if instead := _ELSEWHERE.get(folded(name)):
+                raise InvalidInput(f"sql: there is no function {name}.", fix=f"In this dialect: {instead}.")
             fix = _FILES if allowed is TABLE_FUNCTIONS else _COMPUTE
-            raise InvalidInput(
-                f"sql: the function {name} is unknown or not allowed.",
-                fix=f"{did_you_mean(folded(name), allowed, '')} {fix}".strip(),
-            )
+            near = did_you_mean(folded(name), allowed, "")
+            raise InvalidInput(f"sql: the function {name} is unknown or not allowed.", fix=f"{near} {fix}".strip())
 
 
 def _path(node: Mapping[str, Any]) -> list[str]:

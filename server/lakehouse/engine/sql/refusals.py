@@ -9,6 +9,7 @@ from lakehouse.errors import InvalidInput, LakehouseError, TimedOut, TooLarge, U
 
 # After these DuckDB goes on about its own settings, or repeats the statement (which may be the text of a view).
 _TAIL = re.compile(r"\n\s*(?:LINE \d+:|Possible solutions:|See also |Use \"?SET |Use SET |For more information)", re.S)
+_SET = re.compile(r",? or SET \w+ ?=[^.]*")  # nobody who asks can
 _KIND = re.compile(r"^[A-Z][\w/ -]{0,30}Error: ")
 _MISSING = re.compile(r'(?:Referenced column|have a column named) "((?:[^"]|"")+)"')
 _READ_CHARS = 4000  # a query may put megabytes into its own error message
@@ -54,7 +55,7 @@ def out_of_time(seconds: float) -> TimedOut:
 
 def cleaned(text: str, folders: Iterable[str]) -> str:
     """A message without DuckDB's advice on its settings and without paths below these folders."""
-    text = _KIND.sub("", _TAIL.split(text, maxsplit=1)[0]).strip()
+    text = _SET.sub("", _KIND.sub("", _TAIL.split(text, maxsplit=1)[0])).strip()
     for folder in folders:
         text = re.sub(re.escape(folder) + r"[^\s'\"]*", "(a data file)", text)
     text = re.sub(r"\s*\n\s*", " ", text)[:1000]

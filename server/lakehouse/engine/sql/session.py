@@ -1,10 +1,11 @@
 """What a query process keeps between queries: the gate, the current instance, the files it has verified."""
 
 import contextlib
+import math
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -17,6 +18,7 @@ from lakehouse.errors import LakehouseError
 
 # The last part of the time is for finishing a file of rows that is cut: a cut one beats none.
 WRITING_SHARE = 0.9
+_AGAIN_SECS = 0.1  # an interrupt before the engine is at work is lost
 
 
 class Session:
@@ -28,6 +30,7 @@ class Session:
         self._hidden: list[str] = setup["hidden"]
         self._files = Files(setup["verified"])
         self._gate = Gate()
+        self._clock = _Clock()
         self._instance = self._over(setup["views"])
 
     def load(self, views: Sequence[Mapping[str, Any]]) -> None:
@@ -44,19 +47,17 @@ class Session:
         seconds: float = request["seconds"]
         verdict = self._gate.judge(request["sql"])
         cursor = self._instance.cursor()
-        clock = threading.Timer(seconds, _interrupt, [cursor])
-        clock.daemon = True
         try:
-            clock.start()
-            self._instance.show(verdict.tables, began + seconds)
-            header, rows = answer(
-                cursor,
-                verdict.text,
-                request["params"],
-                Caps(**request["caps"]),
-                began + WRITING_SHARE * seconds,
-                send,
-            )
+            with self._clock.ending(cursor, began + seconds):
+                self._instance.show(verdict.tables, began + seconds)
+                header, rows = answer(
+                    cursor,
+                    verdict.text,
+                    request["params"],
+                    Caps(**request["caps"]),
+                    began + WRITING_SHARE * seconds,
+                    send,
+                )
         except Exception as error:  # DuckDB, Arrow and the allocator fail in many ways; all are the query's
             columns = self._instance.columns_of(verdict.tables)
             known = ours(error, request["sql"], columns, self._hidden, request["limit"])
@@ -64,7 +65,6 @@ class Session:
                 traceback.print_exception(error)  # to stderr: the caller is told nothing of it
             raise known from error
         finally:
-            clock.cancel()
             with contextlib.suppress(duckdb.Error):  # a connection whose query failed may refuse to close
                 cursor.close()
         fresh, self._files.fresh = self._files.fresh, {}
@@ -75,6 +75,40 @@ class Session:
         return Instance(listed, self._limits, self._folder, self._files)
 
 
-def _interrupt(cursor: duckdb.DuckDBPyConnection) -> None:
-    with contextlib.suppress(duckdb.Error):  # it may be closed by now
-        cursor.interrupt()
+class _Clock:
+    """Interrupts a query whose time is up.
+
+    One thread for all queries: to start one for each takes as long as a small query.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._running: tuple[float, duckdb.DuckDBPyConnection] | None = None
+        self._wakes = math.inf
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    @contextlib.contextmanager
+    def ending(self, cursor: duckdb.DuckDBPyConnection, at: float) -> Iterator[None]:
+        """Within the block, interrupt this connection from `at` (time.monotonic() seconds) on."""
+        with self._changed:
+            self._running = (at, cursor)
+            if at < self._wakes:
+                self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running = None
+
+    def _watch(self) -> None:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                if self._running is not None and self._running[0] <= now:
+                    _, cursor = self._running
+                    with contextlib.suppress(duckdb.Error):  # it may be closed by now
+                        cursor.interrupt()
+                    self._running = (now + _AGAIN_SECS, cursor)
+                self._wakes = self._running[0] if self._running is not None else math.inf
+                # Later queries end later, so that it is rarely woken for one.
+                self._changed.wait(self._wakes - now if self._wakes < math.inf else None)

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lakehouse.engine.vectors.items import Item
+from lakehouse.engine.vectors.items import MAX_METADATA_BYTES, Item
 from lakehouse.errors import InvalidInput, TooLarge
 
 MAX_ID_BYTES = 512
-MAX_METADATA_BYTES = 2**20
 MAX_ITEMS = 100_000
 
 F32 = NDArray[np.float32]

@@ -11,6 +11,8 @@ from lakehouse.errors import Conflict, InvalidInput, NotFound, Upstream
 if TYPE_CHECKING:
     import numpy as np
 
+MAX_METADATA_BYTES = 2**20
+
 Distance = Literal["cosine", "euclidean"]
 _NAME = re.compile(r"[A-Za-z0-9.-][A-Za-z0-9_.-]{0,127}")
 

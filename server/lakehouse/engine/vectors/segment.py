@@ -73,12 +73,20 @@ class Segment:
             raise damaged(self._key(name), f"it has {self.doc.files[name].size} bytes instead of {expected}")
         if not expected:  # nothing cannot be mapped
             return np.empty(shape, dtype)
-        return np.asarray(np.memmap(self._paths[name], dtype, "r", shape=shape))
+        return np.frombuffer(self._map(name), dtype).reshape(shape)
+
+    def _map(self, name: str) -> pa.Buffer:
+        """A file, mapped. By Arrow, which needs no open file for it: numpy and mmap keep one each, seven a segment."""
+        try:
+            with pa.memory_map(str(self._paths[name])) as file:
+                return file.read_buffer()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise damaged(self._key(name), f"it cannot be mapped: {error}") from error
 
     def _opened(self) -> pa.RecordBatch:
+        mapped = self._map(ROWS)
         try:
-            reader = pa.ipc.open_file(pa.memory_map(str(self._paths[ROWS])))
-            batch = reader.get_batch(0)
+            batch = pa.ipc.open_file(pa.BufferReader(mapped)).get_batch(0)
         except (pa.ArrowInvalid, OSError) as error:
             raise damaged(self._key(ROWS), "it is not an Arrow file") from error
         if len(batch) != self.rows:

@@ -1,0 +1,43 @@
+"""Arguments as callers send them, checked against what a capability declares."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from lakehouse.declare import Capability
+from lakehouse.errors import InvalidInput, did_you_mean
+
+
+def validated(capability: Capability, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, checked; only those that were given, so that the function's own defaults hold.
+
+    Raises InvalidInput that names each bad argument and, for an unknown one, the nearest known name.
+    """
+    if not isinstance(given, Mapping):
+        raise InvalidInput("arguments: they must be an object.", fix='Send {"name": value}.')
+    try:
+        checked = capability.arguments.model_validate(capability.decoded(given))
+    except ValidationError as error:
+        raise _explained(capability, error) from None
+    return {name: getattr(checked, name) for name in checked.model_fields_set}
+
+
+def _explained(capability: Capability, error: ValidationError) -> InvalidInput:
+    known = list(capability.arguments.model_fields)
+    lines, hints = [], []
+    problems = error.errors(include_url=False, include_input=False)
+    for problem in problems[:5]:
+        where = ".".join(str(part) for part in problem["loc"])[:100] or "arguments"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{where}: there is no such argument")
+            if len(problem["loc"]) == 1:
+                hints.append(did_you_mean(where, known, f"Known are: {', '.join(known) or 'none'}."))
+        elif problem["type"] == "missing":
+            lines.append(f"{where}: it is required")
+        else:
+            lines.append(f"{where}: {problem['msg'][:200]}")
+    if len(problems) > 5:
+        lines.append(f"and {len(problems) - 5} more")
+    fix = " ".join(dict.fromkeys(hints)) or f"{capability.name} takes: {', '.join(known) or 'nothing'}."
+    return InvalidInput("; ".join(lines) + ".", fix=fix)
