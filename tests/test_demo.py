@@ -1,6 +1,7 @@
 """`lakehouse demo`: each step finds what it promises, and the command it shows gives the same."""
 
 import json
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from lakehouse.demo import CORPUS, Step, steps
 
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 TIMED = {"docs_per_s", "wall_s"}
 
 
@@ -40,6 +42,12 @@ def test_the_demo(tmp_path: Path, command: list[str], home: Path) -> None:
             assert {k: said[k] for k in step.result if k not in TIMED} == {
                 k: v for k, v in step.result.items() if k not in TIMED
             }
+    assert re.findall(r"^(\d+) +0\.\d{3} +Truck Driver", README, re.MULTILINE) == [
+        hit["id"] for hit in found["results"][:3]
+    ]
+    on_disk = README.partition("## What is on disk")[2].partition("\n## ")[0]
+    assert all(f"`{path.name}" in on_disk for path in home.iterdir())
+    assert all(f"`objects/{path.name}/`" in on_disk for path in (home / "objects").iterdir() if any(path.iterdir()))
 
 
 def from_the_shell(command: list[str], home: Path, line: str, folder: Path) -> dict[str, Any]:
