@@ -1,4 +1,4 @@
-"""Corpora of folders: which files count, and which folders may be read."""
+"""Corpora of folders: what counts, what is left out and why, and where they may lie."""
 
 import errno
 import os
