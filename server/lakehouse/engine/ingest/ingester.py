@@ -83,10 +83,11 @@ class Ingester:
         reader fails. Nothing is stored then.
         """
         catalog.check_name(name)
+        roots = None if anywhere else self._settings.roots
+        # Before its name is: a folder or a missing file is what is wrong with a path, whatever it ends like.
+        real = await anyio.to_thread.run_sync(local_file, path, roots, self._settings.max_path_bytes)
         kind = source_of(path.name, source)
         check_options(kind, delimiter, encoding)
-        roots = None if anywhere else self._settings.roots
-        real = await anyio.to_thread.run_sync(local_file, path, roots, self._settings.max_path_bytes)
         asked = {"source": kind, "delimiter": delimiter, "encoding": encoding, "types": dict(types or {})}
         facts = {"file": path.name, **(provenance or {})}
         async with self._turns, self._storage.scratch() as folder:
