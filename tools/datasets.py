@@ -149,9 +149,7 @@ async def register(
     """
     from lakehouse.engine.register import register as run
 
-    made, existing = await run(
-        lake.storage, lake.datasets, lake.ingest, name, objects[0].key, schema_fingerprint, row_count
-    )
+    made, existing = await run(lake.datasets, lake.ingest, name, objects[0].key, schema_fingerprint, row_count)
     return Registered(
         dataset_id=made.dataset_id,
         name=made.name,
