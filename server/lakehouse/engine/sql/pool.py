@@ -18,6 +18,7 @@ from lakehouse.errors import LakehouseError, Upstream
 
 MODULE = "lakehouse.engine.sql.worker"
 MAX_THREADS = 4  # of one process; under an address space limit each costs room
+_TRIES = 2  # somebody may kill a process while it starts; no query has run then
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,12 @@ class Pool:
             if worker.child.alive and await self._prepared(worker, visible):
                 return worker
             await self._end(worker)
-        worker = await self._start(visible)
-        if not await self._prepared(worker, visible):
+        for _ in range(_TRIES):
+            worker = await self._start(visible)
+            if await self._prepared(worker, visible):
+                return worker
             await self._end(worker)
-            raise _no_process("it ended at once")
-        return worker
+        raise _no_process("it ended at once")
 
     async def _prepared(self, worker: Worker, visible: Visible) -> bool:
         """Wait until a process is up, and give it this set; False when it died."""
