@@ -1,7 +1,7 @@
 """The parent's side of ingest: a child process reads, then the finished file is stored and committed."""
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,16 +15,11 @@ from lakehouse.engine import datasets as catalog
 from lakehouse.engine.child import Child, ChildDied
 from lakehouse.engine.datasets import Column, DataFile, Datasets
 from lakehouse.engine.ingest.source import check_options, check_size, local_file, source_of
+from lakehouse.engine.progress import Progress, unheard
 from lakehouse.engine.storage import KeyExists, Storage
 from lakehouse.errors import Conflict, Upstream
 
-Progress = Callable[[float, float | None, str], Awaitable[None]]
-
 _AT_ONCE = 2  # each takes ingest.memory_limit; more wait
-
-
-async def _unheard(done: float, total: float | None, message: str) -> None:
-    """Nobody asked."""
 
 
 class IngestedColumn(BaseModel):
@@ -115,7 +110,7 @@ class Ingester:
         asked = {"source": kind, "delimiter": delimiter, "encoding": encoding, "types": dict(types or {})}
         facts = {"file": path.name, **(provenance or {})}
         async with self._turns, self._storage.scratch() as folder:
-            return await self._ingest(real, name, asked, facts, expected, folder, progress or _unheard)
+            return await self._ingest(real, name, asked, facts, expected, folder, progress or unheard)
 
     async def ingest_content(
         self,
