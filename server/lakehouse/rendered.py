@@ -76,7 +76,7 @@ def _resource(capability: "Capability") -> dict[str, Any]:
     return {
         "name": capability.name,
         "uri": facts.uri,
-        "title": facts.title or capability.title,
+        "title": capability.title,
         "description": capability.description,
         "mime_type": facts.mime_type,
         "complete": dict(facts.complete or {}),

@@ -51,7 +51,10 @@ class Counts:
 
 @dataclass
 class Pool:
-    """Hands out query processes, one caller each. At most `sql.workers` are out at once; the others queue."""
+    """Hands out query processes, one caller each.
+
+    Whoever asks for one first takes one of the `sql.workers` places in `slots`, and keeps it as long as the process.
+    """
 
     scratch: Path
     settings: config.Sql
@@ -59,7 +62,7 @@ class Pool:
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
-        self._slots = anyio.Semaphore(self.settings.workers, fast_acquire=True)
+        self.slots = anyio.Semaphore(self.settings.workers, fast_acquire=True)
         self._idle: list[Worker] = []
         self._alive: dict[int, Worker] = {}
         self._starting = 0
@@ -69,12 +72,6 @@ class Pool:
     def pids(self) -> list[int]:
         """The processes there are."""
         return [worker.child.pid for worker in self._alive.values()]
-
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """One of the places for queries at work; waits for it."""
-        async with self._slots:
-            yield
 
     @asynccontextmanager
     async def worker(self, visible: Visible) -> AsyncIterator[Worker]:
