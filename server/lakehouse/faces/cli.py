@@ -95,10 +95,11 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
     """Call one capability on the data directory and print what it answers."""
     import anyio
 
+    from lakehouse.config import read
     from lakehouse.faces import terminal
     from lakehouse.faces.logs import keep_logs
 
-    keep_logs(_home(invocation.home), brief=True)
+    keep_logs(read(invocation.home, invocation.config), brief=True)
 
     async def called() -> Any:
         async with lakehouse.open(invocation.home, config_file=invocation.config) as lake:
