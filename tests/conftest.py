@@ -34,7 +34,10 @@ hypothesis.settings.load_profile("stress" if STRESS else "seeded")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under stress, leave out what would only do the same again."""
+    """A seeded loop is slow. Under stress, leave out what would only do the same again."""
+    for item in items:
+        if "seconds" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
     if not STRESS:
         return
     longer = [item for item in items if _takes_longer(item)]

@@ -171,6 +171,7 @@ def test_the_wire_of_an_installation(installed: Path) -> None:
     run(*WIRE, cwd=ROOT, env=os.environ | {"LAKEHOUSE_TEST_COMMAND": script})
 
 
+@pytest.mark.slow
 def test_the_wire_tests_start_what_they_are_told(tmp_path: Path) -> None:
     """Otherwise the test above would test this checkout."""
     asked = tmp_path / "asked"

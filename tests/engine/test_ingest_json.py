@@ -164,6 +164,7 @@ def test_every_form_is_read_back(
     assert [record.values for record in records(path, Limits(2**30, 2**20))] == rows
 
 
+@pytest.mark.slow
 async def test_memory_is_bounded_by_batches(bench: Bench, tmp_path: Path) -> None:
     """A 60 MB array is read in less memory than its objects would take at once."""
     resource = pytest.importorskip("resource")

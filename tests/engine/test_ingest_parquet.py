@@ -82,6 +82,7 @@ async def test_names_that_sql_cannot_tell_apart(bench: Bench) -> None:
         await bench.take(encoded(pa.table({})), file="t.parquet")
 
 
+@pytest.mark.slow
 async def test_damaged_files(bench: Bench) -> None:
     """Bytes changed anywhere: an error of ours, or rows; the parent always goes on."""
     whole, source = encoded(TABLE), random.Random(3)

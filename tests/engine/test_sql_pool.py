@@ -303,6 +303,7 @@ async def listing(home: Path) -> list[str]:
     return await anyio.to_thread.run_sync(find)
 
 
+@pytest.mark.slow
 async def test_deep_and_wide_texts_do_not_stop_the_server(lake: Lakehouse) -> None:
     texts = [
         "SELECT " + "(" * 30_000 + "1" + ")" * 30_000,

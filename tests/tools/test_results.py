@@ -84,7 +84,7 @@ async def test_a_long_table_reads_on_by_rows(lake: Lakehouse, limit: dict[str, i
     assert rows == whole["rows"] and rows[2999] == [2999, 'é"\u2028' * 40, 2999 * 3000 // 2]
 
 
-@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("limit", [{}, {"limit": 10_000}, {"limit": 997}])
 async def test_pages_of_text_fit_in_an_answer(lake: Lakehouse, limit: dict[str, int]) -> None:
     """A-S2-3: a page that were itself cut would lose what its next_offset skips."""
     value = {"items": ['漢字\\"\u0001' * 500] * 20}
