@@ -176,6 +176,8 @@ def tool(
     `name` is the MCP name where existing clients know one, `route` likewise. `long` gives it the long time limit.
     `toolset` says with which group it is shown; the main tools are in `core`. `short` is the command people expect,
     with its positional parameters in capitals: `short="ingest PATH"` makes `lakehouse ingest orders.csv` work.
+
+    Raises ValueError for an unknown toolset and TypeError for what is no `async def` function.
     """
     if toolset not in TOOLSETS:
         raise ValueError(f"toolset {toolset!r} is not one of {', '.join(TOOLSETS)}")

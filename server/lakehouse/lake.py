@@ -136,7 +136,10 @@ class Lakehouse:
         return part
 
     async def start(self) -> None:
-        """Become the owner of the data directory. Raises Busy naming the process that holds it."""
+        """Become the owner of the data directory, unless it is that already.
+
+        Raises Busy naming the process that holds it, and Unavailable when it cannot be used or the lake is closed.
+        """
         if self._started:
             return
         async with self._starting:
@@ -249,7 +252,8 @@ class Lakehouse:
     async def _run(self, capability: Capability, arguments: Mapping[str, Any]) -> Any:
         if self.config.server.read_only and capability.effect != "reads":
             raise Forbidden(
-                f"{capability.name} {capability.effect}; this server is read-only.", fix="Start it without --read-only."
+                f"{capability.name} {capability.effect}; this server is read-only.",
+                fix="Start it without --read-only, and with server.read_only unset.",
             )
         checked = validated(capability, arguments)
         await self.start()

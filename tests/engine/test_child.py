@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from lakehouse.engine.child import Child, ChildDied
+
 resource = pytest.importorskip("resource")
 
 BOUND = """
@@ -23,3 +25,17 @@ def test_the_stricter_of_two_limits_holds(outside: int, held: int) -> None:
     assert ran.stdout.split()[:2] == [str(held), "0"]
     if sys.platform == "linux":
         assert ran.stdout.split()[2] == str(2**32)
+
+
+@pytest.mark.anyio
+async def test_nothing_is_left_of_a_child_that_takes_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Child] = []
+
+    async def refuse(child: Child, setup: object) -> None:
+        started.append(child)
+        raise ChildDied
+
+    monkeypatch.setattr(Child, "send", refuse)
+    with pytest.raises(ChildDied):
+        await Child.start("lakehouse.engine.sql.worker", {})
+    assert not started[0].alive

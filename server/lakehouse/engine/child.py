@@ -35,7 +35,10 @@ class Child:
 
     @classmethod
     async def start(cls, module: str, setup: Mapping[str, Any]) -> "Child":
-        """Start `python -m module` with an empty environment and send it its first message."""
+        """Start `python -m module` with an empty environment and send it its first message.
+
+        Raises OSError when it cannot be started, ChildDied when it takes no message; nothing is left of it then.
+        """
         # -I: neither the working directory nor the user's site-packages can put code into the child.
         process = await anyio.open_process(
             [sys.executable, "-I", "-m", module],
@@ -48,7 +51,7 @@ class Child:
         try:
             await child.send(setup)
         except BaseException:
-            child.kill()
+            await child.aclose()
             raise
         return child
 

@@ -117,8 +117,9 @@ class Datasets:
         A new name begins with version 1. The same files under the same schema are the version that is there: nothing
         is written. Commits of one name follow each other; other processes are met at the create-only put.
 
-        Raises EmptyName, InvalidInput, EmptyFingerprint, SchemaChanged (other columns than the dataset has),
-        DatasetDamaged, and Upstream when the store fails: the dataset is then what it was.
+        Raises EmptyName, InvalidInput, EmptyFingerprint, SchemaChanged (other columns than the dataset has), Conflict
+        (a name the bucket cannot tell from another), DatasetDamaged, and Upstream when the store fails: the dataset
+        is then what it was.
         """
         folder = folder_of(check_name(name))
         mark = fingerprint(columns)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ SCALARS = {"string": click.STRING, "integer": click.INT, "number": click.FLOAT}
 
 @dataclass
 class Invocation:
-    """What holds for the whole command line."""
+    """What holds for the whole command line; `run` calls a capability with arguments and shows what it answers."""
 
-    home: str | None = None
-    config: str | None = None
-    json: bool = False
-    run: Callable[["Invocation", str, dict[str, Any]], None] = field(repr=False, default=lambda i, n, a: None)
+    home: str | None
+    config: str | None
+    json: bool
+    run: Callable[["Invocation", str, dict[str, Any]], None]
 
 
 class ShortGroup(click.Group):

@@ -75,7 +75,7 @@ def puts(items: Sequence[Item], dimension: int, distance: str) -> Batch:
 
 
 def matrix(ids: Sequence[str], vectors: Any, metadata: Sequence[Any], dimension: int, distance: str) -> Batch:
-    """The same for vectors that are already an (n, dimension) array of numbers."""
+    """The same for vectors that are already an (n, dimension) array of numbers. Raises what `puts` raises."""
     found = np.asarray(vectors)
     if found.ndim != 2 or found.shape[1] != dimension or found.dtype.kind not in "fiu":
         raise InvalidInput(

@@ -87,7 +87,7 @@ class Vectors:
         check_name(name)
         if not 1 <= dimension <= self.settings.max_dimension:
             raise InvalidInput(
-                f"dimension: {dimension} is not between 1 and {self.settings.max_dimension} ([vectors].max_dimension).",
+                f"dimension: {dimension} is not between 1 and {self.settings.max_dimension} (vectors.max_dimension).",
                 fix="Give the number of components of your vectors.",
             )
         if distance not in ("cosine", "euclidean"):
@@ -248,7 +248,7 @@ class Vectors:
         """
         if not 1 <= k <= self.settings.max_k:
             raise InvalidInput(
-                f"k: {k} is not between 1 and {self.settings.max_k} ([vectors].max_k).",
+                f"k: {k} is not between 1 and {self.settings.max_k} (vectors.max_k).",
                 fix="Ask for fewer, or raise it.",
             )
         from lakehouse.engine.vectors import batch
