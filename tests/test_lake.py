@@ -1,6 +1,7 @@
 """The one door: every call is checked, limited, run, observed, and fails in words."""
 
 import logging
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -257,6 +258,18 @@ async def test_a_directory_has_one_owner(door: Lakehouse, home: Path) -> None:
         async with lakehouse.open(home):
             pass
     assert await door.call("probe.echo", {"value": 1}) == {"value": 1}
+
+
+@pytest.mark.parametrize("before", [0, 170, 195])
+async def test_a_credential_on_the_command_line_is_not_kept(
+    home: Path, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    """S3.5: nor a part of one, where the line is cut."""
+    monkeypatch.setenv("STORE_ACCESS", "hunter2-hunter2")
+    monkeypatch.setattr(sys, "argv", ["lakehouse", "x" * before, "hunter2-hunter2", "postgres://joe:hunter3@db/x"])
+    async with lakehouse.open(home, overrides={"embed.api_key_env": "STORE_ACCESS"}):
+        note = await anyio.Path(home / "lake.owner.json").read_text()
+    assert "lakehouse" in note and "hunter" not in note
 
 
 async def test_a_closed_lake_stays_closed(home: Path, tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ class Lakehouse:
                 from lakehouse.engine.owner import Owner
 
                 owner = Owner(self.home)
-                await owner.acquire(" ".join(sys.argv)[:200])
+                await owner.acquire(self._redactor.text(" ".join(sys.argv), 200))
                 self._closing.push_async_callback(owner.release)
                 self._owns = True
             if not self._started:

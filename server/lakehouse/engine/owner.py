@@ -13,7 +13,6 @@ import anyio
 import anyio.to_thread
 
 from lakehouse.engine import files
-from lakehouse.engine.redact import Redactor
 from lakehouse.errors import Busy, Unavailable
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ class Owner:
         self._lock: BaseFileLock | None = None
 
     async def acquire(self, command: str) -> None:
-        """Take the data directory, creating it when it is not there.
+        """Take the data directory, creating it when it is not there; whoever comes later is told our `command`.
 
         Raises Busy, naming the owner, when another holds it (this process may be the one), and Unavailable when the
         directory cannot be used.
@@ -114,7 +113,7 @@ class Owner:
 def _myself(command: str) -> dict[str, Any]:
     return {
         "pid": os.getpid(),
-        "command": Redactor().text(command),
+        "command": command,
         "started": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "host": socket.gethostname(),
     }
