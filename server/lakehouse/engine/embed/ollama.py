@@ -19,6 +19,11 @@ PREFIX = "ollama/"
 _NO_ROUTE = (404, 405, 501)
 
 
+def loopback(url: str) -> bool:
+    """Whether a URL is of this machine: a proxy that the environment names has no business with it."""
+    return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
+
+
 class Ollama:
     """The provider behind `embed.ollama_url`."""
 
@@ -90,10 +95,8 @@ class Ollama:
     def _new_client(self) -> "httpx.AsyncClient":
         import httpx
 
-        parts = urlsplit(self._url)
-        loopback = parts.hostname in {"127.0.0.1", "localhost", "::1"}
-        # The batch's deadline is the caller's; a proxy of the environment has no business with this machine.
-        return httpx.AsyncClient(timeout=None, trust_env=not loopback, verify=parts.scheme == "https")
+        # The batch's deadline is the caller's.
+        return httpx.AsyncClient(timeout=None, trust_env=not loopback(self._url), verify=self._url.startswith("https"))
 
     async def aclose(self) -> None:
         """Close the connections."""

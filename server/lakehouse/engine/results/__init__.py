@@ -239,7 +239,7 @@ class Results:
 
 
 def _remove(path: Path) -> None:
-    with suppress(OSError):
+    with suppress(OSError):  # what cannot be removed now is tried again with the next result
         path.unlink(missing_ok=True)
 
 
