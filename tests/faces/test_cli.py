@@ -178,6 +178,8 @@ def test_tables_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.show({"results": [{"id": "w-1", "distance": 0.5}], "count": 1}, as_json=False)
     out = capsys.readouterr().out
     assert "w-1" in out and "distance" in out and "count: 1" in out
+    terminal.show({"columns": ["a", "b"], "rows": [[1, 2]]}, as_json=False)  # a plugin's own idea of a table
+    assert capsys.readouterr().out == 'columns: ["a", "b"]\nrows: [[1, 2]]\n'
 
 
 def test_a_table_too_wide_for_the_terminal_is_shown_a_record_at_a_time(

@@ -27,18 +27,18 @@ def show(value: Any, *, as_json: bool) -> None:
     if not isinstance(value, dict):
         click.echo(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2))
         return
-    tables = {key: inner for key, inner in value.items() if _is_table(inner)}
-    if isinstance(value.get("columns"), list) and isinstance(value.get("rows"), list):
-        _rows([column["name"] for column in value["columns"]], value["rows"])
-        tables = {}
-        value = {key: inner for key, inner in value.items() if key not in {"columns", "rows"}}
-    for key, inner in tables.items():
-        names = list(dict.fromkeys(name for item in inner for name in item))
-        if len(tables) > 1:
-            click.echo(f"{key}:")
-        _rows(names, [[item.get(name) for name in names] for item in inner])
-    for key, inner in value.items():
-        if key not in tables and inner not in (None, [], {}):
+    rest = dict(value)
+    if _is_table(value.get("columns")) and isinstance(value.get("rows"), list):
+        _rows([str(column.get("name", "")) for column in rest.pop("columns")], rest.pop("rows"))
+    else:
+        tables = {key: rest.pop(key) for key, inner in value.items() if _is_table(inner)}
+        for key, items in tables.items():
+            names = list(dict.fromkeys(name for item in items for name in item))
+            if len(tables) > 1:
+                click.echo(f"{key}:")
+            _rows(names, [[item.get(name) for name in names] for item in items])
+    for key, inner in rest.items():
+        if inner not in (None, [], {}):
             click.echo(f"{key}: {inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False)}")
 
 
