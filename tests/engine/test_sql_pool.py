@@ -16,7 +16,7 @@ import pytest
 import lakehouse
 from lakehouse import InvalidInput, Lakehouse, LakehouseError, TimedOut, TooLarge, Upstream
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 Register = Callable[..., Awaitable[Path]]
 ENDLESS = "SELECT count(*) FROM range(3000000) a JOIN range(3000000) b ON a.range < b.range"

@@ -16,7 +16,7 @@ import lakehouse
 from lakehouse import InvalidInput, Lakehouse, TimedOut, TooLarge, Upstream
 from lakehouse.engine.results import RowPage
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 Register = Callable[..., Awaitable[Path]]
 SMALL = {"sql.max_rows": 100, "sql.max_bytes": 20_000, "sql.max_handle_rows": 5_000, "sql.max_handle_bytes": 2_000_000}

@@ -29,7 +29,7 @@ from lakehouse.engine.vectors import (
 )
 from lakehouse.errors import Upstream
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 def opened(home: Path, url: str = "", **more: Any) -> Vectors:
