@@ -89,6 +89,7 @@ async def refused_or_answered(lake: Lakehouse, name: str, arguments: Any) -> Non
         str(error).encode("utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capability", TOOLS, ids=lambda c: c.name)
 async def test_each_parameter(lake: Lakehouse, capability: Capability, tmp_path: Path) -> None:
     """A-S2-2: whatever stands in one parameter, the rest being right."""
@@ -104,6 +105,7 @@ async def test_each_parameter(lake: Lakehouse, capability: Capability, tmp_path:
     assert (await lake.call("datasets.list"))["count"] == len(await lake.datasets.names())  # it still answers
 
 
+@pytest.mark.slow
 async def test_over_the_protocol(lake: Lakehouse) -> None:
     """The same over MCP: a result, isError where it is one, and the server goes on."""
     rendering = await anyio.to_thread.run_sync(render, await lake.load())
