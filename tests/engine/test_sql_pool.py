@@ -4,9 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -15,6 +16,7 @@ import pytest
 
 import lakehouse
 from lakehouse import InvalidInput, Lakehouse, LakehouseError, TimedOut, TooLarge, Upstream
+from lakehouse.engine.child import Child
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -165,6 +167,22 @@ async def test_a_process_that_cannot_start_is_an_upstream_failure(home: Path, mo
                 await lake.sql.query("SELECT 1")
         assert (await lake.sql.query("SELECT 1")).rows == [[1]]
         assert not [p async for p in anyio.Path(home / "tmp").glob("sql-*") if p.name not in await folders(lake)]
+
+
+async def test_a_process_killed_while_it_starts_is_replaced(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, killed = Child.start, list[int]()
+
+    async def first_one_killed(module: str, setup: Mapping[str, Any]) -> Child:
+        child = await start(module, setup)
+        if not killed:
+            os.kill(child.pid, signal.SIGKILL)
+            killed.append(child.pid)
+        return child
+
+    async with lakehouse.open(home) as lake:
+        monkeypatch.setattr(Child, "start", first_one_killed)
+        assert (await lake.sql.query("SELECT 1")).rows == [[1]]
+        assert killed and killed[0] not in lake.sql.pids
 
 
 async def folders(lake: Lakehouse) -> set[str]:

@@ -44,6 +44,7 @@ class Root(click.Group):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
+        """Read the words; what cannot be understood is a bad request like any other."""
         as_json = "--json" in args
         with _usage(as_json):
             context = super().make_context(info_name, args, parent, **extra)
@@ -125,10 +126,11 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
     """Call one capability on the data directory and print what it answers."""
     import anyio
 
+    from lakehouse.config import read
     from lakehouse.faces import terminal
     from lakehouse.faces.logs import keep_logs
 
-    keep_logs(_home(invocation.home), brief=True)
+    keep_logs(read(invocation.home, invocation.config), brief=True)
 
     async def called() -> Any:
         async with lakehouse.open(invocation.home, config_file=invocation.config) as lake:
