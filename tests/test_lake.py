@@ -134,6 +134,16 @@ async def test_an_unknown_argument_is_named(door: Lakehouse) -> None:
     assert raised.value.fix == "Did you mean value?"
 
 
+async def test_an_unknown_field_within_an_argument_is_named(lake: Lakehouse) -> None:
+    """S2.7: a misspelt field of a list's item would be lost without a word."""
+    item = {"id": "a", "vector": [1.0, 2.0], "metdata": {"n": 1}}
+    with pytest.raises(InvalidInput, match=r"items\.0\.metdata: there is no such argument") as raised:
+        await lake.call("vectors.add", {"index": "it", "items": [item]})
+    assert raised.value.fix == "Did you mean metadata?"
+    schema = (await lake.load()).find("vectors.add").input_schema
+    assert schema["properties"]["items"]["items"]["additionalProperties"] is False
+
+
 async def test_arguments_must_be_an_object(door: Lakehouse) -> None:
     for wrong in ([], "", 0, [1]):
         with pytest.raises(InvalidInput, match="arguments: "):

@@ -69,6 +69,8 @@ class StoredObject(BaseModel):
     """An object the caller has put into storage."""
 
     key: str = Field(description="Its key; the suffix says the format.")
+    sha256: str | None = Field(None, description="Refuse other bytes.")
+    size_bytes: int | None = Field(None, ge=0, description="Likewise.")
 
 
 class Schema(BaseModel):
@@ -142,14 +144,26 @@ async def register(
     objects: Annotated[Sequence[StoredObject], Field(min_length=1, max_length=1), "The object that holds the rows."],
     schema_fingerprint: Annotated[str | None, "Refuse the object when its schema has another fingerprint."] = None,
     row_count: Annotated[int | None, Field(ge=0), "Refuse the object when it has another number of rows."] = None,
+    columns: Annotated[Sequence[Column] | None, "Refuse the object when it has other columns."] = None,
 ) -> Registered:
     """Make a dataset of an object put with storage_put. It is re-encoded; the object itself stays.
 
     For a local file use ingest_file. Example: {"name": "orders", "objects": [{"key": "in/orders.parquet"}]}
     """
+    from lakehouse.engine import datasets
     from lakehouse.engine.register import register as run
 
-    made, existing = await run(lake.datasets, lake.ingest, name, objects[0].key, schema_fingerprint, row_count)
+    made, existing = await run(
+        lake.datasets,
+        lake.ingest,
+        name,
+        objects[0].key,
+        sha256=objects[0].sha256,
+        size_bytes=objects[0].size_bytes,
+        schema_fingerprint=schema_fingerprint,
+        columns=None if columns is None else [datasets.Column(c.name, c.type) for c in columns],
+        row_count=row_count,
+    )
     return Registered(
         dataset_id=made.dataset_id,
         name=made.name,

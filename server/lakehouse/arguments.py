@@ -1,6 +1,6 @@
 """Arguments as callers send them, checked against what a capability declares."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,7 +17,7 @@ def validated(capability: Capability, given: Mapping[str, Any]) -> dict[str, Any
     if not isinstance(given, Mapping):
         raise InvalidInput("arguments: they must be an object.", fix='Send {"name": value}.')
     try:
-        checked = capability.arguments.model_validate(capability.decoded(given))
+        checked = capability.arguments.model_validate(capability.decoded(given), extra="forbid")  # at any depth
     except ValidationError as error:
         raise _explained(capability, error) from None
     return {name: getattr(checked, name) for name in checked.model_fields_set}
@@ -31,8 +31,8 @@ def _explained(capability: Capability, error: ValidationError) -> InvalidInput:
         where = ".".join(str(part) for part in problem["loc"])[:100] or "arguments"
         if problem["type"] == "extra_forbidden":
             lines.append(f"{where}: there is no such argument")
-            if len(problem["loc"]) == 1:
-                hints.append(did_you_mean(where, known, f"Known are: {', '.join(known) or 'none'}."))
+            names = _known_at(capability.input_schema, problem["loc"][:-1])
+            hints.append(did_you_mean(str(problem["loc"][-1]), names, f"Known are: {', '.join(names) or 'none'}."))
         elif problem["type"] == "missing":
             lines.append(f"{where}: it is required")
         else:
@@ -41,3 +41,10 @@ def _explained(capability: Capability, error: ValidationError) -> InvalidInput:
         lines.append(f"and {len(problems) - 5} more")
     fix = " ".join(dict.fromkeys(hints)) or f"{capability.name} takes: {', '.join(known) or 'nothing'}."
     return InvalidInput("; ".join(lines) + ".", fix=fix)
+
+
+def _known_at(schema: Mapping[str, Any], place: Sequence[int | str]) -> list[str]:
+    """The fields there are at a place within the arguments, which may be an item of a list."""
+    for part in place:
+        schema = schema.get("items", {}) if isinstance(part, int) else schema.get("properties", {}).get(part, {})
+    return list(schema.get("properties", {}))

@@ -117,7 +117,7 @@ class Capability:
     @cached_property
     def input_schema(self) -> dict[str, Any]:
         """The arguments as a JSON Schema that every known client accepts."""
-        return portable(self.arguments.model_json_schema())
+        return portable(self.arguments.model_json_schema(), closed=True)
 
     @cached_property
     def output_schema(self) -> dict[str, Any]:

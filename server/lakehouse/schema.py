@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 
-def portable(schema: dict[str, Any], *, absent_for_null: bool = False) -> dict[str, Any]:
+def portable(schema: dict[str, Any], *, absent_for_null: bool = False, closed: bool = False) -> dict[str, Any]:
     """A copy without `title` noise and `null` alternatives, with references put in place, rooted in an object.
 
     Clients drop tools over `anyOf: [X, null]`, over a root that is not an object with `properties`, and over `$ref`.
     With `absent_for_null` a property that could be null is not a required one: the answer leaves it out instead.
+    With `closed` no object that names its properties takes others.
 
     Raises ValueError for a recursive type, which has no such form.
     """
     definitions = schema.get("$defs", {})
-    root = _Cleaner(definitions, absent_for_null).clean({k: v for k, v in schema.items() if k != "$defs"}, ())
+    root = _Cleaner(definitions, absent_for_null, closed).clean({k: v for k, v in schema.items() if k != "$defs"}, ())
     if root.get("type") != "object":
         raise ValueError("arguments and results must be objects; wrap the value in a model with a named field")
     root.setdefault("properties", {})
@@ -25,6 +26,7 @@ def portable(schema: dict[str, Any], *, absent_for_null: bool = False) -> dict[s
 class _Cleaner:
     definitions: Mapping[str, Any]
     absent_for_null: bool
+    closed: bool
 
     def clean(self, node: Any, inside: tuple[str, ...]) -> Any:
         if isinstance(node, list):
@@ -47,6 +49,8 @@ class _Cleaner:
                 cleaned[key] = value if key in _VALUES else self.clean(value, inside)
         if self.absent_for_null and "required" in cleaned:
             cleaned["required"] = [name for name in cleaned["required"] if not _nullable(node["properties"][name])]
+        if self.closed and isinstance(cleaned.get("properties"), dict):
+            cleaned["additionalProperties"] = False
         return _without_null(cleaned)
 
 

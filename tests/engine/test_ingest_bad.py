@@ -15,7 +15,7 @@ from tests.engine.ingesting import Bench, read
 
 from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, NotFound, TooLarge, Upstream
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import lakehouse
 from lakehouse import InvalidInput, Lakehouse, LakehouseError, TimedOut, TooLarge, Upstream
 from lakehouse.engine.child import Child
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 Register = Callable[..., Awaitable[Path]]
 ENDLESS = "SELECT count(*) FROM range(3000000) a JOIN range(3000000) b ON a.range < b.range"
@@ -91,6 +91,7 @@ async def test_a_cancelled_query_ends_its_process_and_the_spare_answers(lake: La
     assert left & before <= set(lake.sql.pids)
 
 
+@pytest.mark.slow
 async def test_many_at_once_some_of_them_bombs(home: Path, register: Register) -> None:
     bombs = {2: STUCK, 3: "SELECT list(i) FROM range(100000000) t(i)", 5: ENDLESS, 7: "FROM range(100000000)"}
     async with lakehouse.open(home, overrides={"sql.memory_limit": "300MB", "sql.workers": 2}) as lake:
@@ -134,6 +135,7 @@ async def self_cancelled(lake: Lakehouse) -> None:
     await lake.sql.query(STUCK)
 
 
+@pytest.mark.slow
 async def test_a_running_query_finishes_on_the_set_it_began_with(lake: Lakehouse, register: Register) -> None:
     """The second half of A-S8-4."""
     await register(lake, "people", pa.table({"id": [1, 2, 3]}))
@@ -188,6 +190,7 @@ async def folders(lake: Lakehouse) -> set[str]:
     return {worker.folder.name for worker in lake.sql._pool._alive.values()}
 
 
+@pytest.mark.slow
 async def test_processes_go_with_their_parent(home: Path) -> None:
     """Even when the parent is killed while a query is within one call of a function."""
     code = (

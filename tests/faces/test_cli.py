@@ -43,13 +43,16 @@ def test_lists_and_objects_are_written_as_people_write_them(run: Run) -> None:
     }
     kept = run("trial", "keep", "a", "--options", '{"x": [1]}', "--json")
     assert json.loads(kept.stdout)["note"] == "{'x': [1]}"
-    assert run("trial", "keep", "a", "--options", "x").exit_code == 2
+    assert run("trial", "keep", "a", "--options", "x").exit_code == InvalidInput.exit
 
 
-def test_usage_errors_are_clicks(run: Run) -> None:
-    for wrong in (["trial", "add"], ["trial", "add", "one"], ["trial", "add", "1", "--c", "2"], ["nothing"]):
+def test_a_line_that_cannot_be_understood_is_a_bad_request(run: Run) -> None:
+    """Missing, mistyped and unknown arguments have the exit code of the error table here too, and its JSON."""
+    for wrong in (["trial", "add"], ["trial", "add", "one"], ["trial", "add", "1", "--c", "2"], ["nothing"], ["sql"]):
         result = run(*wrong)
-        assert result.exit_code == 2 and "Usage:" in result.stderr
+        assert result.exit_code == InvalidInput.exit and "Usage:" in result.stderr and not result.stdout
+        said = run(*wrong, "--json").exception
+        assert isinstance(said, InvalidInput) and "--help`" in said.fix, wrong
 
 
 def test_call_takes_any_name_and_json(run: Run) -> None:
@@ -212,6 +215,7 @@ async def test_a_bar_is_shown_only_for_calls_that_report_progress(
     assert out == "" and "half way" in err
 
 
+@pytest.mark.slow
 def test_demo_as_json_is_one_document_and_a_home_keeps_what_it_made(command: list[str], home: Path) -> None:
     ran = subprocess.run([*command, "--home", str(home), "demo", "--json"], capture_output=True, check=True)
     steps = json.loads(ran.stdout)["steps"]

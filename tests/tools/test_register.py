@@ -1,5 +1,6 @@
 """How a stored object becomes a dataset, through the door."""
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -54,6 +55,11 @@ async def test_an_object_becomes_a_dataset(lake: Lakehouse) -> None:
         ({"objects": [{"key": "in/nothing.csv"}]}, NotFound),
         ({"objects": [{"key": "../people.csv"}]}, InvalidInput),
         ({"name": "_people"}, InvalidInput),
+        ({"columns": [{"name": "id", "type": "int64"}]}, Conflict),
+        ({"columns": [{"name": "id", "type": "int64"}], "schema_fingerprint": GOLDEN}, InvalidInput),
+        ({"objects": [{"key": "in/people.csv", "size_bytes": 18}]}, Conflict),
+        ({"objects": [{"key": "in/people.csv", "sha256": "0" * 64}]}, Conflict),
+        ({"objects": [{"key": "in/people.csv", "sise_bytes": 18}]}, InvalidInput),
     ],
 )
 async def test_what_is_not_as_said_is_not_committed(
@@ -65,6 +71,17 @@ async def test_what_is_not_as_said_is_not_committed(
         await lake.call("register_dataset", asked(**changes))
     assert (await lake.call("list_datasets", {}))["total"] == 0
     assert [stored["key"] for stored in (await lake.call("storage_list", {}))["objects"]] == ["in/people.csv"]
+
+
+async def test_everything_said_of_it_may_be_true(lake: Lakehouse) -> None:
+    """S6.3: columns, and the facts of the object as a manifest names them."""
+    text = "id,name\n1,Ann\n"
+    await put(lake, text)
+    facts = {"sha256": hashlib.sha256(text.encode()).hexdigest(), "size_bytes": len(text)}
+    columns = [{"name": "id", "type": "int64"}, {"name": "name", "type": "string"}]
+    objects = [{"key": "in/people.csv", **facts}]
+    made = await lake.call("register_dataset", asked(objects=objects, columns=columns, schema_fingerprint=GOLDEN))
+    assert (made["row_count"], made["schema_fingerprint"]) == (1, GOLDEN)
 
 
 async def test_another_schema_is_a_conflict(lake: Lakehouse) -> None:

@@ -64,6 +64,7 @@ async def test_an_index_from_creation_to_deletion(lake: Lakehouse) -> None:
         ("add_vectors", {"index": "it", "items": [{"id": "a"}]}, InvalidInput),
         ("add_vectors", {"index": "it", "items": [{"id": "a", "vector": [1, 2, 3]}]}, InvalidInput),
         ("add_vectors", {"index": "it", "items": "[{]"}, InvalidInput),
+        ("add_vectors", {"index": "it", "items": [{"id": "a", "vector": [1, 2], "metdata": {"n": 1}}]}, InvalidInput),
         ("get_vector", {"index": "it", "id": "none"}, NotFound),
         ("delete_vector", {"index": "it", "id": "none"}, NotFound),
     ],

@@ -4,7 +4,8 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,38 @@ That was all: nothing left this machine. Next:
   mcp.json                                      how an MCP host starts Lakehouse: `lakehouse stdio`"""
 
 
+@contextmanager
+def _usage(as_json: bool) -> Iterator[None]:
+    """A line that cannot be understood is a bad request like any other: its exit code, and JSON where that is asked."""
+    try:
+        yield
+    except click.UsageError as error:
+        if not as_json:
+            error.exit_code = InvalidInput.exit  # type: ignore[misc]
+            raise
+        command = error.ctx.command_path if error.ctx else "lakehouse"
+        fix = f"See `{command} --help`."
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):  # its message is that help
+            raise InvalidInput("arguments are missing.", fix=fix) from None
+        raise InvalidInput(error.format_message(), fix=fix) from None
+
+
 class Root(click.Group):
     """Our own commands and the derived ones; the latter are read only when a name needs them."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the words; what cannot be understood is a bad request like any other."""
+        as_json = "--json" in args
+        with _usage(as_json):
+            context = super().make_context(info_name, args, parent, **extra)
+        context.meta["lakehouse.as_json"] = as_json
+        return context
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _usage(ctx.meta["lakehouse.as_json"]):
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*self.commands, *self._derived(ctx)})

@@ -50,20 +50,23 @@ class Expected:
 
     schema_fingerprint: str | None = None
     row_count: int | None = None
+    sha256: str | None = None
+    size_bytes: int | None = None
 
-    def check(self, name: str, fingerprint: str, rows: int) -> None:
+    def check(self, name: str, fingerprint: str, rows: int, source: Mapping[str, Any]) -> None:
         """Raises Conflict when the data read for a dataset is something else."""
-        if self.schema_fingerprint not in (None, fingerprint):
-            raise Conflict(
-                f"the data for dataset {name!r} has the schema fingerprint {fingerprint}, "
-                f"not {self.schema_fingerprint}.",
-                fix="Check the data, or leave schema_fingerprint out.",
-            )
-        if self.row_count not in (None, rows):
-            raise Conflict(
-                f"the data for dataset {name!r} has {rows} rows, not {self.row_count}.",
-                fix="Check the data, or leave row_count out.",
-            )
+        read = {
+            "schema_fingerprint": (self.schema_fingerprint, fingerprint),
+            "row_count": (self.row_count, rows),
+            "sha256": (self.sha256 and self.sha256.lower(), source["sha256"]),
+            "size_bytes": (self.size_bytes, source["bytes"]),
+        }
+        for what, (said, found) in read.items():
+            if said not in (None, found):
+                raise Conflict(
+                    f"{what}: the data for dataset {name!r} has {found}, not {said}.",
+                    fix=f"Check the data, or leave {what} out.",
+                )
 
 
 class Ingester:
@@ -189,7 +192,7 @@ class Ingester:
         columns = [Column(column, kind) for column, kind in read["columns"]]
         fingerprint = catalog.fingerprint(columns)
         if expected is not None:
-            expected.check(name, fingerprint, read["rows"])
+            expected.check(name, fingerprint, read["rows"], read["source"])
         await self._datasets.check_schema(name, columns)
         key = catalog.data_key(name, fingerprint, read["sha256"])
         await progress(96, 100, "storing")
