@@ -284,9 +284,8 @@ class Index:
 
         False when another process was faster; its generation has been taken over then.
         """
-        key = format.manifest_key(self.name, manifest.number)
         try:
-            await self.bucket.put(key, format.write_manifest(manifest), create=True)
+            await self.objects.put_manifest(manifest)
         except KeyExists:
             await self.load()
             return False

@@ -41,14 +41,13 @@ async def later_epoch(objects: Objects, after: int) -> int:
 
 async def begin(objects: Objects, manifest: Manifest) -> None:
     """Store the first generation of an index. Raises IndexExists when another process was faster."""
-    key = format.manifest_key(objects.index, manifest.number)
     try:
-        await objects.bucket.put(key, format.write_manifest(manifest), create=True)
+        await objects.put_manifest(manifest)
     except KeyExists:
         raise _taken(objects.index) from None
     # Another process may have created it in another second, under another number: the first one stays.
     if any(number < manifest.number for number in await objects.generations()):
-        await objects.bucket.delete(key)
+        await objects.bucket.delete(format.manifest_key(objects.index, manifest.number))
         raise _taken(objects.index)
 
 
@@ -99,12 +98,11 @@ async def tidy(objects: Objects) -> None:
 
 
 async def _store(objects: Objects, index: Index | None, manifest: Manifest) -> None:
-    key, data = format.manifest_key(objects.index, manifest.number), format.write_manifest(manifest)
     if index is None:
-        await objects.bucket.put(key, data, create=True)
+        await objects.put_manifest(manifest)
         return
     async with index.changing, index.committing:
-        await objects.bucket.put(key, data, create=True)
+        await objects.put_manifest(manifest)
         index.forget()
 
 

@@ -51,6 +51,11 @@ class Objects:
         key = format.manifest_key(self.index, number)
         return format.read_manifest((await self._read([key]))[0], key)
 
+    async def put_manifest(self, manifest: Manifest) -> None:
+        """Store a generation. Raises KeyExists when another process has stored one of this number."""
+        key = format.manifest_key(self.index, manifest.number)
+        await self.bucket.put(key, format.write_manifest(manifest), create=True)
+
     async def entries(self, first: Number) -> list[log.Entry]:
         """The log entries from a number on, in order."""
         stored = _numbers(await names(self.bucket, format.home_of(self.index) + "log/"))
