@@ -44,6 +44,7 @@ class Root(click.Group):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
+        """The line read as far as the command's name."""
         as_json = "--json" in args
         with _usage(as_json):
             context = super().make_context(info_name, args, parent, **extra)
@@ -51,6 +52,7 @@ class Root(click.Group):
         return context
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Read the rest and run it."""
         with _usage(ctx.meta["lakehouse.as_json"]):
             return super().invoke(ctx)
 
