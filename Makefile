@@ -16,7 +16,7 @@ demo: $(READY) ## see it work: a file becomes a table, a question rows, plain wo
 	.venv/bin/lakehouse demo
 
 check: lint ## the quick loop: lint, format, types, and the tests that take no time
-	.venv/bin/pytest -q -m "not slow"
+	.venv/bin/pytest -q -n auto -m "not slow"
 
 test: lint ## what CI runs: check, then every test, and the wheel in an environment of its own
 	.venv/bin/pytest

@@ -34,9 +34,9 @@ hypothesis.settings.load_profile("stress" if STRESS else "seeded")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A seeded loop is slow. Under stress, leave out what would only do the same again."""
+    """Seeded loops and processes over pipes are slow. Under stress, leave out what would only do the same again."""
     for item in items:
-        if "seconds" in getattr(item, "fixturenames", ()):
+        if "seconds" in getattr(item, "fixturenames", ()) or "e2e" in item.path.parts:
             item.add_marker("slow")
     if not STRESS:
         return

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.catalogue import plugin_files
 from lakehouse.observe import EVENTS
+from lakehouse.sources import plugin_files
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "server" / "lakehouse"
@@ -35,14 +35,14 @@ ARROWS = {
     "observe": set(),
     "declare": {"config", "schema"},
     "arguments": {"declare", "errors"},
-    "catalogue": {"declare", "errors", "observe"},
+    "catalogue": {"declare", "errors", "observe", "sources"},
     "rendered": {"", "catalogue", "declare", "observe", "sources"},
     "engine": {"engine", "config", "errors"},
     "lake": {"arguments", "catalogue", "declare", "config", "observe", "errors", "engine", "schema", "preview"},
     # What the command line shows beside the catalogue: uses of the door, not faces.
     "project": {"errors"},
-    "demo": {"catalogue", "errors", "lake"},
-    "measure": {"", "catalogue", "lake"},
+    "demo": {"catalogue", "errors", "lake", "sources"},
+    "measure": {"", "demo", "lake"},
     "faces": {
         *("faces", "lake", "catalogue", "declare", "errors", "config", "observe", "schema", ""),
         *("rendered", "sources", "preview", "project", "demo", "measure"),

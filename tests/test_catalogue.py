@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from lakehouse import catalogue
+from lakehouse import sources
 from lakehouse.catalogue import Catalogue
 from lakehouse.errors import Conflict, NotFound
 
@@ -114,7 +114,7 @@ def test_a_taken_name_leaves_the_newcomer_out(tmp_path: Path, file: str, name: s
     assert dict(found).keys() == dict(Catalogue()).keys()
     (skipped,) = found.skipped
     assert "two capabilities are called" in skipped.reason
-    assert str(bad) in skipped.reason and str(catalogue.shipped("tools").parent) in skipped.reason
+    assert str(bad) in skipped.reason and str(sources.shipped("tools").parent) in skipped.reason
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_file_is_taken_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_clash_among_ours_is_fatal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "tools" / "greet.py")
     write(tmp_path / "modes" / "greet.py")
-    monkeypatch.setattr(catalogue, "shipped", lambda folder: tmp_path / folder)
+    monkeypatch.setattr(sources, "shipped", lambda folder: tmp_path / folder)
     with pytest.raises(Conflict, match=r"greet\.hello"):
         Catalogue()
 
@@ -189,8 +189,8 @@ def test_an_unknown_name_gets_the_nearest(name: str, near: str) -> None:
 
 def test_a_checkout_and_a_wheel_find_the_same_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a wheel the four folders lie inside the package, in a checkout at the root."""
-    assert catalogue.shipped("tools") == Path(__file__).parents[1] / "tools"
+    assert sources.shipped("tools") == Path(__file__).parents[1] / "tools"
     inside = tmp_path / "site" / "lakehouse"
     (inside / "tools").mkdir(parents=True)
-    monkeypatch.setattr(catalogue, "__file__", str(inside / "catalogue.py"))
-    assert catalogue.shipped("tools") == inside / "tools"
+    monkeypatch.setattr(sources, "__file__", str(inside / "sources.py"))
+    assert sources.shipped("tools") == inside / "tools"

@@ -10,7 +10,8 @@ from types import ModuleType
 import pytest
 from tests.engine.ingesting import Bench
 
-from lakehouse.catalogue import load, shipped
+from lakehouse.catalogue import load
+from lakehouse.sources import shipped
 
 TYPES = {
     "worker_id": "int64",

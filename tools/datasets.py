@@ -151,15 +151,15 @@ async def register(
     For a local file use ingest_file. Example: {"name": "orders", "objects": [{"key": "in/orders.parquet"}]}
     """
     from lakehouse.engine import datasets
-    from lakehouse.engine.register import Source
     from lakehouse.engine.register import register as run
 
     made, existing = await run(
-        lake.storage,
         lake.datasets,
         lake.ingest,
         name,
-        Source(objects[0].key, objects[0].sha256, objects[0].size_bytes),
+        objects[0].key,
+        sha256=objects[0].sha256,
+        size_bytes=objects[0].size_bytes,
         schema_fingerprint=schema_fingerprint,
         columns=None if columns is None else [datasets.Column(c.name, c.type) for c in columns],
         row_count=row_count,

@@ -70,14 +70,14 @@ async def put(
     """Store text or bytes under a key, replacing what was there. Keys below _catalog/, datasets/, _vectors/ and
     _journal/ are Lakehouse's own. To query a file's rows, use ingest_file or register_dataset."""
     stored = await lake.storage.put(key, _contents(text, base64))
-    return Stored(key=stored.key, size=stored.size, etag=stored.etag, bucket=lake.storage.bucket.name)
+    return Stored(**vars(stored), bucket=lake.storage.bucket.name)
 
 
 @tool(name="storage_get", toolset="data", title="Read an object")
 async def get(lake: Lakehouse, key: Annotated[str, "The object's key."]) -> Object:
     """Read one object of up to 16 MiB; UTF-8 comes as text, anything else as base64."""
     stored, data = await lake.storage.get(key)
-    answer = Object(key=stored.key, size=stored.size, etag=stored.etag, bucket=lake.storage.bucket.name)
+    answer = Object(**vars(stored), bucket=lake.storage.bucket.name)
     try:
         answer.text = data.decode()
     except UnicodeDecodeError:
@@ -94,7 +94,7 @@ async def list(
 ) -> Listing:
     """List objects by the beginning of their keys."""
     found = await lake.storage.bucket.list(prefix, after=after, limit=limit)
-    entries = [Entry(key=o.key, size=o.size, etag=o.etag) for o in found.objects]
+    entries = [Entry(**vars(one)) for one in found.objects]
     return Listing(objects=entries, truncated=found.truncated, next=found.next)
 
 

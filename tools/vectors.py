@@ -91,14 +91,7 @@ Query = Annotated[list[float], "What to look for."]
 
 
 def _shown(info: IndexInfo) -> Index:
-    return Index(
-        name=info.name,
-        dimension=info.dimension,
-        distance=info.distance,
-        count=info.count,
-        generation=info.generation,
-        model=info.model,
-    )
+    return Index(**vars(info))  # all but `builder`, which says how a corpus is made
 
 
 @tool("writes", name="create_index", route="/v1/vectors/index", toolset="retrieval", title="Create a vector index")
@@ -149,7 +142,7 @@ async def add(lake: Lakehouse, index: Name, items: Batch) -> Added:
     Example: {"index": "faces", "items": [{"id": "a", "vector": [0.1, 0.9], "metadata": {"who": "Ann"}}]}
     """
     put = await lake.vectors.add(index, [Item(i.id, i.vector, i.metadata) for i in items])
-    return Added(added=put.added, updated=put.updated)
+    return Added(**vars(put))
 
 
 @tool(name="get_vector", toolset="retrieval", title="Get a stored vector")
@@ -176,8 +169,7 @@ async def search(
 ) -> Hits:
     """Find the stored vectors nearest to one of yours. To search with words use matrix_search."""
     hits = await lake.vectors.search(index, vector, k)
-    results = [Hit(id=hit.id, distance=hit.distance, metadata=hit.metadata) for hit in hits]
-    return Hits(results=results, count=len(results))
+    return Hits(results=[Hit(**vars(hit)) for hit in hits], count=len(hits))
 
 
 @resource("lakehouse://indexes", title="Vector indexes")

@@ -15,14 +15,9 @@ from types import ModuleType
 from lakehouse.declare import Capability, capabilities_in
 from lakehouse.errors import Conflict, NotFound, did_you_mean
 from lakehouse.observe import log
+from lakehouse.sources import plugin_files
 
 _MCP_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-
-
-def shipped(folder: str) -> Path:
-    """`tools`, `modes`, `workflows` or `corpora`: in the wheel beside this file, in a checkout at the root."""
-    package = Path(__file__).resolve().parent
-    return package / folder if (package / folder).is_dir() else package.parents[1] / folder
 
 
 def load(path: Path, name: str) -> ModuleType:
@@ -36,14 +31,6 @@ def load(path: Path, name: str) -> ModuleType:
         del sys.modules[name]
         raise
     return module
-
-
-def plugin_files(folders: Sequence[Path]) -> list[Path]:
-    """The files the shipped and configured folders hold, in loading order."""
-    places = [shipped("tools"), shipped("modes")]
-    for project in folders:
-        places += [project / "tools", project / "modes"]
-    return [path for place in places for path in sorted(place.glob("[!_]*.py"))]
 
 
 def _project_module(path: Path) -> str:

@@ -103,7 +103,7 @@ class Capability:
                 hint = Annotated[hint, BeforeValidator(_not_a_truth_value)]
             default = ... if parameter.default is parameter.empty else parameter.default
             fields[parameter.name] = (hint, Field(default, description=words))
-        config = ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=False)
+        config = ConfigDict(extra="forbid", allow_inf_nan=False)
         return create_model(self.name, __config__=config, **fields)
 
     @cached_property

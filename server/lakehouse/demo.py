@@ -8,9 +8,10 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from lakehouse.catalogue import load, shipped
+from lakehouse.catalogue import load
 from lakehouse.errors import LakehouseError
 from lakehouse.lake import open as open_lake
+from lakehouse.sources import shipped
 
 ROWS = 400
 QUESTION = (
@@ -45,8 +46,7 @@ async def steps(folder: Path, home: Path | None = None) -> AsyncIterator[Step]:
     The data directory is `home`, which keeps what was made; without one, it is inside `folder`.
     """
     table = folder / "workers.csv"
-    generator = await anyio.to_thread.run_sync(_generator)
-    await anyio.to_thread.run_sync(generator.write_csv, table, ROWS)
+    await anyio.to_thread.run_sync(write_workers, table, ROWS)
     async with open_lake(home or folder / "home") as lake:
 
         async def call(capability: str, **arguments: Any) -> dict[str, Any]:
@@ -80,8 +80,9 @@ async def steps(folder: Path, home: Path | None = None) -> AsyncIterator[Step]:
             )
 
 
-def _generator() -> Any:
-    return load(shipped("corpora") / "staffing.py", "lakehouse.corpora.staffing")
+def write_workers(path: Path, rows: int) -> None:
+    """Write so many rows of the made-up staffing table as CSV; blocking."""
+    load(shipped("corpora") / "staffing.py", "lakehouse.corpora.staffing").write_csv(path, rows)
 
 
 def _rows(found: dict[str, Any]) -> dict[str, Any]:

@@ -123,7 +123,7 @@ class Lakehouse:
         """The record of calls."""
         from lakehouse.engine.observer import Observer
 
-        return self._owned(Observer(self.home, self.config.observer))
+        return self._owned(Observer(self.home, self.config.observer, self._redactor))
 
     @cached_property
     def _redactor(self) -> "Redactor":

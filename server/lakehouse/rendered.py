@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lakehouse
-from lakehouse.sources import cache_folder
+from lakehouse.sources import cache_folder, plugin_files
 
 if TYPE_CHECKING:
     from lakehouse.catalogue import Catalogue
@@ -76,7 +76,7 @@ def _resource(capability: "Capability") -> dict[str, Any]:
     return {
         "name": capability.name,
         "uri": facts.uri,
-        "title": facts.title or capability.title,
+        "title": capability.title,
         "description": capability.description,
         "mime_type": facts.mime_type,
         "complete": dict(facts.complete or {}),
@@ -107,16 +107,10 @@ def _key(folders: Sequence[Path]) -> str:
     for folder, below, names in os.walk(package):
         below[:] = sorted(f for f in below if f != "__pycache__")
         parts += [(folder, n, _stamp(Path(folder, n))) for n in sorted(names) if n.endswith(".py")]
-    for place in _plugin_places(package, folders):
-        parts += [(str(f), hashlib.sha256(f.read_bytes()).hexdigest()) for f in sorted(place.glob("[!_]*.py"))]
+    parts += [(str(file), hashlib.sha256(file.read_bytes()).hexdigest()) for file in plugin_files(folders)]
     # Installing or removing a package changes its folder's time; entry points themselves take 30 ms to read.
     parts += [(entry, _stamp(Path(entry))) for entry in sys.path if entry]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-
-
-def _plugin_places(package: Path, folders: Sequence[Path]) -> list[Path]:
-    roots = ([] if (package / "tools").is_dir() else [package.parents[1]]) + list(folders)
-    return [root / name for root in roots for name in ("tools", "modes")]
 
 
 def _stamp(path: Path) -> list[int] | None:

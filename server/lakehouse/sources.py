@@ -1,9 +1,9 @@
-"""Where settings are written down: the data directory, the config file, the environment. Light enough for `--help`."""
+"""Where settings and plugins are found: folders, files, the environment. Light enough for `--help`."""
 
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,20 @@ def plugin_folders(home: Path, file: str | Path | None, environ: Mapping[str, st
     folders = section.get("folders", []) if isinstance(section, dict) else []
     listed = folders if isinstance(folders, list) else []
     return [_below(path.parent, f) for f in listed if path and isinstance(f, str)]
+
+
+def shipped(folder: str) -> Path:
+    """`tools`, `modes`, `workflows` or `corpora`: in the wheel beside this file, in a checkout at the root."""
+    package = Path(__file__).resolve().parent
+    return package / folder if (package / folder).is_dir() else package.parents[1] / folder
+
+
+def plugin_files(folders: Sequence[Path]) -> list[Path]:
+    """The files the shipped and configured folders hold, in loading order."""
+    places = [shipped("tools"), shipped("modes")]
+    for project in folders:
+        places += [project / "tools", project / "modes"]
+    return [path for place in places for path in sorted(place.glob("[!_]*.py"))]
 
 
 def _below(base: Path, folder: str) -> Path:

@@ -32,6 +32,9 @@ async def crash(lake: Lakehouse) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(
+    "settings", [{}, {"LAKEHOUSE_EMBED__API_KEY_ENV": "STORE_ACCESS"}], ids=["by name", "by setting"]
+)
+@pytest.mark.parametrize(
     ("name", "arguments", "code"),
     [
         ("leaky.store", {}, "upstream"),
@@ -42,12 +45,19 @@ async def crash(lake: Lakehouse) -> dict[str, int]:
     ],
 )
 def test_a_failure_says_no_credential(
-    command: list[str], tmp_path: Path, home: Path, name: str, arguments: dict[str, str], code: str
+    command: list[str],
+    tmp_path: Path,
+    home: Path,
+    name: str,
+    arguments: dict[str, str],
+    code: str,
+    settings: dict[str, str],
 ) -> None:
-    """A-S3-3"""
+    """A-S3-3; a credential is known by its variable's name, or because a setting names the variable."""
+    variable = settings.get("LAKEHOUSE_EMBED__API_KEY_ENV", "STORE_SECRET")
     (tmp_path / "tools").mkdir()
-    (tmp_path / "tools" / "leaky.py").write_text(LEAKY, encoding="utf-8")
-    environment = {"STORE_SECRET": SECRET, "LAKEHOUSE_PLUGINS__FOLDERS": str(tmp_path)}
+    (tmp_path / "tools" / "leaky.py").write_text(LEAKY.replace("STORE_SECRET", variable), encoding="utf-8")
+    environment = {variable: SECRET, "LAKEHOUSE_PLUGINS__FOLDERS": str(tmp_path), **settings}
     ran = subprocess.run(
         [*command, "--home", str(home), "--json", "call", name, json.dumps(arguments)],
         env=os.environ | environment,

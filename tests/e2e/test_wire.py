@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
 ENDS_WITHIN = 15  # seconds a test waits before it calls a process stuck; the promise is one second
 
 

@@ -15,7 +15,7 @@ from tests.engine.ingesting import Bench, read
 
 from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, NotFound, TooLarge, Upstream
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 @pytest.fixture
@@ -133,8 +133,9 @@ async def test_paths(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         await take(tmp_path / "no.csv", "t")
     (tmp_path / "d.csv").mkdir()
-    with pytest.raises(InvalidInput, match="folder"):
-        await take(tmp_path / "d.csv", "t")
+    for folder in (tmp_path / "d.csv", tmp_path, Path(".")):
+        with pytest.raises(InvalidInput, match="is a folder"):
+            await take(folder, "t")
     os.mkfifo(tmp_path / "p.csv")
     with pytest.raises(InvalidInput, match="not a regular file"):
         await take(tmp_path / "p.csv", "t")

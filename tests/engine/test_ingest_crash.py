@@ -18,7 +18,7 @@ from tests.engine.ingesting import Bench
 from lakehouse.engine.child import Child
 from lakehouse.errors import InvalidInput, Upstream
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 INGEST = """
 import sys, anyio

@@ -15,7 +15,7 @@ from lakehouse.engine.ingest.plain import Limits
 from lakehouse.engine.ingest.records import records
 from lakehouse.errors import InvalidInput
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 BIG = 2**63
 
 

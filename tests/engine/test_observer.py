@@ -11,13 +11,14 @@ import pytest
 from lakehouse import config
 from lakehouse.engine.journal import Journal
 from lakehouse.engine.observer import SOURCES, WORKFLOW, Observer
+from lakehouse.engine.redact import Redactor
 from lakehouse.errors import InvalidInput
 
 pytestmark = pytest.mark.anyio
 
 
 def observer(home: Path, ring: int = 1000) -> Observer:
-    return Observer(home, config.Observer(ring_size=ring), {"A_TOKEN": "very-secret-value"})
+    return Observer(home, config.Observer(ring_size=ring), Redactor({"A_TOKEN": "very-secret-value"}))
 
 
 async def record(to: Observer, id: str, **changes: Any) -> None:

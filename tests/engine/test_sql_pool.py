@@ -4,9 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -15,8 +16,9 @@ import pytest
 
 import lakehouse
 from lakehouse import InvalidInput, Lakehouse, LakehouseError, TimedOut, TooLarge, Upstream
+from lakehouse.engine.child import Child
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 Register = Callable[..., Awaitable[Path]]
 ENDLESS = "SELECT count(*) FROM range(3000000) a JOIN range(3000000) b ON a.range < b.range"
@@ -89,6 +91,7 @@ async def test_a_cancelled_query_ends_its_process_and_the_spare_answers(lake: La
     assert left & before <= set(lake.sql.pids)
 
 
+@pytest.mark.slow
 async def test_many_at_once_some_of_them_bombs(home: Path, register: Register) -> None:
     bombs = {2: STUCK, 3: "SELECT list(i) FROM range(100000000) t(i)", 5: ENDLESS, 7: "FROM range(100000000)"}
     async with lakehouse.open(home, overrides={"sql.memory_limit": "300MB", "sql.workers": 2}) as lake:
@@ -132,6 +135,7 @@ async def self_cancelled(lake: Lakehouse) -> None:
     await lake.sql.query(STUCK)
 
 
+@pytest.mark.slow
 async def test_a_running_query_finishes_on_the_set_it_began_with(lake: Lakehouse, register: Register) -> None:
     """The second half of A-S8-4."""
     await register(lake, "people", pa.table({"id": [1, 2, 3]}))
@@ -165,11 +169,28 @@ async def test_a_process_that_cannot_start_is_an_upstream_failure(home: Path, mo
         assert not [p async for p in anyio.Path(home / "tmp").glob("sql-*") if p.name not in await folders(lake)]
 
 
+async def test_a_process_killed_while_it_starts_is_replaced(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, killed = Child.start, list[int]()
+
+    async def first_one_killed(module: str, setup: Mapping[str, Any]) -> Child:
+        child = await start(module, setup)
+        if not killed:
+            os.kill(child.pid, signal.SIGKILL)
+            killed.append(child.pid)
+        return child
+
+    async with lakehouse.open(home) as lake:
+        monkeypatch.setattr(Child, "start", first_one_killed)
+        assert (await lake.sql.query("SELECT 1")).rows == [[1]]
+        assert killed and killed[0] not in lake.sql.pids
+
+
 async def folders(lake: Lakehouse) -> set[str]:
     """The private folders of the processes there are."""
     return {worker.folder.name for worker in lake.sql._pool._alive.values()}
 
 
+@pytest.mark.slow
 async def test_processes_go_with_their_parent(home: Path) -> None:
     """Even when the parent is killed while a query is within one call of a function."""
     code = (

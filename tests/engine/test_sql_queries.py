@@ -16,7 +16,7 @@ import lakehouse
 from lakehouse import InvalidInput, Lakehouse, TimedOut, TooLarge, Upstream
 from lakehouse.engine.results import RowPage
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 Register = Callable[..., Awaitable[Path]]
 SMALL = {"sql.max_rows": 100, "sql.max_bytes": 20_000, "sql.max_handle_rows": 5_000, "sql.max_handle_bytes": 2_000_000}
@@ -259,6 +259,7 @@ async def test_nothing_is_left_in_scratch(home: Path) -> None:
     assert not await anyio.to_thread.run_sync(lambda: list((home / "tmp").glob("sql-*")))
 
 
+@pytest.mark.slow
 async def test_too_much_memory_names_the_setting(home: Path) -> None:
     async with lakehouse.open(home, overrides={"sql.memory_limit": "200MB", "sql.max_spill_bytes": 2**20}) as lake:
         for sql in ("SELECT list(i) FROM range(100000000) t(i)", "SELECT repeat('x', 4000000000)"):
@@ -268,6 +269,7 @@ async def test_too_much_memory_names_the_setting(home: Path) -> None:
             assert (await lake.sql.query("SELECT 1")).rows == [[1]]
 
 
+@pytest.mark.slow
 async def test_a_sort_larger_than_memory_spills(home: Path) -> None:
     async with lakehouse.open(home, overrides={"sql.memory_limit": "60MB"}) as lake:
         answer = await lake.sql.query(
@@ -350,6 +352,7 @@ async def test_a_bucket_in_memory_is_read_through_the_cache(home: Path, register
         assert (await lake.sql.query("SELECT count(*) FROM people")).rows == [[3]]
 
 
+@pytest.mark.slow
 async def test_the_time_limit(lake: Lakehouse) -> None:
     """In the engine, and within one call of a function, where the engine does not look at the clock."""
     for sql in (

@@ -29,7 +29,7 @@ from lakehouse.engine.vectors import (
 )
 from lakehouse.errors import Upstream
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 def opened(home: Path, url: str = "", **more: Any) -> Vectors:
@@ -79,6 +79,7 @@ def killed_writer(home: Path, start: int, acknowledgements: int) -> list[int]:
     return [int(line) for line in lines] + [int(word) for word in rest]
 
 
+@pytest.mark.slow
 async def test_nothing_acknowledged_is_lost_by_a_kill(home: Path) -> None:
     """A-S9-8: kill -9 of a process that adds, upserts and seals; each acknowledged item is there after restart."""
     vectors = opened(home)
@@ -129,6 +130,7 @@ async def run_until_crash(
     return False
 
 
+@pytest.mark.slow
 async def test_every_interruption_leaves_a_whole_index(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped before any durable step of adding, merging, sealing and bulk adding: old state or new, never
     a mixture, and the next writer goes on."""
@@ -214,6 +216,7 @@ def damage(path: Path, kind: str) -> None:
         path.write_bytes(data)
 
 
+@pytest.mark.slow
 async def test_damage_is_found_and_named(home: Path) -> None:
     """A-S9-9: each file of an index cut short, altered or missing is named; the sibling works; fsck agrees."""
     vectors = opened(home, seal_rows=12)

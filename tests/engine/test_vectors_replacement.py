@@ -18,6 +18,7 @@ from lakehouse.errors import Conflict, InvalidInput, Upstream
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.slow
 async def test_every_interruption_leaves_old_or_new(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped before any durable step, the index is what it was or what replaces it; the next one clears up."""
     start = opened(home, seal_rows=12)

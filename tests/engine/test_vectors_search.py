@@ -63,6 +63,7 @@ Step = tuple[str, list[int]]
 STEPS = st.lists(st.tuples(VERBS, st.lists(st.integers(0, 25), min_size=1, max_size=9)), max_size=14)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(steps=STEPS, distance=st.sampled_from(["cosine", "euclidean"]), seal_rows=st.integers(1, 12))
 def test_any_history_gives_what_a_plain_dict_gives(
@@ -118,6 +119,7 @@ async def _history(home: Path, steps: list[Step], distance: Any, seal_rows: int)
         await store.aclose()
 
 
+@pytest.mark.slow
 async def test_searches_go_on_while_the_index_changes(home: Path) -> None:
     """No search fails, waits or sees half of a batch: each batch writes one number into all its items at once."""
     vectors = opened(home, seal_rows=40)
@@ -152,6 +154,7 @@ async def test_searches_go_on_while_the_index_changes(home: Path) -> None:
     await vectors.aclose()
 
 
+@pytest.mark.slow
 async def test_segments_stay_few_and_objects_are_cleared_away(home: Path) -> None:
     """Small segments are merged as they come; what only old generations name is removed."""
     vectors = opened(home, seal_rows=20)

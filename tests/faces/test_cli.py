@@ -213,6 +213,7 @@ async def test_a_bar_is_shown_only_for_calls_that_report_progress(
     assert out == "" and "half way" in err
 
 
+@pytest.mark.slow
 def test_demo_as_json_is_one_document_and_a_home_keeps_what_it_made(command: list[str], home: Path) -> None:
     ran = subprocess.run([*command, "--home", str(home), "demo", "--json"], capture_output=True, check=True)
     steps = json.loads(ran.stdout)["steps"]

@@ -55,6 +55,7 @@ def ask(command: list[str], home: Path, *options: str) -> tuple[int, str, str]:
     return ran.returncode, ran.stdout, ran.stderr
 
 
+@pytest.mark.slow
 def test_from_the_shell(command: list[str], home: Path) -> None:
     """A-S40-4: JSON for machines, words for people, and status 1 when something required fails."""
     status, said, _ = ask(command, home, "--json")

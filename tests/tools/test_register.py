@@ -70,6 +70,7 @@ async def test_what_is_not_as_said_is_not_committed(
     with pytest.raises(error):
         await lake.call("register_dataset", asked(**changes))
     assert (await lake.call("list_datasets", {}))["total"] == 0
+    assert [stored["key"] for stored in (await lake.call("storage_list", {}))["objects"]] == ["in/people.csv"]
 
 
 async def test_everything_said_of_it_may_be_true(lake: Lakehouse) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import anyio
@@ -143,6 +144,23 @@ def serve() -> tuple[dict[str, Any], Iterator[tuple[dict[str, Any], bytes]], Rep
     threading.Thread(target=pump, daemon=True).start()
     setup, _ = inbox.get()
     return setup, requests(), reply
+
+
+def bound(file_size: int, address_space: int | None = None) -> None:
+    """Limit what the child may take, in bytes: no core dump, no file it writes over `file_size`, so much memory.
+
+    Where the system has no such limit, or a stricter one came from outside, what there is holds.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: file_size}
+    if address_space is not None:
+        limits[resource.RLIMIT_AS] = address_space
+    for kind, most in limits.items():
+        with suppress(ValueError, OSError):  # macOS refuses RLIMIT_AS
+            resource.setrlimit(kind, (most, most))
 
 
 def error_frame(error: LakehouseError) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -80,13 +78,6 @@ class _Index:
     problems: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class _Expected:
-    fingerprint: str | None
-    row_count: int | None
-
-
-_expected: ContextVar[_Expected | None] = ContextVar("lakehouse_expected_commit", default=None)
 _EMPTY = _Index(MappingProxyType({}), MappingProxyType({}))
 
 
@@ -131,7 +122,6 @@ class Datasets:
         """
         folder = folder_of(check_name(name))
         mark = fingerprint(columns)
-        _as_expected(name, mark, sum(file.row_count for file in objects))
         facts = _json(statistics, "statistics"), _json(provenance, "provenance")
         async with self._commits.setdefault(folder, anyio.Lock(fast_acquire=True)):
             tried = 0
@@ -143,8 +133,8 @@ class Datasets:
                         f"the bucket refuses version {tried} of dataset {name!r}, and does not have it.",
                         fix="A name that differs only in case may be taken; choose another.",
                     )
-                if current is not None and current.schema_fingerprint != mark:
-                    raise _changed(current, columns)
+                if current is not None:
+                    _check_schema(current, columns)
                 if current is not None and current.objects == tuple(objects):
                     return current.copy(), True
                 tried = version + 1
@@ -172,17 +162,16 @@ class Datasets:
                     continue
                 return candidate.copy(), False
 
-    @contextmanager
-    def expecting(self, *, fingerprint: str | None, row_count: int | None) -> Iterator[None]:
-        """Within the block, a commit of another schema or another number of rows raises Conflict and writes nothing.
+    async def check_schema(self, name: str, columns: Sequence[Column]) -> None:
+        """Raises SchemaChanged when data of these columns cannot be a dataset's next version.
 
-        For callers who say beforehand what the data has to be, while others do the reading and the commit.
+        A commit checks it again. Whoever asks before data files are stored leaves none behind that nothing names.
         """
-        token = _expected.set(_Expected(fingerprint, row_count))
         try:
-            yield
-        finally:
-            _expected.reset(token)
+            current = await self.get(name)
+        except DatasetNotFound:
+            return
+        _check_schema(current, columns)
 
     async def get(self, name: str, version: int | None = None) -> Manifest:
         """A dataset's manifest: the newest, or that of a version.
@@ -341,35 +330,21 @@ def _json(given: Mapping[str, Any] | None, what: str) -> dict[str, Any]:
     return copy
 
 
-def _as_expected(name: str, mark: str, rows: int) -> None:
-    expected = _expected.get()
-    if expected is None:
+def _check_schema(current: Manifest, columns: Sequence[Column]) -> None:
+    if current.schema_fingerprint == fingerprint(columns):
         return
-    if expected.fingerprint not in (None, mark):
-        raise Conflict(
-            f"the data for dataset {name!r} has the schema fingerprint {mark}, not {expected.fingerprint}.",
-            fix="Check the data, or leave schema_fingerprint out.",
-        )
-    if expected.row_count not in (None, rows):
-        raise Conflict(
-            f"the data for dataset {name!r} has {rows} rows, not {expected.row_count}.",
-            fix="Check the data, or leave row_count out.",
-        )
-
-
-def _changed(current: Manifest, columns: Sequence[Column]) -> SchemaChanged:
     stored = {column.name: column.type for column in current.columns}
     given = {column.name: column.type for column in columns}
-    parts = [f"{name} is new" for name in given if name not in stored]
-    parts += [f"{name} is gone" for name in stored if name not in given]
-    parts += [f"{n} was {t}, is {given[n]}" for n, t in stored.items() if n in given and given[n] != t]
+    parts = [f"{name} {kind} is new" for name, kind in given.items() if name not in stored]
+    parts += [f"{name} {kind} is missing" for name, kind in stored.items() if name not in given]
+    parts += [f"{name} was {kind}, is {given[name]}" for name, kind in stored.items() if given.get(name, kind) != kind]
     shown = "; ".join(parts[:10]) + (f"; and {len(parts) - 10} more" if len(parts) > 10 else "")
-    return SchemaChanged(
+    raise SchemaChanged(
         f"dataset {current.name!r} has another schema: {shown or 'the columns have another order'}.",
         fix="Ingest under another name, or make the columns as they were (types= sets a column's type).",
         data={
-            "stored": [{"name": c.name, "type": c.type} for c in current.columns],
-            "given": [{"name": c.name, "type": c.type} for c in columns],
+            "stored": [{"name": column.name, "type": column.type} for column in current.columns],
+            "given": [{"name": column.name, "type": column.type} for column in columns],
         },
     )
 

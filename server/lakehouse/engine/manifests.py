@@ -76,7 +76,8 @@ class Manifest:
 
     def as_dict(self) -> dict[str, Any]:
         """The manifest as plain JSON data, a copy."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
 
     def encoded(self) -> bytes:
         """The manifest as it is stored: JSON with the format's number and a SHA-256 over all the rest."""

@@ -69,19 +69,7 @@ class Matrix:
 
     async def corpora(self) -> list[Corpus]:
         """Every index, by name, raw ones too."""
-        infos = await self._vectors.list()
-        return [
-            Corpus(
-                name=info.name,
-                dimension=info.dimension,
-                distance=info.distance,
-                count=info.count,
-                generation=info.generation,
-                model=info.model,
-                builder=info.builder,
-            )
-            for info in sorted(infos, key=lambda info: info.name)
-        ]
+        return [Corpus(**vars(info)) for info in await self._vectors.list()]
 
     async def search(
         self,
@@ -134,7 +122,7 @@ class Matrix:
                 raise Upstream(f"corpus {damaged[0]}", fix="Name the corpora to search, or delete that one.")
             if not infos:
                 raise CorpusNotFound("there are no corpora yet.", fix="Build one with build_corpus.")
-            return sorted(infos, key=lambda info: info.name)
+            return infos
         if not names:
             raise InvalidInput("corpora: the list is empty.", fix="Name corpora, or leave it out to search all.")
         return [await self._info(name) for name in dict.fromkeys(names)]

@@ -3,7 +3,6 @@
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -58,11 +57,11 @@ class Stats:
 class Observer:
     """Records operations. A journal that cannot be written is counted and never fails the work it describes."""
 
-    def __init__(self, home: Path, settings: config.Observer, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, home: Path, settings: config.Observer, redact: Redactor) -> None:
         self._journal = Journal(home / "observer" / "ops.jsonl")
         self._ring: deque[Op] = deque(maxlen=settings.ring_size)
         self._capacity = settings.ring_size
-        self._redact = Redactor(environ)
+        self._redact = redact
         self._since = moment.now()
         self._failed = 0
         self._by_source: Counter[str] = Counter()

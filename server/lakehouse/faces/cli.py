@@ -44,7 +44,7 @@ class Root(click.Group):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """The line read as far as the command's name."""
+        """Read the words; what cannot be understood is a bad request like any other."""
         as_json = "--json" in args
         with _usage(as_json):
             context = super().make_context(info_name, args, parent, **extra)
@@ -52,7 +52,6 @@ class Root(click.Group):
         return context
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Read the rest and run it."""
         with _usage(ctx.meta["lakehouse.as_json"]):
             return super().invoke(ctx)
 
@@ -127,10 +126,11 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
     """Call one capability on the data directory and print what it answers."""
     import anyio
 
+    from lakehouse.config import read
     from lakehouse.faces import terminal
     from lakehouse.faces.logs import keep_logs
 
-    keep_logs(_home(invocation.home), brief=True)
+    keep_logs(read(invocation.home, invocation.config), brief=True)
 
     async def called() -> Any:
         async with lakehouse.open(invocation.home, config_file=invocation.config) as lake:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from lakehouse.config import Settings
 from lakehouse.lake import redactor
 
 FORM = "%(asctime)s %(levelname)s %(message)s"
@@ -53,12 +54,12 @@ class HomeFile(RotatingFileHandler):
         """Nothing: stderr has the line too."""
 
 
-def keep_logs(home: Path, *, brief: bool) -> None:
+def keep_logs(settings: Settings, *, brief: bool) -> None:
     """Send warnings and worse to stderr (whole for a server, whose host keeps them; brief for a person) and to the
     data directory's log file, tracebacks included."""
-    clean = redactor().whole
+    clean = redactor(settings.config.embed.api_key_env).whole
     stderr = logging.StreamHandler(sys.stderr)
     stderr.setFormatter(Brief(clean) if brief else Whole(clean))
-    file = HomeFile(home)
+    file = HomeFile(settings.home)
     file.setFormatter(Whole(clean))
     logging.basicConfig(level=logging.WARNING, handlers=[stderr, file])

@@ -22,7 +22,7 @@ def stdio(home: str | Path | None, config_file: str | Path | None, overrides: Ma
     process owns it still sees the tools, and each call says who holds it until it is free.
     """
     settings = config.read(home, config_file, overrides)
-    keep_logs(settings.home, brief=False)
+    keep_logs(settings, brief=False)
     rendering = rendered(settings.config.plugins.folders)
     gc.freeze()  # what is loaded by now stays; collections need not walk it again
     anyio.run(_serve, settings, rendering)

@@ -24,9 +24,6 @@ from lakehouse.faces import lines
 MAX_GRACE = 0.8  # seconds between the wish to end and the end
 PARENT_CHECK = 0.25  # seconds between looks at whether our parent is still there
 
-Incoming = MemoryObjectReceiveStream[SessionMessage | Exception]
-Outgoing = MemoryObjectSendStream[SessionMessage]
-
 
 async def serve_stdio(server: Server[Any], max_line: int) -> None:
     """Serve until the client closes its end, SIGINT, SIGTERM, or the death of our parent.
@@ -108,7 +105,7 @@ async def _read(
     reader: asyncio.StreamReader,
     max_line: int,
     to_server: MemoryObjectSendStream[SessionMessage | Exception],
-    to_client: Outgoing,
+    to_client: MemoryObjectSendStream[SessionMessage],
 ) -> None:
     async with to_server, to_client:
         while True:

@@ -7,7 +7,8 @@ from weakref import WeakValueDictionary
 import anyio
 
 from lakehouse import config
-from lakehouse.engine.corpora.built import Built, PartialFailure, Progress
+from lakehouse.engine.corpora.built import Built, PartialFailure
+from lakehouse.engine.progress import Progress, unheard
 from lakehouse.errors import Busy, Conflict, InvalidInput
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Corpora:
                 replaces=replaces,
                 whole=limit is None,
                 total=total,
-                progress=progress or _unheard,
+                progress=progress or unheard,
             ).run()
         finally:
             lock.release()
@@ -153,10 +154,6 @@ def _same(info: "IndexInfo", source: "Source", model: str) -> None:
             f"corpus {info.name} was built from the {kind} {info.builder.get(kind)}.",
             fix="Choose another name, or build it with drop_existing=true.",
         )
-
-
-async def _unheard(done: float, total: float | None, message: str) -> None:
-    """Nobody asked for progress."""
 
 
 __all__ = ["Built", "Corpora", "PartialFailure"]

@@ -12,9 +12,10 @@ import anyio.to_thread
 
 from lakehouse import config
 from lakehouse.engine import moment
-from lakehouse.engine.corpora.built import SHOWN, Built, PartialFailure, Progress, SkippedFile
+from lakehouse.engine.corpora.built import SHOWN, Built, PartialFailure, SkippedFile
 from lakehouse.engine.corpora.documents import Chunk, Document, Source, chunked
 from lakehouse.engine.embed import Embedder
+from lakehouse.engine.progress import Progress
 from lakehouse.engine.vectors import IndexDamaged, IndexInfo, IndexNotFound, Item, Vectors
 from lakehouse.engine.vectors.items import MAX_METADATA_BYTES
 from lakehouse.errors import Busy, Conflict, InvalidInput, LakehouseError, TimedOut, TooLarge, Unavailable, Upstream

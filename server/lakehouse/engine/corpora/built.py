@@ -1,12 +1,8 @@
 """What a build of a corpus answers, and how it fails in part. Light to import: tools show these shapes."""
 
-from collections.abc import Awaitable, Callable
-
 from pydantic import BaseModel, Field
 
 from lakehouse.errors import Upstream
-
-Progress = Callable[[float, float | None, str], Awaitable[None]]
 
 # Ids and files listed in an answer; the rest is only counted.
 SHOWN = 20

@@ -14,8 +14,9 @@ import duckdb
 
 from lakehouse.engine.ingest import kinds, rejects
 from lakehouse.engine.ingest.dialect import Dialect, examine
-from lakehouse.engine.ingest.engine import Engine, Table, literal_path, name, text
+from lakehouse.engine.ingest.engine import Engine, Table, literal_path
 from lakehouse.engine.ingest.plain import Limits, bad_utf8, mixes_ends, uniform
+from lakehouse.engine.quoting import identifier, literal
 from lakehouse.errors import InvalidInput
 
 _FIRST_ROWS = (256, 20_480)  # the few rule out most types, the many most of what would break later
@@ -35,12 +36,12 @@ class Reading:
 
     def sql(self, types: Mapping[int, str] | None = None, more: str = "") -> str:
         """The table function; columns in `types` are read as those types and their empty cells are NULL."""
-        columns = ", ".join(f"c{n}: {text((types or {}).get(n, 'VARCHAR'))}" for n in range(len(self.dialect.names)))
+        columns = ", ".join(f"c{n}: {literal((types or {}).get(n, 'VARCHAR'))}" for n in range(len(self.dialect.names)))
         null = "" if types else self.null
         return (
             f"read_csv({literal_path(self.path)}, auto_detect = false, hive_partitioning = false, compression = 'none',"
             f" header = true, strict_mode = true,"
-            f" delim = {text(self.dialect.delimiter)}, quote = '\"', escape = '\"', nullstr = {text(null)},"
+            f" delim = {literal(self.dialect.delimiter)}, quote = '\"', escape = '\"', nullstr = {literal(null)},"
             f" max_line_size = {self.limits.max_cell}, buffer_size = {max(_BUFFER, self.limits.max_cell)},"
             f" parallel = {str(self.parallel).lower()}, columns = {{{columns}}}{more})"
         )
@@ -93,7 +94,7 @@ def _copied(reading: Reading, asked: Mapping[str, str], found: Sequence[str | No
             fits = kinds.fits(kind, cell) if kind else "false"
             cell = f"CASE WHEN {cell} = '' OR {fits} THEN {cell} ELSE error('a cell breaks the guess') END"
         cell = f"NULLIF({cell}, '')"
-        cells.append(f"{cell if kind in (None, 'VARCHAR') else f'CAST({cell} AS {kind})'} AS {name(column)}")
+        cells.append(f"{cell if kind in (None, 'VARCHAR') else f'CAST({cell} AS {kind})'} AS {identifier(column)}")
     return f"SELECT {', '.join(cells)} FROM {reading.sql()}"
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import duckdb
 
+from lakehouse.engine.quoting import literal
+
 # Of rows that take more, 122,880 cannot be held in memory at once: their row groups are cut by bytes.
 WIDE_ROW_BYTES = 2048
 ROW_GROUP = 122_880
@@ -19,24 +21,14 @@ _TICK = 0.5
 Report = Callable[[float, str], None]
 
 
-def text(value: str) -> str:
-    """A string as an SQL literal."""
-    return "'" + value.replace("'", "''") + "'"
-
-
-def name(value: str) -> str:
-    """A column name as an SQL identifier."""
-    return '"' + value.replace('"', '""') + '"'
-
-
 def literal_path(path: Path) -> str:
     """A path as the engine's readers take it: they would expand `*`, `?` and `[` in it."""
     if not any(mark in str(path) for mark in "*?["):
-        return text(str(path))
+        return literal(str(path))
     link = Path("source")
     link.unlink(missing_ok=True)
     link.symlink_to(path)
-    return text(str(link))
+    return literal(str(link))
 
 
 @dataclass
@@ -73,8 +65,8 @@ class Engine:
             "TimeZone = 'UTC'",
             "enable_progress_bar = true",
             "enable_progress_bar_print = false",
-            f"allowed_paths = [{text(str(self.source))}]",
-            f"allowed_directories = [{text(folder)}]",
+            f"allowed_paths = [{literal(str(self.source))}]",
+            f"allowed_directories = [{literal(folder)}]",
             "enable_external_access = false",
         ):
             self._connection.execute(f"SET {setting}")
@@ -107,7 +99,7 @@ class Engine:
 
     def _copy(self, query: str, more: str) -> int:
         done = self.rows(
-            f"COPY ({query}) TO {text(str(self.target))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 3,"
+            f"COPY ({query}) TO {literal(str(self.target))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 3,"
             f" ROW_GROUP_SIZE {ROW_GROUP}, USE_TMP_FILE false{more})"
         )
         return int(done[0][0])

@@ -1,7 +1,8 @@
 """The parent's side of ingest: a child process reads, then the finished file is stored and committed."""
 
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,18 +13,13 @@ from pydantic import BaseModel, Field
 from lakehouse import config
 from lakehouse.engine import datasets as catalog
 from lakehouse.engine.child import Child, ChildDied
-from lakehouse.engine.datasets import Column, DataFile, Datasets, SchemaChanged
+from lakehouse.engine.datasets import Column, DataFile, Datasets
 from lakehouse.engine.ingest.source import check_options, check_size, local_file, source_of
+from lakehouse.engine.progress import Progress, unheard
 from lakehouse.engine.storage import KeyExists, Storage
-from lakehouse.errors import Upstream
-
-Progress = Callable[[float, float | None, str], Awaitable[None]]
+from lakehouse.errors import Conflict, Upstream
 
 _AT_ONCE = 2  # each takes ingest.memory_limit; more wait
-
-
-async def _unheard(done: float, total: float | None, message: str) -> None:
-    """Nobody asked."""
 
 
 class IngestedColumn(BaseModel):
@@ -48,6 +44,31 @@ class Ingested(BaseModel):
     warnings: list[str] = Field(description="What was read differently than it may look.")
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What a caller says beforehand the data is; None where nothing is said."""
+
+    schema_fingerprint: str | None = None
+    row_count: int | None = None
+    sha256: str | None = None
+    size_bytes: int | None = None
+
+    def check(self, name: str, fingerprint: str, rows: int, source: Mapping[str, Any]) -> None:
+        """Raises Conflict when the data read for a dataset is something else."""
+        read = {
+            "schema_fingerprint": (self.schema_fingerprint, fingerprint),
+            "row_count": (self.row_count, rows),
+            "sha256": (self.sha256 and self.sha256.lower(), source["sha256"]),
+            "size_bytes": (self.size_bytes, source["bytes"]),
+        }
+        for what, (said, found) in read.items():
+            if said not in (None, found):
+                raise Conflict(
+                    f"{what}: the data for dataset {name!r} has {found}, not {said}.",
+                    fix=f"Check the data, or leave {what} out.",
+                )
+
+
 class Ingester:
     """Turns files into datasets, whole or not at all: until the commit nothing is visible, and a kill leaves nothing.
 
@@ -70,6 +91,7 @@ class Ingester:
         encoding: str | None = None,
         types: Mapping[str, str] | None = None,
         provenance: Mapping[str, Any] | None = None,
+        expected: Expected | None = None,
         progress: Progress | None = None,
         anywhere: bool = True,
     ) -> Ingested:
@@ -79,18 +101,19 @@ class Ingester:
         column types by name. Unless `anywhere`, the file must lie below `ingest.roots`.
 
         Raises InvalidInput for bad contents (with up to 100 bad rows in `data["rows"]`), NotFound, Forbidden,
-        TooLarge naming the setting, SchemaChanged when the dataset has other columns, Upstream when the disk or the
-        reader fails. Nothing is stored then.
+        TooLarge naming the setting, SchemaChanged when the dataset has other columns, Conflict when the data is not
+        what was `expected`, Upstream when the disk or the reader fails. Nothing is stored then.
         """
         catalog.check_name(name)
+        roots = None if anywhere else self._settings.roots
+        # Before its name is: a folder or a missing file is what is wrong with a path, whatever it ends like.
+        real = await anyio.to_thread.run_sync(local_file, path, roots, self._settings.max_path_bytes)
         kind = source_of(path.name, source)
         check_options(kind, delimiter, encoding)
-        roots = None if anywhere else self._settings.roots
-        real = await anyio.to_thread.run_sync(local_file, path, roots, self._settings.max_path_bytes)
         asked = {"source": kind, "delimiter": delimiter, "encoding": encoding, "types": dict(types or {})}
         facts = {"file": path.name, **(provenance or {})}
         async with self._turns, self._storage.scratch() as folder:
-            return await self._ingest(real, name, asked, facts, folder, progress or _unheard)
+            return await self._ingest(real, name, asked, facts, expected, folder, progress or unheard)
 
     async def ingest_content(
         self,
@@ -131,26 +154,27 @@ class Ingester:
         delimiter: str | None = None,
         encoding: str | None = None,
         types: Mapping[str, str] | None = None,
+        expected: Expected | None = None,
         progress: Progress | None = None,
     ) -> Ingested:
         """Make a stored object the newest version of a dataset; like `ingest_path` otherwise.
 
         Raises KeyNotFound when there is no such object.
         """
-        kind = source_of(key, source)
         bucket = self._storage.bucket
         check_size((await bucket.head(key)).size, self._settings.max_path_bytes, "ingest.max_path_bytes")
         async with self._storage.scratch() as folder:
-            path = folder / "object"
+            path = folder / PurePosixPath(key).name
             await bucket.get_to(key, path)
             return await self.ingest_path(
                 path,
                 name,
-                source=kind,
+                source=source,
                 delimiter=delimiter,
                 encoding=encoding,
                 types=types,
-                provenance={"file": PurePosixPath(key).name, "object": f"{bucket.name}://{key}"},
+                provenance={"object": f"{bucket.name}://{key}"},
+                expected=expected,
                 progress=progress,
             )
 
@@ -160,14 +184,16 @@ class Ingester:
         name: str,
         asked: Mapping[str, Any],
         facts: Mapping[str, Any],
+        expected: Expected | None,
         folder: Path,
         progress: Progress,
     ) -> Ingested:
         read = await self._read({"path": str(path), **asked}, folder, progress)
         columns = [Column(column, kind) for column, kind in read["columns"]]
         fingerprint = catalog.fingerprint(columns)
-        # The commit checks this again; checked here, a changed schema leaves no object behind.
-        await self._check_schema(name, columns, fingerprint)
+        if expected is not None:
+            expected.check(name, fingerprint, read["rows"], read["source"])
+        await self._datasets.check_schema(name, columns)
         key = catalog.data_key(name, fingerprint, read["sha256"])
         await progress(96, 100, "storing")
         try:
@@ -220,23 +246,3 @@ class Ingester:
             ) from None
         finally:
             await child.aclose()
-
-    async def _check_schema(self, name: str, columns: Sequence[Column], fingerprint: str) -> None:
-        try:
-            current = await self._datasets.get(name)
-        except catalog.DatasetNotFound:
-            return
-        if current.schema_fingerprint != fingerprint:
-            stored = {column.name: column.type for column in current.columns}
-            given = {column.name: column.type for column in columns}
-            parts = [f"{c} {t} is new" for c, t in given.items() if c not in stored]
-            parts += [f"{c} {t} is missing" for c, t in stored.items() if c not in given]
-            parts += [f"{c} was {t}, is {given[c]}" for c, t in stored.items() if given.get(c, t) != t]
-            raise SchemaChanged(
-                f"dataset {name!r} has another schema: {'; '.join(parts[:10]) or 'the columns have another order'}.",
-                fix="Ingest under another name, or make the columns as they were (types= sets a column's type).",
-                data={
-                    "stored": [{"name": c, "type": t} for c, t in stored.items()],
-                    "given": [{"name": c, "type": t} for c, t in given.items()],
-                },
-            )

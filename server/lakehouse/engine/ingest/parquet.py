@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from lakehouse.engine.ingest import kinds
-from lakehouse.engine.ingest.engine import Engine, Table, literal_path, name
+from lakehouse.engine.ingest.engine import Engine, Table, literal_path
 from lakehouse.engine.ingest.rejects import LISTED, VALUE_CHARS, listed
+from lakehouse.engine.quoting import identifier
 from lakehouse.errors import InvalidInput
 
 
@@ -31,7 +32,7 @@ def ingest(engine: Engine, types: Mapping[str, str]) -> Table:
         ) from None
     kinds.check_names(names, "the schema")
     asked = kinds.wanted(types, names)
-    cells = [f"CAST({name(c)} AS {asked[c]}) AS {name(c)}" if c in asked else name(c) for c in names]
+    cells = [f"CAST({identifier(c)} AS {asked[c]}) AS {identifier(c)}" if c in asked else identifier(c) for c in names]
     table = f"read_parquet({literal_path(engine.source)}, hive_partitioning = false, file_row_number = {{}})"
     with engine.step("writing Parquet", 0, 95):
         try:
@@ -52,9 +53,10 @@ def written_columns(path: Path) -> list[tuple[str, str]]:
 def _misfits(engine: Engine, table: str, asked: Mapping[str, str]) -> list[dict[str, Any]]:
     bad: list[dict[str, Any]] = []
     for column, kind in asked.items():
+        cell = identifier(column)
         found = engine.rows(
-            f"SELECT file_row_number + 1, left(CAST({name(column)} AS VARCHAR), {VALUE_CHARS}) FROM {table}"
-            f" WHERE {name(column)} IS NOT NULL AND TRY_CAST({name(column)} AS {kind}) IS NULL LIMIT {LISTED}"
+            f"SELECT file_row_number + 1, left(CAST({cell} AS VARCHAR), {VALUE_CHARS}) FROM {table}"
+            f" WHERE {cell} IS NOT NULL AND TRY_CAST({cell} AS {kind}) IS NULL LIMIT {LISTED}"
         )
         bad += [
             {"line": line, "column": column, "value": value, "reason": f"{value!r} is not a {kind}"}

@@ -32,7 +32,7 @@ def main() -> None:
 
     try:
         os.chdir(setup["folder"])
-        _bound_files(setup["max_bytes"])
+        child.bound(setup["max_bytes"])
         with _translated(request):
             answer = _ingest(setup, request, report)
     except LakehouseError as error:
@@ -76,16 +76,6 @@ def _ingest(setup: dict[str, Any], request: dict[str, Any], report: "Report") ->
         "bytes": engine.target.stat().st_size,
         "source": {"sha256": source_sha256.result(), "bytes": before.st_size, **table.details},
     }
-
-
-def _bound_files(size: int) -> None:
-    """No file this process writes may be larger, whatever a library does."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow
 
 from lakehouse.engine.arrow_json import rows_of
-from lakehouse.engine.sql.instance import identifier
+from lakehouse.engine.quoting import identifier
 
 Send = Callable[[Mapping[str, Any], bytes | memoryview], None]
 _BATCH_ROWS = 2048

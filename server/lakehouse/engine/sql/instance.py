@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from lakehouse.engine.quoting import identifier, literal
 from lakehouse.engine.sql.gate import folded
 from lakehouse.errors import Conflict, InvalidInput, TimedOut, Upstream, did_you_mean
 
@@ -163,16 +164,6 @@ def _locked(views: Iterable[View], limits: Limits, spill: str) -> duckdb.DuckDBP
     db.execute(f"SET max_execution_time = {max(1, int(limits.seconds * 1000))}")
     db.execute("SET lock_configuration = true")
     return db
-
-
-def identifier(name: str) -> str:
-    """A name as SQL writes it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """A string as SQL writes it."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _mark(stat: os.stat_result) -> tuple[int, ...]:

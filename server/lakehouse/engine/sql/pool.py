@@ -18,6 +18,7 @@ from lakehouse.errors import LakehouseError, Upstream
 
 MODULE = "lakehouse.engine.sql.worker"
 MAX_THREADS = 4  # of one process; under an address space limit each costs room
+_TRIES = 2  # somebody may kill a process while it starts; no query has run then
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ class Counts:
 
 @dataclass
 class Pool:
-    """Hands out query processes, one caller each. At most `sql.workers` are out at once; the others queue."""
+    """Hands out query processes, one caller each.
+
+    Whoever asks for one first takes one of the `sql.workers` places in `slots`, and keeps it as long as the process.
+    """
 
     scratch: Path
     settings: config.Sql
@@ -58,7 +62,7 @@ class Pool:
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
-        self._slots = anyio.Semaphore(self.settings.workers, fast_acquire=True)
+        self.slots = anyio.Semaphore(self.settings.workers, fast_acquire=True)
         self._idle: list[Worker] = []
         self._alive: dict[int, Worker] = {}
         self._starting = 0
@@ -68,12 +72,6 @@ class Pool:
     def pids(self) -> list[int]:
         """The processes there are."""
         return [worker.child.pid for worker in self._alive.values()]
-
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """One of the places for queries at work; waits for it."""
-        async with self._slots:
-            yield
 
     @asynccontextmanager
     async def worker(self, visible: Visible) -> AsyncIterator[Worker]:
@@ -109,11 +107,12 @@ class Pool:
             if worker.child.alive and await self._prepared(worker, visible):
                 return worker
             await self._end(worker)
-        worker = await self._start(visible)
-        if not await self._prepared(worker, visible):
+        for _ in range(_TRIES):
+            worker = await self._start(visible)
+            if await self._prepared(worker, visible):
+                return worker
             await self._end(worker)
-            raise _no_process("it ended at once")
-        return worker
+        raise _no_process("it ended at once")
 
     async def _prepared(self, worker: Worker, visible: Visible) -> bool:
         """Wait until a process is up, and give it this set; False when it died."""

@@ -94,7 +94,8 @@ class Sql:
             async with AsyncExitStack() as kept:
                 raw = await self._run(request, seconds, kept)
                 rows = raw.rows
-                parsed = json.loads(rows) if len(rows) < _INLINE_JSON else await _off_loop(json.loads, rows)
+                inline = len(rows) < _INLINE_JSON
+                parsed = json.loads(rows) if inline else await anyio.to_thread.run_sync(json.loads, rows)
                 return await self._answer(raw, parsed)
         except InvalidInput as error:
             if "dataset" in error.data:
@@ -162,7 +163,7 @@ class Sql:
         async with AsyncExitStack() as held:
             with anyio.CancelScope(deadline=deadline) as waiting:
                 visible = await self._look()
-                await held.enter_async_context(self._pool.slot())
+                await held.enter_async_context(self._pool.slots)
             if waiting.cancelled_caught:
                 raise TimedOut(
                     f"the query waited {seconds:g} seconds: all {self._settings.workers} query places were taken.",
@@ -280,11 +281,11 @@ class _Spool:
         self._file: BinaryIO | None = None
 
     async def write(self, data: bytes) -> None:
-        await _off_loop(self._write, data)
+        await anyio.to_thread.run_sync(self._write, data)
 
     async def aclose(self) -> None:
         with anyio.CancelScope(shield=True):
-            await _off_loop(self._close)
+            await anyio.to_thread.run_sync(self._close)
 
     def _write(self, data: bytes) -> None:
         if self._file is None:
@@ -294,7 +295,3 @@ class _Spool:
     def _close(self) -> None:
         if self._file is not None:
             self._file.close()
-
-
-async def _off_loop(work: Any, *args: Any) -> Any:
-    return await anyio.to_thread.run_sync(work, *args)

@@ -1,8 +1,6 @@
 """The query process: no environment, bounded memory, one query at a time. Its parent may kill it at any moment."""
 
-import contextlib
 import os
-import sys
 
 from lakehouse.engine import child
 from lakehouse.errors import LakehouseError, TooLarge
@@ -11,7 +9,7 @@ from lakehouse.errors import LakehouseError, TooLarge
 def main() -> None:
     """Serve queries until the parent goes away."""
     setup, requests, reply = child.serve()
-    bound(setup["address_space"], setup["limits"]["spill_bytes"])
+    child.bound(setup["limits"]["spill_bytes"], setup["address_space"])
     os.chdir(setup["folder"])
     os.umask(0o077)
     # Only now, so that the limits hold for what the libraries take, too.
@@ -35,22 +33,6 @@ def main() -> None:
 def ends_process(error: LakehouseError) -> bool:
     """Whether a process is not used again: memory may not all have come back, or the engine is at fault."""
     return isinstance(error, TooLarge) or type(error) is LakehouseError
-
-
-def bound(address_space: int, file_size: int) -> None:
-    """Limit what this process may take. Where the system has no such limit, what it has holds."""
-    if sys.platform == "win32":
-        return
-    import resource
-
-    for kind, most in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, file_size),
-        (resource.RLIMIT_AS, address_space),
-    ):
-        # macOS refuses RLIMIT_AS; a stricter limit from outside stays.
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(kind, (most, most))
 
 
 if __name__ == "__main__":

@@ -142,9 +142,7 @@ class Vectors:
         for name in await self._names():
             try:
                 found.append(await self.get(name))
-            except IndexNotFound:
-                continue
-            except IndexDamaged:
+            except (IndexNotFound, IndexDamaged):
                 continue
         return found
 
