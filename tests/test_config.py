@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from lakehouse import config
 from lakehouse.errors import InvalidInput
-from lakehouse.sources import default_home
+from lakehouse.sources import default_home, plugin_folders
 
 
 def read(home: Path, text: str = "", environ: dict[str, str] | None = None, **overrides: Any) -> config.Settings:
@@ -27,6 +27,7 @@ def test_defaults(home: Path) -> None:
     assert {row["origin"] for row in config.listing(settings)} == {"default"}
     assert settings.config.embed.provider == "bundled"
     assert settings.config.ingest.max_bytes == 268_435_456
+    assert settings.config.sql.refresh_every == "30s"
     assert settings.config.ingest.max_path_bytes == 64 * 2**30
     assert settings.config.embed.ollama_url == "http://127.0.0.1:11434"
     assert (settings.config.embed.cache_size, settings.config.embed.batch_timeout_secs) == (10_000, 60)
@@ -93,6 +94,8 @@ def test_a_bad_file_stops_the_start(home: Path, text: str, key: str, fix: str) -
         ("LAKEHOUSE_EMBED__PROVIDER", "openai", "embed.provider"),
         ("LAKEHOUSE_EMBED__OLLAMA_URL", "nowhere", "embed.ollama_url"),
         ("LAKEHOUSE_SQL_MAX_ROWS", "1", "LAKEHOUSE_SQL__MAX_ROWS"),
+        ("LAKEHOUSE_SQL__REFRESH_EVERY", "often", "sql.refresh_every"),
+        ("LAKEHOUSE_INGEST__ROOTS", '["/a', "ingest.roots"),
     ],
 )
 def test_a_bad_variable_stops_the_start(home: Path, name: str, value: str, key: str) -> None:
@@ -101,6 +104,19 @@ def test_a_bad_variable_stops_the_start(home: Path, name: str, value: str, key: 
         read(home, environ={name: value})
     assert name in raised.value.detail
     assert key in str(raised.value)
+
+
+def test_a_list_in_a_variable_may_be_written_as_in_the_file(home: Path) -> None:
+    """Else the brackets and quotes would be part of a folder's name, and nothing would say so."""
+    for text in ('["/a", "/b"]', "/a, /b"):
+        settings = read(home, environ={"LAKEHOUSE_INGEST__ROOTS": text})
+        assert settings.config.ingest.roots == (Path("/a"), Path("/b"))
+        assert plugin_folders(home, None, {"LAKEHOUSE_PLUGINS__FOLDERS": text}) == [Path("/a"), Path("/b")]
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("250ms", 0.25), ("1.5m", 90), ("2h", 7200)])
+def test_a_time_span_has_a_unit(home: Path, text: str, seconds: float) -> None:
+    assert config.read(home, environ={"LAKEHOUSE_SQL__REFRESH_EVERY": text}).config.sql.refresh_secs == seconds
 
 
 def test_variables_are_read_by_their_settings_type(home: Path) -> None:

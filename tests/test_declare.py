@@ -93,7 +93,7 @@ def test_declared_names_win() -> None:
 
 def test_an_unknown_toolset_is_refused_where_it_is_written() -> None:
     with pytest.raises(ValueError, match="toolset 'cor' is not one of core"):
-        tool(toolset="cor")
+        tool(toolset="data cor")
 
 
 def test_only_async_functions_are_capabilities() -> None:

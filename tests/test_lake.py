@@ -306,3 +306,17 @@ async def test_a_bad_setting_stops_the_opening(home: Path) -> None:
     with pytest.raises(InvalidInput, match=r"sql\.max_row"):
         async with lakehouse.open(home, overrides={"sql.max_row": 1}):
             pass
+
+
+async def test_a_config_file_opens_the_usual_data_directory(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`lakehouse.open("lakehouse.toml")`; a folder of that name would be made otherwise."""
+    file = tmp_path / "lakehouse.toml"
+    file.write_text("[sql]\nmax_rows = 5\n", encoding="utf-8")
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(home))
+    async with lakehouse.open(file) as lake:
+        assert (lake.config.sql.max_rows, lake.home) == (5, home.resolve())
+    with pytest.raises(InvalidInput, match="missing"):
+        async with lakehouse.open(tmp_path / "missing.toml"):
+            pass

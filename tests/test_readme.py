@@ -121,12 +121,13 @@ def capabilities(catalogue: Catalogue) -> list[str]:
     lines = [
         "A capability is `lakehouse` and its name as two words in the shell, its name in Python, and a tool over MCP.",
         "",
-        row("toolset", "capability", "MCP tool", "effect", "what it does"),
+        row("toolsets", "capability", "MCP tool", "effect", "what it does"),
         row(*["---"] * 5),
     ]
     for toolset in TOOLSETS:
-        for c in sorted((c for c in catalogue.public() if c.facts.toolset == toolset), key=lambda c: c.name):
-            lines.append(row(toolset, f"`{c.name}`", f"`{c.mcp_name}`", c.effect, first_sentence(c.description)))
+        for c in sorted((c for c in catalogue.public() if c.facts.toolsets[0] == toolset), key=lambda c: c.name):
+            toolsets = " ".join(c.facts.toolsets)
+            lines.append(row(toolsets, f"`{c.name}`", f"`{c.mcp_name}`", c.effect, first_sentence(c.description)))
     others = [(c.facts.uri, c) for c in catalogue.of("resource")]
     others += [(f"prompt `{c.mcp_name}`", c) for c in catalogue.of("prompt")]
     lines += ["", row("resource or prompt", "what it is"), row("---", "---")]

@@ -20,7 +20,15 @@ class Corpora(BaseModel):
     problems: Sequence[str] = Field((), description="Damaged ones, which are not listed.")
 
 
-@tool("writes", name="build_corpus", route="/v1/corpora/build", title="Build a corpus", long=True, idempotent=True)
+@tool(
+    "writes",
+    name="build_corpus",
+    route="/v1/corpora/build",
+    title="Build a corpus",
+    toolset="core retrieval",
+    long=True,
+    idempotent=True,
+)
 async def build(
     lake: Lakehouse,
     name: Annotated[str, "The corpus: letters, digits, _ . -"],
@@ -57,7 +65,7 @@ async def build(
     )
 
 
-@tool(name="matrix_corpora", route="/v1/matrix/corpora", title="List corpora")
+@tool(name="matrix_corpora", route="/v1/matrix/corpora", title="List corpora", toolset="core retrieval")
 async def list(lake: Lakehouse) -> Corpora:
     """What matrix_search can search: names, sizes, embedding models, and what each was built from."""
     found = await lake.matrix.corpora()

@@ -13,7 +13,13 @@ INSTRUCTIONS = (
 )
 
 
-@tool(name="matrix_search", route="/v1/matrix/search", title="Search corpora by meaning", short="search QUERY_TEXT")
+@tool(
+    name="matrix_search",
+    route="/v1/matrix/search",
+    title="Search corpora by meaning",
+    toolset="core retrieval",
+    short="search QUERY_TEXT",
+)
 async def search(
     lake: Lakehouse,
     query_text: Annotated[str | None, "What to look for, in plain words."] = None,

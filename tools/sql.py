@@ -12,7 +12,7 @@ INSTRUCTIONS = (
 )
 
 
-@tool(name="query_sql", route="/v1/sql", title="Query datasets with SQL", short="sql SQL")
+@tool(name="query_sql", route="/v1/sql", title="Query datasets with SQL", toolset="core sql", short="sql SQL")
 async def query(
     lake: Lakehouse,
     sql: Annotated[str, "One read-only statement: SELECT, WITH, FROM, DESCRIBE, SUMMARIZE, EXPLAIN SELECT."],

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 from lakehouse import Lakehouse, resource, tool
 from lakehouse.engine.vectors import IndexInfo, Item
@@ -70,7 +70,12 @@ class Hit(BaseModel):
 
     id: str = Field(description="The item's id.")
     distance: float = Field(description="Smaller is nearer.")
-    metadata: Any = Field(None, description="The item's metadata.")
+    metadata: Any = Field(description="The item's metadata.")
+
+    @model_serializer(mode="wrap")
+    def _with_metadata(self, rest: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
+        # Absent fields are left out of answers; null is a value here. A return type would replace the fields' schema.
+        return {"metadata": None} | rest(self) if self.metadata is None else rest(self)
 
 
 class Hits(BaseModel):

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from lakehouse.errors import InvalidInput, did_you_mean
-from lakehouse.sources import config_file, default_home, file_values
+from lakehouse.sources import config_file, default_home, file_values, parts
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 Toolset = Literal["core", "data", "sql", "retrieval", "memory", "chat", "workflow", "learning", "review", "admin"]
@@ -87,7 +87,17 @@ class Sql(Section):
         3 * GIB, ge=2 * GIB, description="Address space of a query process, bytes (RLIMIT_AS): memory_limit and 2 GiB."
     )
     workers: int = Field(2, ge=1, le=16, description="Queries that run at once; the rest wait their turn.")
-    refresh_secs: float = Field(30, gt=0, description="How often changes committed by other processes are looked for.")
+    refresh_every: str = Field(
+        "30s",
+        pattern=r"^\d+(\.\d+)?(ms|s|m|h)$",
+        description="How often changes committed by other processes are looked for.",
+    )
+
+    @property
+    def refresh_secs(self) -> float:
+        """`refresh_every` in seconds."""
+        number = self.refresh_every.rstrip("msh")
+        return float(number) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[self.refresh_every[len(number) :]]
 
 
 class Vectors(Section):
@@ -127,7 +137,7 @@ class Corpora(Section):
     # documents, 0.415 with 1,800, 0.407 with 1,000.
     max_chars: int = Field(2000, ge=200, description="Characters in one chunk.")
     overlap: int = Field(200, ge=0, description="Characters neighbouring chunks share; at most half a chunk.")
-    batch_size: int = Field(64, ge=1, le=1024, description="Chunks embedded and added at a time.")
+    batch_size: int = Field(16, ge=1, le=1024, description="Chunks embedded and added at a time.")
 
     @model_validator(mode="after")
     def _moves_on(self) -> "Corpora":
@@ -260,7 +270,10 @@ def _from_text(section: str, key: str, text: str) -> Any:
     if annotation is None:
         return text
     if get_origin(annotation) is tuple:
-        return [part for part in (p.strip() for p in text.split(",")) if part]
+        try:
+            return parts(text)
+        except ValueError:
+            return text
     try:
         return TypeAdapter(annotation).validate_strings(text)
     except ValidationError:

@@ -30,7 +30,7 @@ class Facts:
     route: str = ""
     uri: str = ""
     title: str = ""
-    toolset: str = "core"
+    toolsets: tuple[str, ...] = ("core",)
     long: bool = False
     idempotent: bool = False
     short: str = ""
@@ -174,15 +174,18 @@ def tool(
     """Publish a function on every face: MCP tool, REST route, command, workflow mode.
 
     `name` is the MCP name where existing clients know one, `route` likewise. `long` gives it the long time limit.
-    `toolset` says with which group it is shown; the main tools are in `core`. `short` is the command people expect,
-    with its positional parameters in capitals: `short="ingest PATH"` makes `lakehouse ingest orders.csv` work.
+    `toolset` says with which group it is shown, or with which several: `"core sql"`; the main tools are in `core`.
+    `short` is the command people expect, with its positional parameters in capitals: `short="ingest PATH"` makes
+    `lakehouse ingest orders.csv` work.
 
     Raises ValueError for an unknown toolset and TypeError for what is no `async def` function.
     """
-    if toolset not in TOOLSETS:
-        raise ValueError(f"toolset {toolset!r} is not one of {', '.join(TOOLSETS)}")
+    toolsets = tuple(toolset.split())
+    for each in toolsets or (toolset,):
+        if each not in TOOLSETS:
+            raise ValueError(f"toolset {each!r} is not one of {', '.join(TOOLSETS)}")
     idempotent = idempotent or effect == "reads"
-    return _mark(Facts("tool", effect, name, route, "", title, toolset, long, idempotent, short))
+    return _mark(Facts("tool", effect, name, route, "", title, toolsets, long, idempotent, short))
 
 
 def mode(effect: Effect = "reads", *, long: bool = False) -> Callable[[F], F]:

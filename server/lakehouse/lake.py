@@ -330,10 +330,13 @@ async def open(
 ) -> AsyncIterator[Lakehouse]:
     """Open a data directory; the parts live exactly as long as the block.
 
-    `home` defaults to `LAKEHOUSE_HOME`, then to the user's data folder. `overrides` are settings by dotted name.
+    `home` defaults to `LAKEHOUSE_HOME`, then to the user's data folder. A `.toml` file in its place is the config file,
+    as with `--config`. `overrides` are settings by dotted name.
 
     Raises InvalidInput for a bad setting and Busy, naming the owner, when another process holds the directory.
     """
+    if home is not None and config_file is None and Path(home).suffix == ".toml":
+        home, config_file = None, home
     lake = Lakehouse(await anyio.to_thread.run_sync(config.read, home, config_file, overrides))
     try:
         await lake.start()

@@ -64,7 +64,7 @@ def _tool(capability: "Capability") -> dict[str, Any]:
         "output_schema": capability.output_schema,
         "effect": facts.effect,
         "idempotent": facts.idempotent,
-        "toolset": facts.toolset,
+        "toolsets": list(facts.toolsets),
         "command": capability.command,
         "short": facts.short,
         "route": capability.route,

@@ -1,5 +1,6 @@
 """Where settings and plugins are found: folders, files, the environment. Light enough for `--help`."""
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -53,11 +54,21 @@ def file_values(path: Path) -> dict[str, Any]:
         ) from None
 
 
+def parts(text: str) -> list[Any]:
+    """A list as a variable holds it: `a,b`, or `["a","b"]` as in the file. Raises ValueError for half of the latter."""
+    if text.lstrip().startswith("["):
+        return list(json.loads(text))
+    return [part for part in (p.strip() for p in text.split(",")) if part]
+
+
 def plugin_folders(home: Path, file: str | Path | None, environ: Mapping[str, str]) -> list[Path]:
     """The project folders whose tools and modes are loaded, as the settings name them, unchecked."""
     named = environ.get("LAKEHOUSE_PLUGINS__FOLDERS")
     if named is not None:
-        return [_below(Path.cwd(), part.strip()) for part in named.split(",") if part.strip()]
+        try:
+            return [_below(Path.cwd(), part) for part in parts(named) if isinstance(part, str)]
+        except ValueError:
+            return []
     path = config_file(home, file, environ)
     section = file_values(path).get("plugins", {}) if path else {}
     folders = section.get("folders", []) if isinstance(section, dict) else []

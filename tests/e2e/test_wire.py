@@ -211,7 +211,19 @@ def test_toolsets_and_read_only_are_flags(command: list[str], home: Path) -> Non
         server.shake_hands()
         tools = {tool["name"]: tool for tool in server.ask("tools/list")["result"]["tools"]}
         assert "query_sql" in tools and "ingest_file" not in tools and "add_vectors" not in tools
-        assert server.ask("tools/call", {"name": "ingest_file", "arguments": {}})["error"]["code"] == -32602
+        assert server.call("ingest_file", {})["content"][0]["text"].startswith("forbidden: ingest.file writes")
+        assert server.ask("tools/call", {"name": "add_vectors", "arguments": {}})["error"]["code"] == -32602
+    with wire(command, home, "--toolsets", "sql") as server:
+        server.shake_hands()
+        sql_tools = {tool["name"] for tool in server.ask("tools/list")["result"]["tools"]}
+        assert sql_tools == {"query_sql", "list_datasets", "get_manifest", "get_result"}
+
+
+def test_a_toolset_without_a_tool_is_told_at_the_start(command: list[str], home: Path) -> None:
+    """A host would show a server that can do nothing."""
+    line = [*command, "--home", str(home), "stdio", "--toolsets", "memory"]
+    ended = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 65 and "no tool is in memory" in ended.stderr and not ended.stdout
 
 
 def test_a_second_process_is_told_who_holds_the_directory_and_serves_when_it_is_free(

@@ -292,7 +292,7 @@ async def test_a_new_version_is_seen_at_once(lake: Lakehouse, register: Register
 
 
 async def test_another_process_is_seen_after_a_refresh(home: Path, register: Register) -> None:
-    async with lakehouse.open(home, overrides={"sql.refresh_secs": 0.01}) as lake:
+    async with lakehouse.open(home, overrides={"sql.refresh_every": "10ms"}) as lake:
         await register(lake, "people", PEOPLE)
         assert (await lake.sql.query("SELECT count(*) FROM people")).rows == [[3]]
         manifest = next((home / "objects" / "_catalog").rglob("*.json"))

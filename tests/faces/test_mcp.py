@@ -220,6 +220,8 @@ async def test_toolsets_and_read_only_hide_and_refuse(connect: Connect) -> None:
         tools = await tools_of(client)
         assert "trial_add" in tools and "trial_keep" not in tools and "trial_crash" not in tools
         assert all(tool.annotations is not None and tool.annotations.read_only_hint for tool in tools.values())
+        refused = await client.call_tool("trial_keep", {"items": []})
+        assert refused.is_error and text_of(refused).startswith("forbidden: ")
 
 
 async def test_pages_follow_each_other_and_a_made_up_cursor_is_refused(

@@ -32,6 +32,13 @@ async def test_every_call_is_an_op(lake: Lakehouse, home: Path) -> None:
         assert (await again.call("observer_recent", {"limit": 1000}))["ops"][-1] == good
 
 
+async def test_an_unknown_source_is_refused(lake: Lakehouse) -> None:
+    """S19.1: no call can come from there, so an empty answer would mislead."""
+    with pytest.raises(InvalidInput, match="source: 'mpc' is unknown"):
+        await lake.call("observer_recent", {"source": "mpc"})
+    assert (await lake.call("observer_recent", {"source": "workflow"}))["count"] == 0
+
+
 @pytest.mark.parametrize("limit", [0, 1001, "x"])
 async def test_bad_limits(lake: Lakehouse, limit: object) -> None:
     with pytest.raises(InvalidInput, match="limit"):

@@ -91,3 +91,17 @@ async def test_items_survive_a_restart(home: Any) -> None:
             assert [(i["name"], i["count"]) for i in listed["indexes"]] == [("kept", 2)]
             first = (await lake.call("search_vectors", {"index": "kept", "vector": [1, 2]}))["results"][0]
             assert (first["id"], first["metadata"], abs(first["distance"]) <= 1e-6) == ("a", [1], True)
+
+
+async def test_a_hit_without_metadata_says_so(lake: Lakehouse) -> None:
+    """S9.8, S13.2: `metadata` is there, null; the output schema requires it, and clients check against that."""
+    await lake.call("create_index", {"name": "bare", "dimension": 2})
+    await lake.call("add_vectors", {"index": "bare", "items": [{"id": "a", "vector": [1, 0]}]})
+    for tool, query in (
+        ("search_vectors", {"index": "bare", "vector": [1, 0]}),
+        ("matrix_search", {"corpora": ["bare"], "query_vector": [1, 0]}),
+    ):
+        hit = (await lake.call(tool, query))["results"][0]
+        assert hit["metadata"] is None and hit["id"] == "a"
+        schema = (await lake.load()).find(tool).output_schema["properties"]["results"]["items"]
+        assert set(schema["required"]) == set(hit), tool

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 from lakehouse.errors import Conflict, InvalidInput, LakehouseError, NotFound, Upstream, did_you_mean
 
@@ -29,6 +29,11 @@ class Result(BaseModel):
     corpus: str = Field(description="The corpus it is from.")
     distance: float = Field(description="Smaller is nearer; results ascend.")
     metadata: Any = Field(description="What is stored beside it: text, doc_id, source and the corpus's columns.")
+
+    @model_serializer(mode="wrap")
+    def _with_metadata(self, rest: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
+        # Absent fields are left out of answers; null is a value here. A return type would replace the fields' schema.
+        return {"metadata": None} | rest(self) if self.metadata is None else rest(self)
 
 
 class Found(BaseModel):

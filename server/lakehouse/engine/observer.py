@@ -103,8 +103,7 @@ class Observer:
 
         Raises InvalidInput for an unknown source and an empty op.
         """
-        if source not in SOURCES:
-            raise InvalidInput(f"source: {source!r} is unknown.", fix=f"Known are {', '.join(SOURCES)}.")
+        _check_source(source)
         if not op.strip():
             raise InvalidInput("op: it is empty.", fix="Name the operation.")
         observed = Op(
@@ -127,7 +126,12 @@ class Observer:
     def recent(
         self, limit: int = 20, *, source: str | None = None, op: str | None = None, failed: bool = False
     ) -> list[Op]:
-        """The newest operations, newest first; only those of a source, of a capability, or that failed when asked."""
+        """The newest operations, newest first; only those of a source, of a capability, or that failed when asked.
+
+        Raises InvalidInput for an unknown source.
+        """
+        if source is not None:
+            _check_source(source)
         found: list[Op] = []
         for one in reversed(self._ring):
             if len(found) >= limit:
@@ -192,3 +196,8 @@ def _op(record: dict[str, Any]) -> Op | None:
 
 def _percentile(ordered: list[float], share: float) -> float | None:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
+
+
+def _check_source(source: str) -> None:
+    if source not in SOURCES:
+        raise InvalidInput(f"source: {source[:100]!r} is unknown.", fix=f"Known are {', '.join(SOURCES)}.")

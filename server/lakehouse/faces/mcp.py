@@ -13,7 +13,7 @@ from mcp.server import CacheHint, Server, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
 import lakehouse
-from lakehouse.errors import LakehouseError
+from lakehouse.errors import InvalidInput, LakehouseError
 from lakehouse.lake import Lakehouse
 from lakehouse.preview import compact, scrubbed
 
@@ -41,12 +41,15 @@ class Shown:
     def __init__(self, lake: Lakehouse, rendering: dict[str, Any]) -> None:
         self.lake = lake
         chosen = set(lake.config.server.toolsets)
-        shown = [
-            spec
-            for spec in rendering["tools"]
-            if (not chosen or spec["toolset"] in chosen)
-            and (spec["effect"] == "reads" or not lake.config.server.read_only)
-        ]
+        within = [spec for spec in rendering["tools"] if not chosen or chosen.intersection(spec["toolsets"])]
+        if not within:
+            filled = sorted({name for spec in rendering["tools"] for name in spec["toolsets"]})
+            raise InvalidInput(
+                f"server.toolsets: no tool is in {', '.join(sorted(chosen))}.", fix=f"Choose of {', '.join(filled)}."
+            )
+        hidden = lake.config.server.read_only
+        shown = [spec for spec in within if spec["effect"] == "reads" or not hidden]
+        self.refused = {spec["mcp_name"]: spec["name"] for spec in within if spec not in shown}
         self.tools = {spec["mcp_name"]: spec for spec in shown}
         self.listed_tools = [_tool(spec) for spec in shown]
         self.resources = {s["uri"]: s for s in rendering["resources"] if "{" not in s["uri"]}
@@ -91,15 +94,15 @@ class Shown:
 
     async def call_tool(self, context: Context, params: t.CallToolRequestParams) -> t.CallToolResult:
         """`tools/call`: a failure anybody could foresee is a result with isError."""
-        spec = self.tools.get(params.name)
-        if spec is None:
+        name = self.tools[params.name]["name"] if params.name in self.tools else self.refused.get(params.name)
+        if name is None:
             raise MCPError(code=t.INVALID_PARAMS, message=f"Unknown tool: {params.name[:MAX_ECHO]}")
 
         async def progress(done: float, total: float | None, message: str) -> None:
             await context.session.report_progress(done, total, message or None)
 
         try:
-            value = await self.lake.call(spec["name"], params.arguments or {}, via="mcp", progress=progress)
+            value = await self.lake.call(name, params.arguments or {}, via="mcp", progress=progress)
             value, text = await self.lake.fitted(value, self.lake.config.server.max_text_bytes)
         except LakehouseError as error:
             return t.CallToolResult(

@@ -221,7 +221,7 @@ class Sql:
         )
 
     async def _look(self) -> Visible:
-        """The visible set as it is now. Other processes' commits are seen after `sql.refresh_secs`."""
+        """The visible set as it is now. Other processes' commits are seen after `sql.refresh_every`."""
         now = anyio.current_time()
         if self._visible is not None and now - self._looked_at < self._settings.refresh_secs:
             if self._visible.number == self._datasets.generation:
