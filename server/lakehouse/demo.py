@@ -16,7 +16,7 @@ from lakehouse.sources import shipped
 ROWS = 400
 QUESTION = (
     "SELECT state, count(*) AS workers, round(avg(pay_rate), 2) AS mean_pay FROM workers "
-    "WHERE status = 'active' GROUP BY state ORDER BY workers DESC LIMIT 5"
+    "WHERE status = 'active' GROUP BY state ORDER BY workers DESC, state LIMIT 5"
 )
 JOINED = (
     "SELECT worker_id, role, city, state, availability FROM workers "
