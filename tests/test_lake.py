@@ -320,3 +320,18 @@ async def test_a_config_file_opens_the_usual_data_directory(
     with pytest.raises(InvalidInput, match="missing"):
         async with lakehouse.open(tmp_path / "missing.toml"):
             pass
+
+
+@pytest.mark.parametrize("before", [0, 1990, 1995, 2000, 5000])
+async def test_a_credential_where_a_long_message_is_cut_is_not_told_in_part(
+    home: Path, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    """A-S3-3: credentials are looked for in the whole message, and only then is it cut to be shown."""
+    monkeypatch.setenv("A_STORE_TOKEN", "tr0ub4dor-and-three")
+    async with lakehouse.open(home) as lake:
+        with pytest.raises(LakehouseError) as raised:
+            await lake.call(
+                "corpora.build", {"name": "c", "folder": "/" + "x" * before + " tr0ub4dor-and-three"}, via="mcp"
+            )
+        shown = str(raised.value) + str(raised.value.problem())
+        assert "tr0ub4" not in shown and len(shown) < 9000

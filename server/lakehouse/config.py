@@ -49,7 +49,9 @@ class Storage(Section):
         description="file:///folder or memory:// bucket; empty means the data directory's objects/ folder.",
     )
     max_put_bytes: int = Field(256 * MIB, ge=1, description="The largest object a caller may put.")
-    max_vectors_put_bytes: int = Field(4 * GIB, ge=1, description="The same for keys under _vectors/.")
+    max_vectors_put_bytes: int = Field(
+        4 * GIB, ge=1, description="The largest object of a vector index that is filled in bulk."
+    )
     upload_slots: int = Field(4, ge=1, description="Callers' uploads at once; one more is told to come back.")
 
 

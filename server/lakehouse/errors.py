@@ -32,8 +32,8 @@ class LakehouseError(Exception):
     exit: ClassVar[int] = 70
 
     def __init__(self, detail: str, *, fix: str = "", data: dict[str, Any] | None = None) -> None:
-        self.detail = _sayable(detail)
-        self.fix = _sayable(fix)
+        self.detail = _unicode(detail)
+        self.fix = _unicode(fix)
         super().__init__(self.detail)
         self.data = data or {}
 
@@ -43,16 +43,16 @@ class LakehouseError(Exception):
             "type": f"lakehouse:{self.code}",
             "title": self.code,
             "status": self.http,
-            "detail": self.detail,
+            "detail": _cut(self.detail),
         }
         if self.fix:
-            body["fix"] = self.fix
+            body["fix"] = _cut(self.fix)
         if self.data:
             body["data"] = self.data
         return body
 
     def __str__(self) -> str:
-        return f"{self.code}: {self.detail}" + (f" {self.fix}" if self.fix else "")
+        return f"{self.code}: {_cut(self.detail)}" + (f" {_cut(self.fix)}" if self.fix else "")
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default calls the class with `args` alone, which loses what is keyword-only.
@@ -171,7 +171,11 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) 
     return f"There are: {', '.join(sorted(names)[:20])}{', …' if len(names) > 20 else ''}."
 
 
-def _sayable(text: str) -> str:
-    # A message may quote what a caller sent, and callers can send half a character, or a megabyte.
-    text = text.encode("utf-8", "replace").decode()
+def _unicode(text: str) -> str:
+    # A message may quote what a caller sent, and callers can send half a character.
+    return text.encode("utf-8", "replace").decode()
+
+
+def _cut(text: str) -> str:
+    # Cut where it is shown, not where it is made: what is cut first can no longer be searched for credentials.
     return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"

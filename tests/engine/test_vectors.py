@@ -373,3 +373,17 @@ async def test_a_bucket_in_memory(home: Path) -> None:
     assert await vectors.list() == []
     await vectors.aclose()
     assert [p async for p in anyio.Path(home).rglob("*") if await p.is_file()] == []
+
+
+async def test_a_bulk_over_the_limit_of_an_object_stores_nothing(home: Path) -> None:
+    """The setting is named, and fits what is asked for when it is raised."""
+    rows = np.eye(3, dtype=np.float32).repeat(100, axis=0)
+    ids = [f"v{n}" for n in range(300)]
+    await Vectors(home, Storage(home, config.Storage()), config.Vectors()).create("it", 3)
+    settings = config.Vectors(seal_rows=100)
+    tight = Vectors(home, Storage(home, config.Storage(max_vectors_put_bytes=3000)), settings)
+    with pytest.raises(TooLarge, match=r"storage\.max_vectors_put_bytes"):
+        await tight.add_matrix("it", ids, rows, [{}] * 300)
+    assert await tight.ids("it") == set()
+    wide = Vectors(home, Storage(home, config.Storage(max_vectors_put_bytes=100_000)), settings)
+    assert (await wide.add_matrix("it", ids, rows, [{}] * 300)).added == 300

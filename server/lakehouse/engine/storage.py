@@ -55,7 +55,7 @@ class Storage:
         self._slots = anyio.Semaphore(settings.upload_slots)
 
     def max_put_bytes_for(self, key: str) -> int:
-        """The largest object a caller may put under a key, bytes."""
+        """The largest object that may be put under a key, bytes."""
         vectors = key.startswith(VECTORS_PREFIX)
         return self.settings.max_vectors_put_bytes if vectors else self.settings.max_put_bytes
 
@@ -110,10 +110,16 @@ class Storage:
         first = key.split("/")[0].casefold()
         if f"{first}/" in RESERVED:
             raise Forbidden(f"keys below {first}/ belong to Lakehouse.", fix="Choose another first part for the key.")
-        if size > self.max_put_bytes_for(key):
+        self.check_size(key, size)
+
+    def check_size(self, key: str, size: int) -> None:
+        """Raises TooLarge, naming the setting, when an object of so many bytes is over the limit of its key."""
+        limit = self.max_put_bytes_for(key)
+        if size > limit:
+            setting = "max_vectors_put_bytes" if key.startswith(VECTORS_PREFIX) else "max_put_bytes"
             raise TooLarge(
-                f"{size} bytes are over the limit of {self.max_put_bytes_for(key)} for {key!r}.",
-                fix="Send less, or raise storage.max_put_bytes.",
+                f"{size} bytes are over the limit of {limit} for {key!r}.",
+                fix=f"Send less, or raise storage.{setting}.",
             )
 
     @asynccontextmanager

@@ -51,12 +51,13 @@ def show_step(title: str, command: str, result: dict[str, Any]) -> None:
 
 def show_error(error: LakehouseError, *, as_json: bool, reworded: Callable[[str], str] = str) -> None:
     """Print an error on stderr: what happened, then what to do, `reworded` for a person."""
+    problem = error.problem()
     if as_json:
-        click.echo(json.dumps(error.problem(), ensure_ascii=False), err=True)
+        click.echo(json.dumps(problem, ensure_ascii=False), err=True)
         return
-    click.echo(click.style("error: ", fg="red", bold=True) + error.detail, err=True)
-    if error.fix:
-        click.echo(f"  {reworded(error.fix)}", err=True)
+    click.echo(click.style("error: ", fg="red", bold=True) + problem["detail"], err=True)
+    if "fix" in problem:
+        click.echo(f"  {reworded(problem['fix'])}", err=True)
 
 
 def show_checks(checks: list[dict[str, Any]]) -> None:

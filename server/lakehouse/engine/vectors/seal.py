@@ -181,9 +181,14 @@ async def attach(index: Index, batch: Batch) -> Work:
 
 
 async def put(objects: Objects, storage: Storage, batch: Batch, manifest: Manifest) -> SegmentRef:
-    """Store a batch as a segment that nothing names yet. No id is in it twice."""
+    """Store a batch as a segment that nothing names yet. No id is in it twice.
+
+    Raises TooLarge, with nothing stored, when a file of it is over `storage.max_vectors_put_bytes`.
+    """
     async with storage.scratch() as folder:
         doc, check = await anyio.to_thread.run_sync(_write_batch, folder, batch, manifest)
+        for name, file in doc.files.items():
+            storage.check_size(format.segment_key(objects.index, doc.id, name), file.size)
         await objects.put_segment(doc, folder)
     return SegmentRef(doc.id, check, doc.rows, doc.vectors)
 
