@@ -246,3 +246,43 @@ def test_plain_files_instead_of_pipes(command: list[str], home: Path, tmp_path: 
     with asked.open("rb") as reading, answered.open("wb") as writing:
         subprocess.run([*command, "--home", str(home), "stdio"], stdin=reading, stdout=writing, timeout=60, check=True)
     assert json.loads(answered.read_bytes())["result"] == {}
+
+
+STUBBORN = '''"""A tool whose thread cannot be interrupted, like a long native call."""
+import time
+import anyio.to_thread
+from pydantic import BaseModel
+from lakehouse import Lakehouse, tool
+
+
+class Done(BaseModel):
+    """Nothing."""
+
+
+@tool()
+async def hold(lake: Lakehouse) -> Done:
+    """Hold a thread for a minute."""
+    await lake.progress(1, 2, "holding")
+    await anyio.to_thread.run_sync(time.sleep, 60)
+    return Done()
+'''
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("how", ["end of file", "SIGTERM", "SIGINT"])
+def test_it_ends_although_a_thread_cannot_be_interrupted(
+    command: list[str], home: Path, tmp_path: Path, how: str
+) -> None:
+    """The promise holds in the middle of a native call, too: nobody waits until that returns."""
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "stubborn.py").write_text(STUBBORN, encoding="utf-8")
+    with wire(command, home, LAKEHOUSE_PLUGINS__FOLDERS=str(tmp_path)) as server:
+        server.shake_hands()
+        server.request("tools/call", {"name": "stubborn_hold", "arguments": {}, "_meta": {"progressToken": 1}})
+        assert server.child.stdout is not None and server.child.stdin is not None
+        assert b"notifications/progress" in server.child.stdout.readline()
+        if how == "end of file":
+            server.child.stdin.close()
+        else:
+            server.child.send_signal(signal.Signals[how])
+        assert ended(server.child) == 0

@@ -42,7 +42,8 @@ async def serve_stdio(server: Server[Any], max_line: int) -> None:
 def insist_on_ending() -> None:
     """From now on the process ends within MAX_GRACE seconds, even when a thread is deep in a native call.
 
-    Nothing is lost: whatever was acknowledged is on disk already.
+    It is called at the wish to end, before anything is cancelled: cancelling waits for such a thread. Nothing is
+    lost: whatever was acknowledged is on disk already, and worker processes end with the pipes to them.
     """
     timer = threading.Timer(MAX_GRACE, os._exit, (0,))
     timer.daemon = True
@@ -54,6 +55,7 @@ async def _end_on_signals(scope: anyio.CancelScope) -> None:
         return
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
+            insist_on_ending()
             scope.cancel()
 
 
@@ -62,6 +64,7 @@ async def _end_with_parent(scope: anyio.CancelScope) -> None:
     parent = os.getppid()
     while os.getppid() == parent:
         await anyio.sleep(PARENT_CHECK)
+    insist_on_ending()
     scope.cancel()
 
 
@@ -114,6 +117,7 @@ async def _read(
             except asyncio.IncompleteReadError as end:
                 line = end.partial
                 if not line.strip():
+                    insist_on_ending()
                     return
             except asyncio.LimitOverrunError as error:
                 head, tail = await _skip_line(reader, error.consumed)
