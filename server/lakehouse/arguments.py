@@ -1,6 +1,7 @@
 """Arguments as callers send them, checked against what a capability declares."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,6 +22,15 @@ def validated(capability: Capability, given: Mapping[str, Any]) -> dict[str, Any
     except ValidationError as error:
         raise _explained(capability, error) from None
     return {name: getattr(checked, name) for name in checked.model_fields_set}
+
+
+def anchored(capability: Capability, given: Mapping[str, Any], folder: str | None) -> Mapping[str, Any]:
+    """The arguments with relative paths meant from a folder: the caller's working directory may not be ours."""
+    if folder is None or not isinstance(given, Mapping):
+        return given
+    properties = capability.input_schema["properties"]
+    paths = [name for name, schema in properties.items() if schema.get("format") == "path"]
+    return {**given, **{n: str(Path(folder, given[n])) for n in paths if isinstance(given.get(n), str) and given[n]}}
 
 
 def _explained(capability: Capability, error: ValidationError) -> InvalidInput:

@@ -14,6 +14,7 @@ from lakehouse.sources import config_file, default_home, file_values, parts
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 Toolset = Literal["core", "data", "sql", "retrieval", "memory", "chat", "workflow", "learning", "review", "admin"]
+_TOKEN = r"^[\x21-\x7e]*$"  # what an HTTP header carries as it is
 _SIZE = r"(?i)^\d+(\.\d+)? ?[KMGT]i?B$"
 
 
@@ -26,12 +27,40 @@ class Section(BaseModel):
 class Server(Section):
     """Limits of a call, and what is published."""
 
+    bind: str = Field("127.0.0.1:3110", description="Where `lakehouse serve` listens: host:port.")
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="Names clients may call this server by, beside loopback and the bound address; * means any."
+    )
+    allowed_origins: tuple[str, ...] = Field(
+        (), description="Web pages that may call it, as https://app.example.com, beside those of this machine."
+    )
+    session_idle_secs: float = Field(900, gt=0, description="Seconds after which an idle MCP session is closed.")
+    max_sessions: int = Field(1000, ge=1, description="MCP sessions of older clients at once.")
+    drain_secs: float = Field(10, ge=0, description="Seconds that running calls are given when the server stops.")
     tool_timeout_secs: float = Field(30, gt=0, description="Seconds one call may take.")
     long_timeout_secs: float = Field(600, gt=0, description="Seconds an ingest or a corpus build may take.")
     max_text_bytes: int = Field(50_000, ge=1_000, description="An MCP text over this becomes a preview and a handle.")
     max_request_bytes: int = Field(16 * MIB, ge=KIB, description="The largest message a face accepts.")
     toolsets: tuple[Toolset, ...] = Field((), description="Toolsets to publish over MCP; empty means all.")
     read_only: bool = Field(False, description="Hide and refuse every capability that writes or destroys.")
+
+
+class Token(Section):
+    """One caller's token."""
+
+    name: str = Field(pattern=r"^[\w.-]{1,64}$", description="Who holds it; logs and metrics say this.")
+    token: str = Field(pattern=_TOKEN, min_length=1, description="The secret itself.")
+    toolsets: tuple[Toolset, ...] = Field((), description="Toolsets open to it; empty means all.")
+    read_only: bool = Field(False, description="Whether everything that writes is closed to it.")
+
+
+class Auth(Section):
+    """Who may use the HTTP server. Standard input and output have no network and no such check."""
+
+    token: str = Field("", pattern=_TOKEN, description="Bearer token every HTTP request must carry; empty: none.")
+    tokens: tuple[Token, ...] = Field((), description="More tokens, each with what is open to it.")
+    allowed_ips: tuple[str, ...] = Field((), description="Addresses and CIDR networks that may connect; empty: any.")
+    trusted_proxies: tuple[str, ...] = Field((), description="Proxies whose X-Forwarded-For is believed.")
 
 
 class Plugins(Section):
@@ -166,6 +195,7 @@ class Config(Section):
     """Every setting, one frozen section a part."""
 
     server: Server = Server()
+    auth: Auth = Auth()
     plugins: Plugins = Plugins()
     storage: Storage = Storage()
     ingest: Ingest = Ingest()
@@ -264,8 +294,15 @@ def _shaped(section: str, key: str, value: Any, base: Path) -> Any:
     if get_origin(annotation) is not tuple or not isinstance(value, list | tuple):
         return value
     if get_args(annotation)[0] is not Path:
-        return tuple(value)
+        return _frozen(value)
     return tuple((base / Path(v).expanduser()).resolve() if isinstance(v, str | Path) else v for v in value)
+
+
+def _frozen(value: Any) -> Any:
+    """Lists as tuples, inside tables too."""
+    if isinstance(value, dict):
+        return {name: _frozen(inner) for name, inner in value.items()}
+    return tuple(_frozen(inner) for inner in value) if isinstance(value, list | tuple) else value
 
 
 def _from_text(section: str, key: str, text: str) -> Any:
@@ -309,8 +346,14 @@ def _explained(error: ValidationError, origins: Mapping[str, str]) -> InvalidInp
     )
 
 
-def _shown(value: Any) -> Any:
-    """A URL without the password it may hold."""
+def _shown(key: str, value: Any) -> Any:
+    """A value without the secrets it may hold: tokens, and passwords of URLs."""
+    if key == "token":
+        return "[redacted]" if value else ""
+    if isinstance(value, list):
+        return [_shown("", inner) for inner in value]
+    if isinstance(value, dict):
+        return {name: _shown(name, inner) for name, inner in value.items()}
     return re.sub(r"(?<=://)[^/@\s]+@", "", value) if isinstance(value, str) else value
 
 
@@ -323,7 +366,7 @@ def listing(settings: Settings) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "setting": f"{section}.{key}",
-                    "value": _shown(TypeAdapter(Any).dump_python(getattr(values, key), mode="json")),
+                    "value": _shown(key, TypeAdapter(Any).dump_python(getattr(values, key), mode="json")),
                     "origin": settings.origins.get(f"{section}.{key}", "default"),
                     "meaning": inner.description or "",
                 }

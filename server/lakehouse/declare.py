@@ -5,15 +5,16 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, create_model
 
-from lakehouse.config import Toolset
+from lakehouse.config import MIB, Toolset
 from lakehouse.schema import portable
+from lakehouse.transfer import Accepts, Download, Upload
 
 Effect = Literal["reads", "writes", "destroys"]
 TOOLSETS: tuple[str, ...] = get_args(Toolset)
@@ -24,7 +25,7 @@ F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 class Facts:
     """What a decorator attaches to a function."""
 
-    kind: Literal["tool", "mode", "resource", "prompt"]
+    kind: Literal["tool", "mode", "resource", "prompt", "download"]
     effect: Effect = "reads"
     name: str = ""
     route: str = ""
@@ -37,6 +38,8 @@ class Facts:
     mime_type: str = "application/json"
     complete: Mapping[str, str] | None = None
     listed: bool = False
+    status: int = 200
+    max_body: int = 4 * MIB
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,14 @@ class Capability:
         return self.facts.name or self.name.replace(".", "_")
 
     @property
+    def method(self) -> str:
+        """The HTTP method of its route: POST, unless the declared route begins with another."""
+        return self.facts.route.rpartition(" ")[0] or "POST"
+
+    @property
     def route(self) -> str:
-        return self.facts.route or "/v1/" + self.name.replace(".", "/").replace("_", "-")
+        """The path of its route; `{name}` parts are arguments, and `{name:path}` may hold slashes."""
+        return self.facts.route.rpartition(" ")[2] or "/v1/" + self.name.replace(".", "/").replace("_", "-")
 
     @property
     def command(self) -> list[str]:
@@ -88,6 +97,7 @@ class Capability:
         """
         hints = get_type_hints(self.run, include_extras=True)
         fields: dict[str, Any] = {}
+        upload = self.upload
         parameters = list(inspect.signature(self.run).parameters.values())
         if not parameters:
             raise TypeError(f"{self.name} takes no parameter; the first one is the open lake")
@@ -96,6 +106,8 @@ class Capability:
                 raise TypeError(f"{self.name}: {parameter} cannot be given by name")
             if parameter.name not in hints:
                 raise TypeError(f"{self.name}: {parameter.name} has no type")
+            if upload is not None and parameter.name == upload[0]:
+                continue  # a file comes beside the arguments
             hint, words = hints[parameter.name], None
             if get_origin(hint) is Annotated:
                 words = next((m for m in get_args(hint)[1:] if isinstance(m, str)), None)
@@ -107,11 +119,28 @@ class Capability:
         return create_model(self.name, __config__=config, **fields)
 
     @cached_property
+    def upload(self) -> tuple[str, Accepts] | None:
+        """The parameter that takes a file sent over HTTP, and how much it takes.
+
+        Raises TypeError for more than one, and for one that does not say how much.
+        """
+        hints = get_type_hints(self.run, include_extras=True)
+        found = [(name, hint) for name, hint in hints.items() if name != "return" and _is_upload(hint)]
+        if not found:
+            return None
+        accepts = [m for m in get_args(found[0][1])[1:] if isinstance(m, Accepts)]
+        if len(found) > 1 or not accepts:
+            raise TypeError(f"{self.name}: one parameter may be `Annotated[Upload | None, Accepts(...)]`")
+        return found[0][0], accepts[0]
+
+    @cached_property
     def returns(self) -> TypeAdapter[Any]:
         """What checks a result and makes plain JSON data of it. Raises TypeError when the function does not say."""
         hints = get_type_hints(self.run, include_extras=True)
         if "return" not in hints:
             raise TypeError(f"{self.name} does not say what it returns")
+        if (self.facts.kind == "download") != (hints["return"] is Download):
+            raise TypeError(f"{self.name}: what is declared with @download returns a Download, and nothing else does")
         return TypeAdapter(hints["return"])
 
     @cached_property
@@ -132,6 +161,12 @@ class Capability:
     def decoded(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments with stringified JSON read, where the parameter is not itself a string."""
         return {k: _read_json(v) if isinstance(v, str) and self.decodes.get(k) else v for k, v in given.items()}
+
+
+def _is_upload(hint: Any) -> bool:
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    return Upload in (get_args(hint) or (hint,))
 
 
 def _takes_text(schema: Mapping[str, Any]) -> bool:
@@ -170,10 +205,14 @@ def tool(
     long: bool = False,
     idempotent: bool = False,
     short: str = "",
+    status: int = 200,
+    max_body: int = 4 * MIB,
 ) -> Callable[[F], F]:
     """Publish a function on every face: MCP tool, REST route, command, workflow mode.
 
-    `name` is the MCP name where existing clients know one, `route` likewise. `long` gives it the long time limit.
+    `name` is the MCP name where existing clients know one. `route` is a path, after a method where that is not POST:
+    `"GET /v1/catalog/manifest/{name}"` takes `name` from the path and the rest from the query. `status` is the HTTP
+    status of success, `max_body` the bytes its JSON body may have. `long` gives it the long time limit.
     `toolset` says with which group it is shown, or with which several: `"core sql"`; the main tools are in `core`.
     `short` is the command people expect, with its positional parameters in capitals: `short="ingest PATH"` makes
     `lakehouse ingest orders.csv` work.
@@ -185,7 +224,13 @@ def tool(
         if each not in TOOLSETS:
             raise ValueError(f"toolset {each!r} is not one of {', '.join(TOOLSETS)}")
     idempotent = idempotent or effect == "reads"
-    return _mark(Facts("tool", effect, name, route, "", title, toolsets, long, idempotent, short))
+    facts = Facts("tool", effect, name, route, "", title, toolsets, long, idempotent, short)
+    return _mark(replace(facts, status=status, max_body=max_body))
+
+
+def download(route: str, *, title: str = "") -> Callable[[F], F]:
+    """Publish a function at a route only: it returns a Download, whose file is the answer."""
+    return _mark(Facts("download", route=route, title=title, long=True))
 
 
 def mode(effect: Effect = "reads", *, long: bool = False) -> Callable[[F], F]:

@@ -1,169 +1,42 @@
-"""The open lakehouse: the parts, wired once, and the one door every face calls through."""
+"""The open lakehouse and the one door every face calls through."""
 
-import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from functools import cached_property
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 from pydantic_core import from_json
 
-from lakehouse import config, observe
-from lakehouse.arguments import validated
+from lakehouse import attach, config, observe
+from lakehouse.arguments import anchored, validated
 from lakehouse.catalogue import Catalogue
 from lakehouse.declare import Capability
 from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, NotFound, TimedOut, Unavailable
-from lakehouse.observe import Call, Progress
+from lakehouse.hold import Hold
+from lakehouse.observe import Call, Caller, Progress
 from lakehouse.preview import compact, scrubbed, shortened
+from lakehouse.transfer import Download, Upload
 
 if TYPE_CHECKING:
-    from lakehouse.engine.corpora import Corpora
-    from lakehouse.engine.datasets import Datasets
-    from lakehouse.engine.embed import Embedder
-    from lakehouse.engine.ingest import Ingester
-    from lakehouse.engine.matrix import Matrix
-    from lakehouse.engine.observer import Observer
     from lakehouse.engine.redact import Redactor
-    from lakehouse.engine.results import Results
-    from lakehouse.engine.sql import Sql
-    from lakehouse.engine.storage import Storage
-    from lakehouse.engine.vectors import Vectors
+
+Watcher = Callable[[Call, str, float], None]
 
 
-T = TypeVar("T")
+class Lakehouse(Hold):
+    """An open data directory. `call` runs any capability by name; the parts are attributes, built on first use.
 
-
-class Lakehouse:
-    """An open data directory. `call` runs any capability by name; the parts are attributes, built on first use."""
+    `async with` it: the first process on a data directory owns it and answers the others, which attach to it. When
+    the owner goes, whoever calls next takes over.
+    """
 
     def __init__(self, settings: config.Settings) -> None:
-        self.settings = settings
-        self.home = settings.home
-        self.config = settings.config
-        self._closing = AsyncExitStack()
-        self._starting = anyio.Lock()
-        self._owns = False
-        self._started = False
-        self._closed = False
-
-    @cached_property
-    def catalogue(self) -> Catalogue:
-        """Every capability by name. Loading it reads the plugin files; `load` does that in a worker thread."""
-        return Catalogue(self.config.plugins.folders)
-
-    @cached_property
-    def storage(self) -> "Storage":
-        """Object storage."""
-        from lakehouse.engine.storage import Storage
-
-        return Storage(self.home, self.config.storage)
-
-    @cached_property
-    def datasets(self) -> "Datasets":
-        """Versioned datasets."""
-        from lakehouse.engine.datasets import Datasets
-
-        return self._owned(Datasets(self.home, self.storage))
-
-    @cached_property
-    def ingest(self) -> "Ingester":
-        """Files to datasets."""
-        from lakehouse.engine.ingest import Ingester
-
-        return self._owned(Ingester(self.storage, self.datasets, self.config.ingest))
-
-    @cached_property
-    def results(self) -> "Results":
-        """Results too large for one answer."""
-        from lakehouse.engine.results import Results
-
-        return self._owned(Results(self.home, self.config.results))
-
-    @cached_property
-    def sql(self) -> "Sql":
-        """Questions in SQL."""
-        from lakehouse.engine.sql import Sql
-
-        return self._owned(Sql(self.storage, self.datasets, self.results, self.config.sql))
-
-    @cached_property
-    def embed(self) -> "Embedder":
-        """Texts to vectors."""
-        from lakehouse.engine.embed import Embedder
-
-        return self._owned(Embedder(self.home, self.config.embed))
-
-    @cached_property
-    def vectors(self) -> "Vectors":
-        """Vector indexes."""
-        from lakehouse.engine.vectors import Vectors
-
-        return self._owned(Vectors(self.home, self.storage, self.config.vectors))
-
-    @cached_property
-    def corpora(self) -> "Corpora":
-        """Datasets and folders made searchable."""
-        from lakehouse.engine.corpora import Corpora
-
-        return self._owned(Corpora(self.datasets, self.embed, self.vectors, self.config.corpora))
-
-    @cached_property
-    def matrix(self) -> "Matrix":
-        """Search over corpora."""
-        from lakehouse.engine.matrix import Matrix
-
-        return self._owned(Matrix(self.embed, self.vectors))
-
-    @cached_property
-    def observer(self) -> "Observer":
-        """The record of calls."""
-        from lakehouse.engine.observer import Observer
-
-        return self._owned(Observer(self.home, self.config.observer, self._redactor))
-
-    @cached_property
-    def _redactor(self) -> "Redactor":
-        return redactor(self.config.embed.api_key_env)
-
-    def _owned(self, part: T) -> T:
-        close = getattr(part, "aclose", None)
-        if close is not None:
-            self._closing.push_async_callback(close)
-        return part
-
-    async def start(self) -> None:
-        """Become the owner of the data directory, unless it is that already.
-
-        Raises Busy naming the process that holds it, and Unavailable when it cannot be used or the lake is closed.
-        """
-        if self._started:
-            return
-        async with self._starting:
-            if self._closed:
-                raise Unavailable("this lake is closed.", fix="Open it again.")
-            if not self._owns:
-                from lakehouse.engine.owner import Owner
-
-                owner = Owner(self.home)
-                await owner.acquire(self._redactor.text(" ".join(sys.argv), 200))
-                self._closing.push_async_callback(owner.release)
-                self._owns = True
-            if not self._started:
-                await self.storage.sweep()
-                await self.results.sweep()
-                await self.observer.start()
-                self._started = True
-
-    async def aclose(self) -> None:
-        """Close the parts, last opened first, and give the data directory up. No call runs afterwards."""
-        self._closed = True
-        with anyio.CancelScope(shield=True):
-            await self._closing.aclose()
-        self._started = False
+        super().__init__(settings)
+        self.watchers: list[Watcher] = []  # told of every call that ended here: the call, its outcome, its seconds
 
     async def load(self) -> Catalogue:
         """The catalogue; the plugin files are read in a worker thread the first time."""
@@ -173,10 +46,15 @@ class Lakehouse:
         return self.catalogue
 
     @property
+    def caller(self) -> Caller:
+        """Who made the running call."""
+        call = observe.current.get()
+        return call.caller if call is not None else Caller()
+
+    @property
     def via(self) -> str:
         """The face the running call came through: mcp, http, cli, python, or workflow."""
-        call = observe.current.get()
-        return call.via if call is not None else "python"
+        return self.caller.via
 
     @property
     def room(self) -> int | None:
@@ -190,7 +68,7 @@ class Lakehouse:
             await call.progress(done, total, message)
 
     async def fitted(self, value: Any, limit: int) -> tuple[Any, bytes]:
-        """A result and its compact JSON, within `limit` bytes.
+        """A result and its compact JSON, within `limit` bytes; only the owner of the data directory can keep the rest.
 
         A longer one becomes a preview of the same shape, marked `truncated`, and a `handle` that reads back whole.
         """
@@ -208,14 +86,43 @@ class Lakehouse:
         arguments: Mapping[str, Any] | None = None,
         *,
         via: str | None = None,
+        caller: Caller | None = None,
         progress: Progress | None = None,
+        upload: Upload | None = None,
     ) -> Any:
         """Check, run and observe one capability by its dotted or MCP name.
 
-        The result is plain JSON data that fits the capability's output schema: a field that is None is left out.
+        The result is plain JSON data that fits the capability's output schema: a field that is None is left out. Of a
+        capability declared with @download it is a Download. `caller` says who asks (`via` alone: through which face);
+        a call inside a call is made on behalf of whoever made the first. `upload` is the file that came with it.
 
         Raises a LakehouseError that says what to do next; never anything else but cancellation.
         """
+        return (await self._through(name, arguments, via, caller, progress, upload, None))[0]
+
+    async def answer(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None,
+        limit: int,
+        *,
+        caller: Caller,
+        progress: Progress | None = None,
+        upload: Upload | None = None,
+    ) -> tuple[Any, bytes]:
+        """As `call`, with the result's compact JSON beside it and both `fitted` to `limit` bytes."""
+        return await self._through(name, arguments, None, caller, progress, upload, limit)
+
+    async def _through(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None,
+        via: str | None,
+        caller: Caller | None,
+        progress: Progress | None,
+        upload: Upload | None,
+        limit: int | None,
+    ) -> tuple[Any, bytes]:
         try:
             capability = (await self.load()).find(name)
         except NotFound as unknown:
@@ -224,16 +131,17 @@ class Lakehouse:
         arguments = {} if arguments is None else arguments
         parent = observe.current.get()
         heard = progress or (parent.progress if parent else observe.no_progress)
-        # A call inside a call is made on behalf of whoever made the first.
-        via = via or (parent.via if parent else "python")
-        call = Call(capability.name, via, parent.id if parent else None, heard)
+        if caller is None:
+            caller = parent.caller if parent else Caller()
+            caller = caller if via is None else replace(caller, via=via)
+        call = Call(capability.name, caller, parent.id if parent else None, heard)
         token = observe.current.set(call)
         began, outcome, answer = time.perf_counter(), "cancelled", None
         error: LakehouseError | None = None
         try:
-            answer = await self._run(capability, arguments)
+            answer, text = await self._run(capability, arguments, call, upload, limit)
             outcome = "ok"
-            return answer
+            return answer, text
         except Exception as failure:
             error = _known(failure)
             if error is None:
@@ -244,19 +152,65 @@ class Lakehouse:
             raise error from (None if error is failure else failure)
         finally:
             observe.current.reset(token)
-            await self._record(capability, call, arguments, answer, error, outcome, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            for watcher in self.watchers:
+                watcher(call, outcome, seconds)
+            await self._record(capability, call, arguments, answer, error, outcome, seconds)
 
     def _clean(self, error: LakehouseError) -> None:
         error.detail, error.fix, error.data = self._redactor.whole([error.detail, error.fix, error.data])
 
-    async def _run(self, capability: Capability, arguments: Mapping[str, Any]) -> Any:
-        if self.config.server.read_only and capability.effect != "reads":
+    async def _run(
+        self,
+        capability: Capability,
+        arguments: Mapping[str, Any],
+        call: Call,
+        upload: Upload | None,
+        limit: int | None,
+    ) -> tuple[Any, bytes]:
+        self._permit(capability, call.caller)
+        while True:
+            if self._attachment is None:
+                checked = validated(capability, anchored(capability, arguments, call.caller.folder))
+            await self.start()
+            if self._attachment is None:
+                result = await self._here(capability, checked, upload)
+                return (result, b"") if limit is None else await self.fitted(result, limit)
+            attachment = self._attachment
+            try:
+                return await attachment.call(
+                    capability.name, arguments, call.caller, call.progress, upload=upload, limit=limit
+                )
+            except attach.Gone as gone:
+                await self._let_go(attachment)
+                if gone.sent and not capability.facts.idempotent:
+                    raise Unavailable(
+                        f"the process that ran {capability.name} ended before it answered; whether it was done is not "
+                        "known.",
+                        fix="See whether it was, then call again.",
+                    ) from None
+
+    def _permit(self, capability: Capability, caller: Caller) -> None:
+        """Raises Forbidden for what is closed to this caller, or to everybody."""
+        if capability.effect != "reads" and (self.config.server.read_only or caller.read_only):
             raise Forbidden(
                 f"{capability.name} {capability.effect}; this server is read-only.",
-                fix="Start it without --read-only, and with server.read_only unset.",
+                fix="Start it without --read-only, and with server.read_only unset."
+                if self.config.server.read_only
+                else "Use a token without read_only.",
             )
-        checked = validated(capability, arguments)
-        await self.start()
+        if caller.toolsets and capability.public and not caller.toolsets.intersection(capability.facts.toolsets):
+            raise Forbidden(
+                f"{capability.name} is in none of the toolsets open to this token.",
+                fix=f"Use a token with one of {', '.join(capability.facts.toolsets)}.",
+            )
+
+    async def _here(self, capability: Capability, checked: dict[str, Any], upload: Upload | None) -> Any:
+        """Run it in this process, which owns the data directory, within its time limit."""
+        if upload is not None:
+            if capability.upload is None:
+                raise InvalidInput(f"{capability.name} takes no file.", fix="Send its arguments as JSON.")
+            checked[capability.upload[0]] = upload
         server = self.config.server
         limit = server.long_timeout_secs if capability.facts.long else server.tool_timeout_secs
         setting = "server.long_timeout_secs" if capability.facts.long else "server.tool_timeout_secs"
@@ -266,10 +220,18 @@ class Lakehouse:
             raise TimedOut(f"{capability.name} took over {limit:g} seconds.", fix=f"Ask for less, or raise {setting}.")
         returns = capability.returns
         answer = returns.validate_python(result)
+        if isinstance(answer, Download):
+            return answer
         try:
             return returns.dump_python(answer, mode="json", exclude_none=True)
         except UnicodeEncodeError:  # half a character somewhere: callers can send one, JSON cannot carry it
             return from_json(compact(scrubbed(returns.dump_python(answer, exclude_none=True))))
+
+    async def _received(self, request: attach.Asked, progress: Progress) -> tuple[Any, bytes]:
+        """A call of an attached process, which has asked its own settings what its caller may do."""
+        return await self._through(
+            request.name, request.arguments, None, request.caller, progress, request.upload, request.limit
+        )
 
     async def _record(
         self,
@@ -282,14 +244,14 @@ class Lakehouse:
         seconds: float,
     ) -> None:
         # Recording never harms the call it records, and a cancelled call is recorded too.
-        if not self._started:
+        if not (self._started and self._owns):  # an attached process' calls are recorded by the owner
             return
         with anyio.CancelScope(shield=True):
             try:
                 await self.observer.record_call(
                     id=call.id,
                     parent=call.parent,
-                    source=call.via,
+                    source=call.caller.via,
                     op=capability.name,
                     input=arguments,
                     output=answer,
@@ -314,11 +276,11 @@ def _crash(capability: Capability, call: Call) -> LakehouseError:
     )
 
 
-def redactor(*names: str) -> "Redactor":
-    """What cuts known credentials out of texts before they leave; `names` are environment variables that hold one."""
-    from lakehouse.engine.redact import Redactor
+def redactor(settings: config.Config) -> "Redactor":
+    """What cuts the credentials these settings hold or name out of texts before they leave."""
+    from lakehouse.engine.redact import redactor_for
 
-    return Redactor(names=names)
+    return redactor_for(settings)
 
 
 @asynccontextmanager
@@ -333,17 +295,17 @@ async def open(
     `home` defaults to `LAKEHOUSE_HOME`, then to the user's data folder. A `.toml` file in its place is the config file,
     as with `--config`. `overrides` are settings by dotted name.
 
-    Raises InvalidInput for a bad setting and Busy, naming the owner, when another process holds the directory.
+    Where another process owns the directory, the lake attaches to it: `call` does the same there.
+
+    Raises InvalidInput for a bad setting and Busy, naming the owner, when that one does not answer.
     """
     if home is not None and config_file is None and Path(home).suffix == ".toml":
         home, config_file = None, home
-    lake = Lakehouse(await anyio.to_thread.run_sync(config.read, home, config_file, overrides))
-    try:
+    settings = await anyio.to_thread.run_sync(config.read, home, config_file, overrides)
+    async with Lakehouse(settings) as lake:
         await lake.start()
         await lake.load()
         yield lake
-    finally:
-        await lake.aclose()
 
 
 async def examine(
@@ -371,4 +333,4 @@ async def examine(
     return (await doctor.examine(settings, skipped, broken)).model_dump(mode="json")
 
 
-__all__ = ["Lakehouse", "examine", "open"]
+__all__ = ["Lakehouse", "examine", "open", "redactor"]

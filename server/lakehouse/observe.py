@@ -19,6 +19,7 @@ EVENTS = {
     "plugin.skipped": "A plugin file or package was left out, and why.",
     "vectors.seal_failed": "Fresh vectors stay in their log; sealing is tried again after more of them.",
     "vectors.collect_failed": "Objects of an index that nobody needs any more stay until the next time.",
+    "attach.failed": "An attached process' connection was dropped; it calls again.",
     "catalogue.cache": "The rendered catalogue could not be read or written; it is rebuilt at each start.",
 }
 
@@ -33,11 +34,22 @@ async def no_progress(done: float, total: float | None, message: str) -> None:
 
 
 @dataclass(frozen=True)
+class Caller:
+    """Who makes a call, through which face (mcp, http, cli, python, workflow), and what is open to them."""
+
+    via: str = "python"
+    remote: bool = False  # from another machine: no path of this one is theirs to name
+    read_only: bool = False
+    toolsets: frozenset[str] = frozenset()  # the tools they may call; empty: all
+    folder: str | None = None  # what relative paths are meant from; None: this process's working directory
+
+
+@dataclass(frozen=True)
 class Call:
     """One call through the door."""
 
     name: str
-    via: str
+    caller: Caller
     parent: str | None = None
     progress: Progress = no_progress
     id: str = field(default_factory=new_id)

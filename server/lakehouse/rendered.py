@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lakehouse.catalogue import Catalogue
     from lakehouse.declare import Capability
 
-FORMAT = 1
+FORMAT = 2
 
 
 def rendered(folders: Sequence[Path] = ()) -> dict[str, Any]:
@@ -45,6 +45,7 @@ def render(catalogue: "Catalogue") -> dict[str, Any]:
         "tools": [_tool(c) for c in catalogue.public()],
         "resources": [_resource(c) for c in catalogue.of("resource")],
         "prompts": [_prompt(c) for c in catalogue.of("prompt")],
+        "downloads": [_download(c) for c in catalogue.of("download")],
         "groups": catalogue.groups,
         "instructions": catalogue.instructions,
         "skipped": [{"origin": s.origin, "reason": s.reason} for s in catalogue.skipped],
@@ -67,6 +68,21 @@ def _tool(capability: "Capability") -> dict[str, Any]:
         "toolsets": list(facts.toolsets),
         "command": capability.command,
         "short": facts.short,
+        "method": capability.method,
+        "route": capability.route,
+        "status": facts.status,
+        "max_body": facts.max_body,
+        "upload": capability.upload is not None,
+    }
+
+
+def _download(capability: "Capability") -> dict[str, Any]:
+    return {
+        "name": capability.name,
+        "title": capability.title,
+        "description": capability.description,
+        "input_schema": capability.input_schema,
+        "method": capability.method,
         "route": capability.route,
     }
 

@@ -32,6 +32,7 @@ class Owner:
         self._home = home
         self._note = home / "lake.owner.json"
         self._lock: BaseFileLock | None = None
+        self._myself: dict[str, Any] = {}
 
     async def acquire(self, command: str) -> None:
         """Take the data directory, creating it when it is not there; whoever comes later is told our `command`.
@@ -42,13 +43,21 @@ class Owner:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._acquire, command)
 
+    async def tell(self, address: str) -> None:
+        """Say where this process answers calls, so that others can attach to it. Only the owner may."""
+        await anyio.to_thread.run_sync(self._write, address)
+
     async def release(self) -> None:
         """Give the data directory up; releasing twice is fine."""
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._release)
 
     async def holder(self) -> dict[str, Any] | None:
-        """Who holds the data directory, without asking for it: pid, command, started, host. None when nobody does."""
+        """Who holds the data directory, without asking for it; None when nobody does.
+
+        pid, command, started, host, `address` (where it answers calls; empty while it starts) and `here`: whether that
+        is a process of this machine.
+        """
         return await anyio.to_thread.run_sync(self._read)
 
     def _acquire(self, command: str) -> None:
@@ -70,7 +79,8 @@ class Owner:
             ) from error
         self._lock = lock
         try:
-            files.write(self._note, json.dumps(_myself(command)).encode(), mode=0o600)
+            self._myself = _myself(command)
+            self._write("")
         except OSError as error:
             if error.errno in _FULL:
                 return  # only the lock counts, and whoever has no room left wants to read, and to delete
@@ -79,6 +89,9 @@ class Owner:
                 f"the data directory cannot be written: {error.strerror or type(error).__name__}.",
                 fix="Make it writable, or choose another with --home or LAKEHOUSE_HOME.",
             ) from error
+
+    def _write(self, address: str) -> None:
+        files.write(self._note, json.dumps({**self._myself, "address": address}).encode(), mode=0o600)
 
     def _release(self) -> None:
         lock, self._lock = self._lock, None
@@ -96,15 +109,16 @@ class Owner:
             f"the data directory is held by process {owner['pid']} ({owner['command']}) on {owner['host']} since "
             f"{owner['started']}.",
             fix=fix,
-            data=owner,
+            data={name: owner[name] for name in ("pid", "command", "started", "host")},
         )
 
     def _read(self) -> dict[str, Any] | None:
         """Who says to be the owner; None when nobody readable does, or one that is not alive any more."""
         try:
             owner: dict[str, Any] = json.loads(self._note.read_bytes())
-            owner = {name: owner[name] for name in ("pid", "command", "started", "host")}
-            alive = owner["host"] != socket.gethostname() or _alive(int(owner["pid"]))
+            owner = {name: owner[name] for name in ("pid", "command", "started", "host", "address")}
+            owner["here"] = owner["host"] == socket.gethostname()
+            alive = not owner["here"] or _alive(int(owner["pid"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return owner if alive else None

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from lakehouse.config import Config
+
 CUT = 500
 MARK = "[redacted]"
 _DEEPEST = 20
@@ -31,14 +33,16 @@ class Redactor:
     """Cuts known credentials out of texts.
 
     Known are the values of environment variables whose names end in _KEY, _TOKEN, _SECRET or _PASSWORD and that are
-    at least four characters long, read once; and those of the variables in `names`. A user and password inside a URL
-    go, too.
+    at least four characters long, read once; those of the variables in `names`; and `values`. A user and password
+    inside a URL go, too.
     """
 
-    def __init__(self, environ: Mapping[str, str] | None = None, names: Collection[str] = ()) -> None:
+    def __init__(
+        self, environ: Mapping[str, str] | None = None, names: Collection[str] = (), values: Collection[str] = ()
+    ) -> None:
         given = os.environ if environ is None else environ
         secret = (v for k, v in given.items() if k.upper().endswith(_ENDINGS) or k in names)
-        known = {value for value in secret if len(value) >= _SHORTEST}
+        known = {value for value in (*secret, *values) if len(value) >= _SHORTEST}
         self._known = sorted(known, key=len, reverse=True)
         # A credential that straddles the cut is seen whole.
         self._slack = max([100, *map(len, known)])
@@ -142,3 +146,9 @@ def _write_mapping(value: Mapping[Any, Any], out: list[str], room: int, depth: i
         out.pop()
     out.append("}")
     return room - 1
+
+
+def redactor_for(settings: Config) -> Redactor:
+    """What cuts the credentials these settings hold or name out of texts before they leave."""
+    tokens = [settings.auth.token, *(each.token for each in settings.auth.tokens)]
+    return Redactor(names=[settings.embed.api_key_env], values=tokens)

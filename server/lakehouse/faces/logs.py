@@ -57,7 +57,7 @@ class HomeFile(RotatingFileHandler):
 def keep_logs(settings: Settings, *, brief: bool) -> None:
     """Send warnings and worse to stderr (whole for a server, whose host keeps them; brief for a person) and to the
     data directory's log file, tracebacks included."""
-    clean = redactor(settings.config.embed.api_key_env).whole
+    clean = redactor(settings.config).whole
     stderr = logging.StreamHandler(sys.stderr)
     stderr.setFormatter(Brief(clean) if brief else Whole(clean))
     file = HomeFile(settings.home)

@@ -29,9 +29,8 @@ def stdio(home: str | Path | None, config_file: str | Path | None, overrides: Ma
 
 
 async def _serve(settings: config.Settings, rendering: dict[str, Any]) -> None:
-    lake = Lakehouse(settings)
-    try:
-        await serve_stdio(mcp_server(lake, rendering), settings.config.server.max_request_bytes)
-    finally:
-        insist_on_ending()
-        await lake.aclose()
+    async with Lakehouse(settings) as lake:
+        try:
+            await serve_stdio(mcp_server(lake, rendering), settings.config.server.max_request_bytes)
+        finally:
+            insist_on_ending()
