@@ -27,7 +27,7 @@ class Section(BaseModel):
 class Server(Section):
     """Limits of a call, and what is published."""
 
-    bind: str = Field("127.0.0.1:3110", description="Where `lakehouse serve` listens: host:port.")
+    bind: str = Field("127.0.0.1:3110", pattern=r":\d{1,5}$", description="Where `lakehouse serve` listens: host:port.")
     allowed_hosts: tuple[str, ...] = Field(
         (), description="Names clients may call this server by, beside loopback and the bound address; * means any."
     )

@@ -157,14 +157,32 @@ def _guarded(function: Callable[..., Any], *arguments: Any) -> Any:
 @own
 def stdio(here: Invocation, toolsets: str | None, read_only: bool | None) -> None:
     """Serve MCP over stdin and stdout. Claude Desktop, Claude Code and other hosts start this."""
+    from lakehouse.faces.serve import stdio as serve_stdio
+
+    serve_stdio(here.home, here.config, _published(toolsets, read_only))
+
+
+@root.command()
+@click.option("--host", metavar="H", help="The address to listen at. [default: that of server.bind]")
+@click.option("--port", metavar="N", type=click.IntRange(0, 65535), help="The port. [default: that of server.bind]")
+@click.option("--toolsets", metavar="A,B", help="Publish only these toolsets over MCP. [default: all]")
+@click.option("--read-only", is_flag=True, default=None, help="Hide and refuse whatever writes.")
+@own
+def serve(here: Invocation, host: str | None, port: int | None, toolsets: str | None, read_only: bool | None) -> None:
+    """Serve MCP and the service API over HTTP. It listens on this machine only, unless told otherwise."""
+    from lakehouse.faces.serve import http
+
+    http(here.home, here.config, _published(toolsets, read_only), host, port)
+
+
+def _published(toolsets: str | None, read_only: bool | None) -> dict[str, Any]:
+    """The settings that say what a server shows."""
     overrides: dict[str, Any] = {}
     if toolsets is not None:
         overrides["server.toolsets"] = [part.strip() for part in toolsets.split(",") if part.strip()]
     if read_only:
         overrides["server.read_only"] = True
-    from lakehouse.faces.serve import stdio as serve
-
-    serve(here.home, here.config, overrides)
+    return overrides
 
 
 @root.command()

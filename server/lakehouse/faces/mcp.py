@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
@@ -15,6 +16,7 @@ from mcp.shared.exceptions import MCPError
 import lakehouse
 from lakehouse.errors import InvalidInput, LakehouseError
 from lakehouse.lake import Lakehouse
+from lakehouse.observe import Caller
 from lakehouse.preview import compact, scrubbed
 
 Context = ServerRequestContext[Any]
@@ -24,31 +26,47 @@ MAX_COMPLETIONS = 100
 MAX_ECHO = 200  # characters of an unknown name that an error repeats
 PROBLEM_KEY = "lakehouse/problem"
 LONG, SHORT = CacheHint(300_000, "public"), CacheHint(5_000, "private")
+_BY_PIPE = Caller(via="mcp")
 PROMISE = "Lakehouse holds versioned datasets and text corpora for you, and answers in rows and records."
 ADVICE = """\
 A long answer comes as a preview with truncated: true and a handle to read on from. An error says what to do next. \
 Unknown arguments are refused by name."""
 
 
-def mcp_server(lake: Lakehouse, rendering: dict[str, Any]) -> Server[Any]:
-    """The low-level server for one open lake, showing a rendering of its catalogue."""
-    return Shown(lake, rendering).server()
+@dataclass(frozen=True)
+class View:
+    """What of the catalogue is shown; no toolsets means all of them."""
+
+    toolsets: frozenset[str] = frozenset()
+    read_only: bool = False
+
+
+def mcp_server(lake: Lakehouse, rendering: dict[str, Any], view: View | None = None) -> Server[Any]:
+    """The low-level server for one open lake, showing a rendering of its catalogue.
+
+    Without a `view` it is what the settings choose. Raises InvalidInput for a choice of toolsets that leaves no tool.
+    """
+    return Shown(lake, rendering, view or chosen(lake)).server()
+
+
+def chosen(lake: Lakehouse) -> View:
+    """What the settings choose to show."""
+    server = lake.config.server
+    return View(frozenset(server.toolsets), server.read_only)
 
 
 class Shown:
     """What one server shows: the rendering less what toolsets and read-only mode hide."""
 
-    def __init__(self, lake: Lakehouse, rendering: dict[str, Any]) -> None:
+    def __init__(self, lake: Lakehouse, rendering: dict[str, Any], view: View) -> None:
         self.lake = lake
-        chosen = set(lake.config.server.toolsets)
-        within = [spec for spec in rendering["tools"] if not chosen or chosen.intersection(spec["toolsets"])]
+        within = [s for s in rendering["tools"] if not view.toolsets or view.toolsets.intersection(s["toolsets"])]
         if not within:
             filled = sorted({name for spec in rendering["tools"] for name in spec["toolsets"]})
             raise InvalidInput(
-                f"server.toolsets: no tool is in {', '.join(sorted(chosen))}.", fix=f"Choose of {', '.join(filled)}."
+                f"toolsets: no tool is in {', '.join(sorted(view.toolsets))}.", fix=f"Choose of {', '.join(filled)}."
             )
-        hidden = lake.config.server.read_only
-        shown = [spec for spec in within if spec["effect"] == "reads" or not hidden]
+        shown = [spec for spec in within if spec["effect"] == "reads" or not view.read_only]
         self.refused = {spec["mcp_name"]: spec["name"] for spec in within if spec not in shown}
         self.tools = {spec["mcp_name"]: spec for spec in shown}
         self.listed_tools = [_tool(spec) for spec in shown]
@@ -102,8 +120,13 @@ class Shown:
             await context.session.report_progress(done, total, message or None)
 
         try:
-            value = await self.lake.call(name, params.arguments or {}, via="mcp", progress=progress)
-            value, text = await self.lake.fitted(value, self.lake.config.server.max_text_bytes)
+            value, text = await self.lake.answer(
+                name,
+                params.arguments or {},
+                self.lake.config.server.max_text_bytes,
+                caller=_caller(context),
+                progress=progress,
+            )
         except LakehouseError as error:
             return t.CallToolResult(
                 content=[t.TextContent(type="text", text=str(error))],
@@ -120,7 +143,7 @@ class Shown:
                 resources += [
                     _resource(spec, _expand(spec["uri"], parameter, value), value)
                     for parameter, capability in spec["complete"].items()
-                    for value in await self._values(capability, "")
+                    for value in await self._values(context, capability, "")
                 ]
         found, cursor = _page(resources, params)
         return t.ListResourcesResult(resources=found, next_cursor=cursor)
@@ -142,12 +165,12 @@ class Shown:
         found, cursor = _page(templates, params)
         return t.ListResourceTemplatesResult(resource_templates=found, next_cursor=cursor)
 
-    async def read_resource(self, _: Context, params: t.ReadResourceRequestParams) -> t.ReadResourceResult:
+    async def read_resource(self, context: Context, params: t.ReadResourceRequestParams) -> t.ReadResourceResult:
         """`resources/read`: text, or compact JSON."""
         uri = str(params.uri)
         spec, arguments = self._resource_for(uri)
         try:
-            value = await self.lake.call(spec["name"], arguments, via="mcp")
+            value = await self.lake.call(spec["name"], arguments, caller=_caller(context))
         except LakehouseError as error:
             raise _fault(error, uri=uri[:MAX_ECHO]) from None
         text = value if isinstance(value, str) else compact(scrubbed(value)).decode()
@@ -177,13 +200,13 @@ class Shown:
         found, cursor = _page(prompts, params)
         return t.ListPromptsResult(prompts=found, next_cursor=cursor)
 
-    async def get_prompt(self, _: Context, params: t.GetPromptRequestParams) -> t.GetPromptResult:
+    async def get_prompt(self, context: Context, params: t.GetPromptRequestParams) -> t.GetPromptResult:
         """`prompts/get`."""
         spec = self.prompts.get(params.name)
         if spec is None:
             raise MCPError(code=t.INVALID_PARAMS, message=f"Unknown prompt: {params.name[:MAX_ECHO]}")
         try:
-            text = await self.lake.call(spec["name"], params.arguments or {}, via="mcp")
+            text = await self.lake.call(spec["name"], params.arguments or {}, caller=_caller(context))
         except LakehouseError as error:
             raise _fault(error) from None
         message = t.PromptMessage(role="user", content=t.TextContent(type="text", text=str(text)))
@@ -199,18 +222,26 @@ class Shown:
         if spec is None:
             raise MCPError(code=t.INVALID_PARAMS, message="Nothing of that name takes completion.")
         capability = spec["complete"].get(params.argument.name)
-        values = await self._values(capability, params.argument.value) if capability else []
+        values = await self._values(context, capability, params.argument.value) if capability else []
         shown = values[:MAX_COMPLETIONS]
         return t.CompleteResult(
             completion=t.Completion(values=shown, total=len(values), has_more=len(values) > len(shown))
         )
 
-    async def _values(self, capability: str, prefix: str) -> list[str]:
+    async def _values(self, context: Context, capability: str, prefix: str) -> list[str]:
         try:
-            found = await self.lake.call(capability, {"prefix": prefix}, via="mcp")
+            found = await self.lake.call(capability, {"prefix": prefix}, caller=_caller(context))
         except LakehouseError:
             return []  # a list of suggestions is no place for an error: the read that follows reports it
         return [str(value) for value in found["values"]]
+
+
+def _caller(context: Context) -> Caller:
+    """Who asks: over HTTP whom the request proved to be, over a pipe whoever started us."""
+    if context.request is None:
+        return _BY_PIPE
+    caller: Caller = context.request.scope["lakehouse.caller"]
+    return replace(caller, via="mcp")
 
 
 def _fault(error: LakehouseError, **data: str) -> MCPError:

@@ -28,6 +28,47 @@ def stdio(home: str | Path | None, config_file: str | Path | None, overrides: Ma
     anyio.run(_serve, settings, rendering)
 
 
+def http(
+    home: str | Path | None,
+    config_file: str | Path | None,
+    overrides: Mapping[str, Any],
+    host: str | None = None,
+    port: int | None = None,
+) -> None:
+    """Serve MCP and the service API over HTTP until SIGINT or SIGTERM; `host` and `port` go over `server.bind`."""
+    settings = config.read(home, config_file, overrides)
+    if host is not None or port is not None:
+        bound = settings.config.server.bind.rpartition(":")
+        where = f"{bound[0] if host is None else host}:{bound[2] if port is None else port}"
+        settings = config.read(home, config_file, {**overrides, "server.bind": where})
+    keep_logs(settings, brief=False)
+    rendering = rendered(settings.config.plugins.folders)
+    anyio.run(_listen, settings, rendering)
+
+
+async def _listen(settings: config.Settings, rendering: dict[str, Any]) -> None:
+    import uvicorn
+
+    from lakehouse.faces.http import http_app
+
+    host, _, port = settings.config.server.bind.rpartition(":")
+    async with Lakehouse(settings) as lake:
+        await lake.start()
+        options = uvicorn.Config(
+            http_app(lake, rendering),
+            host=host.strip("[]"),
+            port=int(port),
+            http="h11",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=int(settings.config.server.drain_secs),
+        )
+        await uvicorn.Server(options).serve()
+
+
 async def _serve(settings: config.Settings, rendering: dict[str, Any]) -> None:
     async with Lakehouse(settings) as lake:
         try:

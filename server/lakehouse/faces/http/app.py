@@ -1,0 +1,43 @@
+"""One Starlette app for everything that is reached over HTTP."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from mcp.server import Server
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from lakehouse.faces.http.endpoint import Endpoint
+from lakehouse.faces.http.guard import Guard
+from lakehouse.faces.http.rest import Rest
+from lakehouse.faces.http.state import State
+from lakehouse.faces.mcp import View, mcp_server
+from lakehouse.lake import Lakehouse
+
+Show = Callable[[Lakehouse, dict[str, Any], View], Server[Any]]
+
+
+def http_app(lake: Lakehouse, rendering: dict[str, Any], *, show: Show = mcp_server) -> Starlette:
+    """The app for one lake, which its lifespan opens and closes no more than the sessions of: run it once.
+
+    `show` makes the MCP server of a view.
+    """
+    endpoint = Endpoint(lake, lambda view: show(lake, rendering, view))
+    rest = Rest(lake, rendering)
+    state = State(lake, rendering)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with endpoint.run():
+            yield
+
+    app = Starlette(
+        routes=[Route("/mcp", endpoint), *state.routes(), *rest.routes()],
+        middleware=[Middleware(Guard, settings=lake.config)],
+        exception_handlers=rest.exception_handlers(),
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    return app
