@@ -20,6 +20,8 @@ EVENTS = {
     "vectors.seal_failed": "Fresh vectors stay in their log; sealing is tried again after more of them.",
     "vectors.collect_failed": "Objects of an index that nobody needs any more stay until the next time.",
     "attach.failed": "An attached process' connection was dropped; it calls again.",
+    "http.crashed": "The HTTP face itself failed at a request; the traceback follows.",
+    "route.skipped": "A capability has no route of its own: the one it declares is taken, or is none.",
     "catalogue.cache": "The rendered catalogue could not be read or written; it is rebuilt at each start.",
 }
 

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from lakehouse.faces.http.endpoint import Endpoint
 from lakehouse.faces.http.guard import Guard
+from lakehouse.faces.http.metrics import Counted
 from lakehouse.faces.http.rest import Rest
 from lakehouse.faces.http.state import State
 from lakehouse.faces.mcp import View, mcp_server
@@ -25,17 +26,18 @@ def http_app(lake: Lakehouse, rendering: dict[str, Any], *, show: Show = mcp_ser
     `show` makes the MCP server of a view.
     """
     endpoint = Endpoint(lake, lambda view: show(lake, rendering, view))
-    rest = Rest(lake, rendering)
     state = State(lake, rendering)
+    rest = Rest(lake, rendering, state.metrics)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with endpoint.run():
+        await rest.start()
+        async with endpoint.run(), state.run():
             yield
 
     app = Starlette(
         routes=[Route("/mcp", endpoint), *state.routes(), *rest.routes()],
-        middleware=[Middleware(Guard, settings=lake.config)],
+        middleware=[Middleware(Counted, metrics=state.metrics), Middleware(Guard, settings=lake.config)],
         exception_handlers=rest.exception_handlers(),
         lifespan=lifespan,
     )
