@@ -10,6 +10,7 @@ from starlette.types import Scope
 from lakehouse.errors import InvalidInput
 
 T = TypeVar("T")
+_SAFE = "/:@!$&'()*+,;=~"  # what a path holds as it is
 _PART = re.compile(r"\{(\w+)(:path)?\}")
 
 
@@ -26,9 +27,9 @@ class Template:
         ends = [(at.start(), at.end(), at[1], bool(at[2])) for at in _PART.finditer(text)]
         pattern, begin = "", 0
         for start, end, name, many in ends:
-            pattern += re.escape(text[begin:start]) + f"(?P<{name}>{'.*' if many else '[^/]+'})"
+            pattern += _literal(text[begin:start]) + f"(?P<{name}>{'.*' if many else '[^/]+'})"
             begin = end
-        self._pattern = re.compile(pattern + re.escape(text[begin:]), re.DOTALL)
+        self._pattern = re.compile(pattern + _literal(text[begin:]), re.DOTALL)
 
     def match(self, path: str) -> dict[str, str] | None:
         """The parameters of a path as it was sent, percent-encoded still; None when it is another."""
@@ -41,7 +42,9 @@ class Paths(Generic[T]):
 
     def __init__(self, entries: Iterable[tuple[Template, T]]) -> None:
         self.entries: Sequence[tuple[Template, T]] = sorted(entries, key=lambda entry: entry[0].rank)
-        self._plain = {template.text: found for template, found in self.entries if not template.names}
+        self._plain = {
+            quote(template.text, safe=_SAFE): found for template, found in self.entries if not template.names
+        }
 
     def at(self, path: str) -> tuple[T, dict[str, str]] | None:
         """What lies at a path, and the path's parameters, percent-encoded still."""
@@ -65,3 +68,7 @@ def decoded(name: str, part: str) -> str:
         return unquote(part, errors="strict")
     except UnicodeDecodeError:
         raise InvalidInput(f"{name}: the path is not UTF-8.", fix="Percent-encode it as UTF-8.") from None
+
+
+def _literal(text: str) -> str:
+    return re.escape(quote(text, safe=_SAFE))
