@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
-from tests.faces.http.serving import app_of, asked, client_of, port_of, problem, rendering_of
+from tests.faces.http.answering import app_of, asked, client_of, port_of, problem, rendering_of
 
 import lakehouse
 from lakehouse import Lakehouse

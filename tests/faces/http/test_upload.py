@@ -12,7 +12,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.faces.http.serving import app_of, asked, client_of, port_of, problem
+from tests.faces.http.answering import app_of, asked, client_of, port_of, problem
 
 import lakehouse
 from lakehouse import InvalidInput, Lakehouse, TooLarge

@@ -22,7 +22,7 @@ from lakehouse.faces.http.paths import Paths, Template, decoded, path_of
 from lakehouse.faces.http.problem import problem
 from lakehouse.faces.http.running import Events, heeded, wants_events
 from lakehouse.lake import Lakehouse
-from lakehouse.observe import Progress, log, new_id, no_progress
+from lakehouse.observe import Caller, Progress, log, new_id, no_progress
 from lakehouse.preview import compact
 from lakehouse.transfer import Upload
 
@@ -151,8 +151,10 @@ class Rest:
         await Sending(found)(asked.scope, asked.receive, asked.send)
 
     async def _upload(self, spec: Spec, asked: Asked, given: dict[str, Any]) -> None:
+        if self._closed(spec, asked.scope["lakehouse.caller"]):  # no file is read for nothing
+            await self._lake.call(spec["name"], given, caller=asked.scope["lakehouse.caller"])
+            raise AssertionError("it was not refused")
         capability = (await self._lake.load()).find(spec["name"])
-        self._lake.permit(capability, asked.scope["lakehouse.caller"])  # before a file is read for nothing
         kind = body.media_type(asked.headers)
         async with AsyncExitStack() as stack:
             if spec["method"] == "PUT":
@@ -184,6 +186,10 @@ class Rest:
         text = await heeded(asked.receive, lambda: work(no_progress))
         answer = Response(status_code=204) if spec["status"] == 204 else Response(text, spec["status"], media_type=JSON)
         await answer(asked.scope, asked.receive, asked.send)
+
+    def _closed(self, spec: Spec, caller: Caller) -> bool:
+        writes = spec["effect"] != "reads" and (caller.read_only or self._lake.config.server.read_only)
+        return writes or bool(caller.toolsets and not caller.toolsets.intersection(spec["toolsets"]))
 
     def _refusal(self, request: Request, error: HTTPException) -> Response:
         """What the framework refuses by itself."""
