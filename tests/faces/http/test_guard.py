@@ -25,8 +25,8 @@ def ask(request: pytest.FixtureRequest) -> Ask:
 
     async def asked(served: Served, **headers: str) -> httpx.Response:
         if request.param == "rest":
-            return await served.rest("probe.caller", **headers)
-        return await served.tool("probe_caller", **headers)
+            return await served.rest("probe.caller", None, **headers)
+        return await served.tool("probe_caller", None, **headers)
 
     return asked
 
