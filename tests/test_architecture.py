@@ -46,15 +46,16 @@ ARROWS = {
         *("arguments", "attach", "catalogue", "declare", "config", "observe", "errors", "engine", "schema", "preview"),
         *("hold", "transfer"),
     },
-    # What the command line shows beside the catalogue: uses of the door, not faces.
+    # What faces show beside the catalogue: uses of the open lake, not faces.
+    "condition": {"errors", "lake"},
     "project": {"errors"},
     "demo": {"catalogue", "errors", "lake", "sources"},
     "measure": {"", "demo", "lake"},
     "faces": {
         *("faces", "lake", "catalogue", "declare", "errors", "config", "observe", "schema", ""),
-        *("rendered", "sources", "preview", "project", "demo", "measure", "transfer"),
+        *("rendered", "sources", "preview", "project", "demo", "measure", "transfer", "condition"),
     },
-    "__init__": {"declare", "errors", "lake"},
+    "__init__": {"declare", "errors", "lake", "transfer"},
     "__main__": {"faces"},
 }
 

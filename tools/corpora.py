@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from lakehouse import Lakehouse, resource, tool
+from lakehouse import Forbidden, Lakehouse, resource, tool
 from lakehouse.engine.corpora import Built
 from lakehouse.engine.matrix import Corpus
 
@@ -48,6 +48,10 @@ async def build(
     """Make texts searchable with matrix_search, or bring a corpus up to date: only changed texts are embedded.
     Ingest a file first to build from it. Example: {"name": "jobs", "dataset": "jobs", "text": ["title", "body"],
     "id": "job_id"}"""
+    if folder is not None and lake.caller.remote:
+        raise Forbidden(
+            "folder: it would name one of the server's machine.", fix="Ingest a dataset and build from that."
+        )
     return await lake.corpora.build(
         name,
         dataset=dataset,
@@ -66,7 +70,7 @@ async def build(
     )
 
 
-@tool(name="matrix_corpora", route="/v1/matrix/corpora", title="List corpora", toolset="core retrieval")
+@tool(name="matrix_corpora", route="GET /v1/matrix/corpora", title="List corpora", toolset="core retrieval")
 async def list(lake: Lakehouse) -> Corpora:
     """What matrix_search can search: names, sizes, embedding models, and what each was built from."""
     found = await lake.matrix.corpora()

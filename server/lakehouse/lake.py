@@ -168,7 +168,7 @@ class Lakehouse(Hold):
         upload: Upload | None,
         limit: int | None,
     ) -> tuple[Any, bytes]:
-        self._permit(capability, call.caller)
+        self.permit(capability, call.caller)
         while True:
             if self._attachment is None:
                 checked = validated(capability, anchored(capability, arguments, call.caller.folder))
@@ -190,7 +190,7 @@ class Lakehouse(Hold):
                         fix="See whether it was, then call again.",
                     ) from None
 
-    def _permit(self, capability: Capability, caller: Caller) -> None:
+    def permit(self, capability: Capability, caller: Caller) -> None:
         """Raises Forbidden for what is closed to this caller, or to everybody."""
         if capability.effect != "reads" and (self.config.server.read_only or caller.read_only):
             raise Forbidden(

@@ -23,6 +23,8 @@ EVENTS = {
     "http.refused": "A request was turned away at the door, and why.",
     "http.failed": "A request failed in a way nobody foresaw; the traceback follows.",
     "http.network_ignored": "An entry of a list of addresses is none; it is left out.",
+    "http.crashed": "The HTTP face itself failed at a request; the traceback follows.",
+    "route.skipped": "A capability has no route of its own: the one it declares is taken, or is none.",
     "catalogue.cache": "The rendered catalogue could not be read or written; it is rebuilt at each start.",
 }
 
