@@ -20,6 +20,7 @@ EVENTS = {
     "vectors.seal_failed": "Fresh vectors stay in their log; sealing is tried again after more of them.",
     "vectors.collect_failed": "Objects of an index that nobody needs any more stay until the next time.",
     "attach.failed": "An attached process' connection was dropped; it calls again.",
+    "attach.closed": "No socket can be had; other processes are told who holds the data directory.",
     "catalogue.cache": "The rendered catalogue could not be read or written; it is rebuilt at each start.",
 }
 
@@ -52,6 +53,7 @@ class Call:
     caller: Caller
     parent: str | None = None
     progress: Progress = no_progress
+    limit: int | None = None  # bytes of JSON the answer is fitted to; None: all of it
     id: str = field(default_factory=new_id)
 
 
