@@ -25,6 +25,7 @@ EVENTS = {
     "http.network_ignored": "An entry of a list of addresses is none; it is left out.",
     "http.crashed": "The HTTP face itself failed at a request; the traceback follows.",
     "route.skipped": "A capability has no route of its own: the one it declares is taken, or is none.",
+    "attach.closed": "No socket can be had; other processes are told who holds the data directory.",
     "catalogue.cache": "The rendered catalogue could not be read or written; it is rebuilt at each start.",
 }
 
@@ -57,6 +58,7 @@ class Call:
     caller: Caller
     parent: str | None = None
     progress: Progress = no_progress
+    limit: int | None = None  # bytes of JSON the answer is fitted to; None: all of it
     id: str = field(default_factory=new_id)
 
 
