@@ -166,13 +166,16 @@ class Shown:
         return t.ListResourceTemplatesResult(resource_templates=found, next_cursor=cursor)
 
     async def read_resource(self, context: Context, params: t.ReadResourceRequestParams) -> t.ReadResourceResult:
-        """`resources/read`: text, or compact JSON."""
+        """`resources/read`: text, compact JSON, or bytes as a blob."""
         uri = str(params.uri)
         spec, arguments = self._resource_for(uri)
         try:
             value = await self.lake.call(spec["name"], arguments, caller=_caller(context))
         except LakehouseError as error:
             raise _fault(error, uri=uri[:MAX_ECHO]) from None
+        if spec["binary"]:
+            blob = t.BlobResourceContents(uri=uri, mime_type=spec["mime_type"], blob=value)
+            return t.ReadResourceResult(contents=[blob])
         text = value if isinstance(value, str) else compact(scrubbed(value)).decode()
         return t.ReadResourceResult(contents=[t.TextResourceContents(uri=uri, mime_type=spec["mime_type"], text=text)])
 
