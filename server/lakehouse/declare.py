@@ -143,7 +143,8 @@ class Capability:
             raise TypeError(f"{self.name} does not say what it returns")
         if (self.facts.kind == "download") != (hints["return"] is Download):
             raise TypeError(f"{self.name}: what is declared with @download returns a Download, and nothing else does")
-        return TypeAdapter(_BASE64 if hints["return"] is bytes else hints["return"])
+        hint: Any = hints["return"]
+        return TypeAdapter(_BASE64 if hint is bytes else hint)
 
     @property
     def binary(self) -> bool:
@@ -255,9 +256,9 @@ def resource(
 ) -> Callable[[F], F]:
     """Publish a function as an MCP resource; `{name}` parts of the URI are its parameters.
 
-    It returns text, bytes (base64 text in the answer of `lake.call`), or anything JSON. `complete` names, per parameter, the capability that lists the possible
-    values as `{"values": [...]}` when given `{"prefix": what has been typed so far}`. With `listed`, the resources that
-    completion knows are listed one by one, so that people can pick them in their client.
+    It returns text, bytes (base64 text as the answer of a call), or anything JSON. `complete` names, per parameter, the
+    capability that lists the possible values as `{"values": [...]}` when given `{"prefix": what has been typed}`. With
+    `listed`, the resources that completion knows are listed one by one, so that people can pick them in their client.
     """
     return _mark(Facts("resource", uri=uri, title=title, mime_type=mime_type, complete=complete, listed=listed))
 

@@ -1,14 +1,12 @@
 """Our MCP face with what no capability of ours does added by hand: pictures, questions back to the client, log lines.
 
-`python -m tests.conformance.everything HOME PROJECT PORT` serves it as `lakehouse serve` serves ours: the same HTTP app
-around it.
+`python -m tests.conformance.everything PORT` serves it as `lakehouse serve` serves ours: the same HTTP app around it.
 """
 
 import base64
 import sys
 import warnings
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -299,9 +297,8 @@ class Everything(Shown):
         return await self.get_prompt(context, params)
 
 
-async def serve(home: Path, project: Path, port: int) -> None:
-    overrides = {"plugins.folders": [str(project)], "embed.provider": "hash"}
-    async with lakehouse.open(home, overrides=overrides) as lake:
+async def serve(port: int) -> None:
+    async with lakehouse.open() as lake:
         rendering = await anyio.to_thread.run_sync(rendered, lake.config.plugins.folders)
         app = http_app(lake, rendering, show=lambda *shown: Everything(*shown).server())
         await uvicorn.Server(uvicorn.Config(app, port=port, http="h11", ws="none", log_config=None)).serve()
@@ -309,4 +306,4 @@ async def serve(home: Path, project: Path, port: int) -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore", MCPDeprecationWarning)  # the older era's ways are asked for on purpose
-    anyio.run(serve, Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    anyio.run(serve, int(sys.argv[1]))
