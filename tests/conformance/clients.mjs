@@ -79,17 +79,21 @@ const checks = {
     await refused(call("no_such_tool", {}), INVALID_PARAMS);
   },
 
+  // The tool reports once, and then waits until it is cancelled. (A report that comes in one read with the result is
+  // lost to both clients, which handle it a turn later than the result.)
   async progress() {
+    const enough = new AbortController();
     const heard = [];
-    await call("test_tool_with_progress", {}, { onprogress: (progress) => heard.push(progress) });
-    assert.deepEqual(heard.map(({ progress, total }) => [progress, total]), [[0, 100], [50, 100], [100, 100]]);
+    const onprogress = (progress) => enough.abort(heard.push(progress));
+    await assert.rejects(call("trial_wait", { path: `${ended}-too` }, { signal: enough.signal, onprogress }));
+    assert.deepEqual(heard, [{ progress: 1, total: 4, message: "one of four" }]);
   },
 
-  // The tool writes the file when it is cut short, and never ends otherwise.
+  // It writes the file when it is cut short.
   async cancel() {
-    const cancelling = new AbortController();
-    const onprogress = ({ progress }) => progress === 1 && cancelling.abort("enough");
-    await assert.rejects(call("trial_wait", { path: ended }, { signal: cancelling.signal, onprogress }));
+    const enough = new AbortController();
+    const options = { signal: enough.signal, onprogress: () => enough.abort("enough") };
+    await assert.rejects(call("trial_wait", { path: ended }, options));
     const deadline = Date.now() + 10_000;
     while (!existsSync(ended)) {
       assert.ok(Date.now() < deadline, "the server did not stop");

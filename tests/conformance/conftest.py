@@ -46,7 +46,7 @@ def environment_of(home: Path) -> dict[str, str]:
         "LAKEHOUSE_CACHE": str(home.parent / "cache"),
         "LAKEHOUSE_PLUGINS__FOLDERS": json.dumps([str(PROJECT)]),
         "LAKEHOUSE_EMBED__PROVIDER": "hash",
-        "MCP_CATALOG_PATH": str(home.parent / "inspector.json"),  # else the Inspector keeps one in the user's home
+        "HOME": str(home.parent),  # the Inspector keeps files there, and so does a Lakehouse it starts without settings
     }
 
 
