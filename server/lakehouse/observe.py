@@ -20,6 +20,9 @@ EVENTS = {
     "vectors.seal_failed": "Fresh vectors stay in their log; sealing is tried again after more of them.",
     "vectors.collect_failed": "Objects of an index that nobody needs any more stay until the next time.",
     "attach.failed": "An attached process' connection was dropped; it calls again.",
+    "http.refused": "A request was turned away at the door, and why.",
+    "http.failed": "A request failed in a way nobody foresaw; the traceback follows.",
+    "http.network_ignored": "An entry of a list of addresses is none; it is left out.",
     "catalogue.cache": "The rendered catalogue could not be read or written; it is rebuilt at each start.",
 }
 

@@ -1,6 +1,8 @@
 """Starts a server for a data directory. The process owns the lake; the face borrows it."""
 
 import gc
+import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,31 +44,30 @@ def http(
         where = f"{bound[0] if host is None else host}:{bound[2] if port is None else port}"
         settings = config.read(home, config_file, {**overrides, "server.bind": where})
     keep_logs(settings, brief=False)
+
+    from lakehouse.faces.http.bind import listening
+
+    sockets = listening(settings.config)
     rendering = rendered(settings.config.plugins.folders)
-    anyio.run(_listen, settings, rendering)
+    gc.freeze()
+    anyio.run(_listen, settings, rendering, sockets)
 
 
-async def _listen(settings: config.Settings, rendering: dict[str, Any]) -> None:
-    import uvicorn
-
+async def _listen(settings: config.Settings, rendering: dict[str, Any], sockets: list[socket.socket]) -> None:
     from lakehouse.faces.http import http_app
+    from lakehouse.faces.http.bind import address
+    from lakehouse.faces.http.listener import Listener
 
-    host, _, port = settings.config.server.bind.rpartition(":")
+    url = address(sockets, settings.config.server.bind)
+
+    def ready() -> None:
+        sys.stderr.write(f"Lakehouse answers at {url} (MCP at /mcp); data in {settings.home}\n")
+        sys.stderr.flush()
+
     async with Lakehouse(settings) as lake:
         await lake.start()
-        options = uvicorn.Config(
-            http_app(lake, rendering),
-            host=host.strip("[]"),
-            port=int(port),
-            http="h11",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=int(settings.config.server.drain_secs),
-        )
-        await uvicorn.Server(options).serve()
+        await Listener(http_app(lake, rendering), settings.config.server, ready).serve(sockets)
+    insist_on_ending()
 
 
 async def _serve(settings: config.Settings, rendering: dict[str, Any]) -> None:
