@@ -24,7 +24,7 @@ test: lint ## what CI runs: check, then every test, and the wheel in an environm
 
 conformance: $(READY) ## the official MCP suite, the Inspector and both TypeScript clients against us, with npm
 	@if command -v npm >/dev/null; then \
-		$(MAKE) --no-print-directory .conformance/.ready && \
+		$(MAKE) -s .conformance/.ready && \
 		LAKEHOUSE_CONFORMANCE="$(CURDIR)/.conformance" .venv/bin/pytest -v tests/conformance; \
 	else \
 		echo "Skipped: the conformance suite and the clients are Node programs, and there is no npm on the PATH."; \

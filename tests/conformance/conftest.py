@@ -5,12 +5,11 @@ LAKEHOUSE_CONFORMANCE   the folder with those programs; without it nothing here 
 
 import json
 import os
+import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,52 +49,42 @@ def environment_of(home: Path) -> dict[str, str]:
     }
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
-
-
 @contextmanager
-def serving(command: list[str], port: int, environment: dict[str, str], log: Path) -> Iterator[Served]:
-    """The server of a command while the block runs, from when it answers."""
+def serving(command: list[str], folder: Path) -> Iterator[Served]:
+    """The server of a command, at a port of its own, while the block runs."""
+    environment = environment_of(folder / "home") | {"LAKEHOUSE_SERVER__BIND": "127.0.0.1:0"}
+    log = folder / "log"
     with log.open("wb") as errors, subprocess.Popen(command, cwd=ROOT, env=environment, stderr=errors) as child:
         try:
             deadline = time.monotonic() + STARTS_WITHIN
-            while not answers(port):
+            while not (said := re.search(r"answers at (\S+)", log.read_text(encoding="utf-8"))):
                 assert child.poll() is None and time.monotonic() < deadline, log.read_text(encoding="utf-8")
                 time.sleep(0.05)
-            yield Served(f"http://127.0.0.1:{port}/mcp", environment)
+            yield Served(f"{said[1]}/mcp", environment)
         finally:
             child.terminate()
             child.wait(30)
 
 
-def answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
+@pytest.fixture(scope="session", autouse=True)
+def programs() -> None:
+    """Who names these tests on the command line is told what they need."""
+    if not FOLDER.exists():
+        pytest.skip("`make conformance` sets up the programs these tests run")
 
 
 @pytest.fixture(scope="session")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """`lakehouse serve`, as anybody starts it."""
-    folder, port = tmp_path_factory.mktemp("real"), free_port()
-    environment = environment_of(folder / "home")
-    with serving([*LAKEHOUSE, "serve", "--port", str(port)], port, environment, folder / "log") as served:
+    with serving([*LAKEHOUSE, "serve"], tmp_path_factory.mktemp("real")) as served:
         yield served
 
 
 @pytest.fixture(scope="session")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The same HTTP app with all that the suite asks a server for."""
-    folder, port = tmp_path_factory.mktemp("everything"), free_port()
-    environment = environment_of(folder / "home")
-    command = [sys.executable, "-m", "tests.conformance.everything", str(port)]
-    with serving(command, port, environment, folder / "log") as served:
+    command = [sys.executable, "-m", "tests.conformance.everything"]
+    with serving(command, tmp_path_factory.mktemp("everything")) as served:
         yield served
 
 

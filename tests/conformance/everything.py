@@ -1,6 +1,6 @@
 """Our MCP face with what no capability of ours does added by hand: pictures, questions back to the client, log lines.
 
-`python -m tests.conformance.everything PORT` serves it as `lakehouse serve` serves ours: the same HTTP app around it.
+`python -m tests.conformance.everything` serves it as `lakehouse serve` serves ours, by the same settings.
 """
 
 import base64
@@ -11,7 +11,6 @@ from typing import Any
 
 import anyio
 import mcp_types as t
-import uvicorn
 from mcp import MCPDeprecationWarning
 from mcp.server import Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
@@ -20,6 +19,8 @@ from mcp.shared.exceptions import MCPError
 import lakehouse
 from lakehouse import Lakehouse
 from lakehouse.faces.http import http_app
+from lakehouse.faces.http.bind import address, listening
+from lakehouse.faces.http.listener import Listener
 from lakehouse.faces.mcp import Context, Shown, View
 from lakehouse.rendered import rendered
 
@@ -297,13 +298,20 @@ class Everything(Shown):
         return await self.get_prompt(context, params)
 
 
-async def serve(port: int) -> None:
+async def serve() -> None:
     async with lakehouse.open() as lake:
         rendering = await anyio.to_thread.run_sync(rendered, lake.config.plugins.folders)
         app = http_app(lake, rendering, show=lambda *shown: Everything(*shown).server())
-        await uvicorn.Server(uvicorn.Config(app, port=port, http="h11", ws="none", log_config=None)).serve()
+        sockets = await anyio.to_thread.run_sync(listening, lake.config)
+        url = address(sockets, lake.config.server.bind)
+
+        def ready() -> None:
+            sys.stderr.write(f"answers at {url}\n")
+            sys.stderr.flush()
+
+        await Listener(app, lake.config.server, ready).serve(sockets)
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore", MCPDeprecationWarning)  # the older era's ways are asked for on purpose
-    anyio.run(serve, int(sys.argv[1]))
+    anyio.run(serve)
