@@ -197,7 +197,7 @@ class Lakehouse(Hold):
                 f"{capability.name} {capability.effect}; this server is read-only.",
                 fix="Start it without --read-only, and with server.read_only unset."
                 if self.config.server.read_only
-                else "Use a token without read_only.",
+                else "Use a token, and an address, without read_only.",
             )
         if caller.toolsets and capability.public and not caller.toolsets.intersection(capability.facts.toolsets):
             raise Forbidden(
