@@ -41,7 +41,8 @@ def http(
     settings = config.read(home, config_file, overrides)
     if host is not None or port is not None:
         bound = settings.config.server.bind.rpartition(":")
-        where = f"{bound[0] if host is None else host}:{bound[2] if port is None else port}"
+        host = bound[0] if host is None else f"[{host}]" if ":" in host.strip("[]") == host else host
+        where = f"{host}:{bound[2] if port is None else port}"
         settings = config.read(home, config_file, {**overrides, "server.bind": where})
     keep_logs(settings, brief=False)
 

@@ -100,14 +100,14 @@ class Guard:
             await problem(stopped)(scope, receive, send)
         except Exception:  # the last place where what nobody foresaw can still be answered
             failed = new_id()
-            log.exception("http.failed %s %s (%s)", scope["method"], scope["path"], failed)
+            log.exception("http.failed %s %s (request %s)", scope["method"], scope["path"], failed)
             if started:
                 return  # the server closes the connection: what was sent is no whole answer
             failure = LakehouseError(
-                f"the request failed ({failed}).", fix="The server's log has the details under this id."
+                f"the request failed (request {failed}).", fix="The server's log has the details under this id."
             )
             await problem(failure)(scope, receive, send)
 
     async def _refuse(self, error: LakehouseError, scope: Scope, receive: Receive, send: Send) -> None:
-        log.info("http.refused %s %s: %s", scope["method"], scope["path"], error.code)
+        log.info("http.refused %s: %s", scope.get("client"), error.code)
         await problem(error)(scope, receive, send)

@@ -66,6 +66,12 @@ class Protocol(H11Protocol):
         super().data_received(data)
         self._watch()
 
+    def on_response_complete(self) -> None:
+        """An answer is sent; the next request may have begun to come in meanwhile."""
+        super().on_response_complete()
+        if not self.transport.is_closing():
+            self._watch()
+
     def shutdown(self) -> None:
         """The server stops."""
         if self._refused:
