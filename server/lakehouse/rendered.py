@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lakehouse.catalogue import Catalogue
     from lakehouse.declare import Capability
 
-FORMAT = 2
+FORMAT = 3
 
 
 def rendered(folders: Sequence[Path] = ()) -> dict[str, Any]:
@@ -95,6 +95,7 @@ def _resource(capability: "Capability") -> dict[str, Any]:
         "title": capability.title,
         "description": capability.description,
         "mime_type": facts.mime_type,
+        "binary": capability.binary,
         "complete": dict(facts.complete or {}),
         "listed": facts.listed,
     }
