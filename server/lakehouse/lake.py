@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lakehouse.engine.redact import Redactor
 
 Watcher = Callable[[Call, str, float], None]
+OUTSIDE = ("mcp", "http")  # faces that others reach us through: modes, the steps of workflows, are not open to them
 
 
 class Lakehouse(Hold):
@@ -98,6 +99,7 @@ class Lakehouse(Hold):
 
         Raises a LakehouseError that says what to do next; never anything else but cancellation.
         """
+        await self._refuse_steps(name, via if caller is None else caller.via)
         return (await self._through(name, arguments, via, caller, progress, upload, None))[0]
 
     async def answer(
@@ -111,7 +113,31 @@ class Lakehouse(Hold):
         upload: Upload | None = None,
     ) -> tuple[Any, bytes]:
         """As `call`, with the result's compact JSON beside it and both `fitted` to `limit` bytes."""
+        await self._refuse_steps(name, caller.via)
         return await self._through(name, arguments, None, caller, progress, upload, limit)
+
+    async def suggestions(self, name: str, prefix: str, *, caller: Caller) -> list[str]:
+        """What a capability, which may be a mode, lists as `{"values": [...]}` for what has been typed so far.
+
+        Nothing where it fails: a list of suggestions is no place for an error, and the call that follows reports it.
+        """
+        try:
+            found, _ = await self._through(name, {"prefix": prefix}, None, caller, None, None, None)
+        except LakehouseError:
+            return []
+        values = found.get("values") if isinstance(found, dict) else None
+        return [str(value) for value in values] if isinstance(values, list) else []
+
+    async def _refuse_steps(self, name: str, via: str | None) -> None:
+        """Raises NotFound for a mode that somebody outside asks for; what runs for them may use it."""
+        if via not in OUTSIDE or observe.current.get() is not None:
+            return
+        catalogue = await self.load()
+        if name in catalogue and catalogue[name].facts.kind == "mode":
+            raise NotFound(
+                f"{name} is a mode, a step of workflows; it is not called by itself.",
+                fix="Call a tool, or try it with `lakehouse call` on the machine itself.",
+            )
 
     async def _through(
         self,
@@ -215,7 +241,12 @@ class Lakehouse(Hold):
         limit = server.long_timeout_secs if capability.facts.long else server.tool_timeout_secs
         setting = "server.long_timeout_secs" if capability.facts.long else "server.tool_timeout_secs"
         with anyio.move_on_after(limit) as time_limit:
-            result = await capability.run(self, **checked)
+            try:
+                result = await capability.run(self, **checked)
+            except (Exception, GeneratorExit, anyio.get_cancelled_exc_class()):
+                raise
+            except BaseException as leaving:  # sys.exit() in a tool ends its call, not the server
+                raise RuntimeError(f"it raised {type(leaving).__name__}") from leaving
         if time_limit.cancelled_caught:
             raise TimedOut(f"{capability.name} took over {limit:g} seconds.", fix=f"Ask for less, or raise {setting}.")
         returns = capability.returns

@@ -229,11 +229,7 @@ class Shown:
         )
 
     async def _values(self, context: Context, capability: str, prefix: str) -> list[str]:
-        try:
-            found = await self.lake.call(capability, {"prefix": prefix}, caller=_caller(context))
-        except LakehouseError:
-            return []  # a list of suggestions is no place for an error: the read that follows reports it
-        return [str(value) for value in found["values"]]
+        return await self.lake.suggestions(capability, prefix, caller=_caller(context))
 
 
 def _caller(context: Context) -> Caller:
