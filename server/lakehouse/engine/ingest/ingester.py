@@ -101,8 +101,8 @@ class Ingester:
         """Make a local file the newest version of a dataset.
 
         `source` is csv, tsv, json, jsonl or parquet (default: by suffix); the file may be gzip or zstd. `types` sets
-        column types by name. Unless `anywhere`, the file must lie below `ingest.roots`; for a `remote` caller there must
-        be such, too. `filename` is what it is called, where that is not its name here.
+        column types by name. Unless `anywhere`, the file must lie below `ingest.roots`; for a `remote` caller there
+        must be such, too. `filename` is what it is called, where that is not its name here.
 
         Raises InvalidInput for bad contents (with up to 100 bad rows in `data["rows"]`), NotFound, Forbidden,
         TooLarge naming the setting, SchemaChanged when the dataset has other columns, Conflict when the data is not
