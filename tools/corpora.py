@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from lakehouse import Forbidden, Lakehouse, resource, tool
+from lakehouse import Lakehouse, resource, tool
 from lakehouse.engine.corpora import Built
 from lakehouse.engine.matrix import Corpus
 
@@ -48,10 +48,6 @@ async def build(
     """Make texts searchable with matrix_search, or bring a corpus up to date: only changed texts are embedded.
     Ingest a file first to build from it. Example: {"name": "jobs", "dataset": "jobs", "text": ["title", "body"],
     "id": "job_id"}"""
-    if folder is not None and lake.caller.remote:
-        raise Forbidden(
-            "folder: it would name one of the server's machine.", fix="Ingest a dataset and build from that."
-        )
     return await lake.corpora.build(
         name,
         dataset=dataset,

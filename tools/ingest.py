@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lakehouse import Accepts, Forbidden, InvalidInput, Lakehouse, Upload, tool
+from lakehouse import Accepts, InvalidInput, Lakehouse, Upload, tool
 from lakehouse.engine.ingest import Ingested
 
 INSTRUCTIONS = "Bring data in: ingest_file makes a CSV, TSV, JSON, JSON Lines or Parquet file a dataset with a name."
@@ -63,10 +63,6 @@ async def file(
             progress=lake.progress,
         )
     if path is not None:
-        if lake.caller.remote:
-            raise Forbidden(
-                "path: it would name a file of the server's machine.", fix="Upload the file, or send content."
-            )
         return await lake.ingest.ingest_path(
             path,
             name,

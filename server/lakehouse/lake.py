@@ -159,7 +159,7 @@ class Lakehouse(Hold):
             outcome = "ok"
             return answer
         except LakehouseError as error:
-            self._clean(error)
+            self.clean(error)
             outcome = error.code
             raise
         finally:
@@ -238,14 +238,15 @@ class Lakehouse(Hold):
             if error is None:
                 observe.log.exception("call.crashed %s (call %s)", capability.name, call.id)
                 error = _crash(capability, call)
-            self._clean(error)
+            self.clean(error)
             outcome = error.code
             raise error from (None if error is failure else failure)
         finally:
             observe.current.reset(token)
             await self._record(capability, call, arguments, answer, error, outcome, time.perf_counter() - began)
 
-    def _clean(self, error: LakehouseError) -> None:
+    def clean(self, error: LakehouseError) -> None:
+        """Cut known credentials out of an error that is about to leave."""
         error.detail, error.fix, error.data = self._redactor.whole([error.detail, error.fix, error.data])
 
     async def _run(

@@ -47,12 +47,21 @@ async def port_of(lake: Lakehouse) -> AsyncIterator[int]:
     app = http_app(lake, await rendering_of(lake))
     config = uvicorn.Config(app, host="127.0.0.1", port=0, http="h11", ws="none", log_config=None, access_log=False)
     server = uvicorn.Server(config)
+    ended = anyio.Event()
+
+    async def serve() -> None:
+        await server.serve()
+        ended.set()
+
     async with anyio.create_task_group() as group:
-        group.start_soon(server.serve)
+        group.start_soon(serve)
         while not server.started:
             await anyio.sleep(0.005)
-        yield server.servers[0].sockets[0].getsockname()[1]
-        server.should_exit = True
+        try:
+            yield server.servers[0].sockets[0].getsockname()[1]
+        finally:
+            server.should_exit = True
+            await ended.wait()
 
 
 def problem(answer: httpx.Response, status: int) -> dict[str, Any]:

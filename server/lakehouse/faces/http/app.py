@@ -47,5 +47,5 @@ def http_app(lake: Lakehouse, rendering: dict[str, Any], *, show: Show = mcp_ser
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    app.state.drain = drain
+    app.state.drain, app.state.clean = drain, lake.clean
     return app

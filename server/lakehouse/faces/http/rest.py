@@ -22,7 +22,7 @@ from lakehouse.faces.http.paths import Paths, Template, decoded, path_of
 from lakehouse.faces.http.problem import problem
 from lakehouse.faces.http.running import Events, heeded, wants_events
 from lakehouse.lake import Lakehouse
-from lakehouse.observe import Progress, log, new_id, no_progress
+from lakehouse.observe import Progress, log, no_progress
 from lakehouse.preview import compact
 from lakehouse.transfer import Upload
 
@@ -88,10 +88,7 @@ class Rest:
             assert isinstance(error, HTTPException)
             return self._refusal(request, error)
 
-        async def crashed(_: Request, error: Exception) -> Response:
-            return problem(unforeseen(error))
-
-        return {LakehouseError: known, HTTPException: refused, Exception: crashed}
+        return {LakehouseError: known, HTTPException: refused}
 
     async def openapi(self, _: Request) -> Response:
         """The description of these routes."""
@@ -259,20 +256,11 @@ async def answered(handler: Callable[[Asked], Any], asked: Asked) -> None:
         await handler(Asked(asked.scope, asked.receive, send, asked.headers, asked.path))
     except ClientDisconnect:
         return
-    except Exception as error:
-        known = error if isinstance(error, LakehouseError) else unforeseen(error)
+    except LakehouseError as error:
         if begun:
             raise  # half an answer is out: the connection's end says that it is one
-        await problem(known)(asked.scope, asked.receive, asked.send)
-
-
-def unforeseen(error: Exception) -> LakehouseError:
-    """What a caller is told of a fault of this face: an id to look for in the log."""
-    identifier = new_id()
-    log.error("http.crashed (call %s)", identifier, exc_info=error)
-    return LakehouseError(
-        f"the request failed (call {identifier}).", fix="The server's log has the details under this id."
-    )
+        asked.scope["app"].state.clean(error)  # it may quote what was sent
+        await problem(error)(asked.scope, asked.receive, asked.send)
 
 
 def wrong_method(method: str, allowed: str) -> Response:
