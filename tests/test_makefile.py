@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MAKE = shutil.which("make")
-TARGETS = {"setup", "demo", "check", "test", "bench", "stress"}
+TARGETS = {"setup", "demo", "check", "test", "conformance", "bench", "stress"}
 pytestmark = pytest.mark.skipif(MAKE is None, reason="make is not installed")
 
 # Answers the question for its version, and makes environments whose Python only writes down what it is asked.
@@ -120,4 +120,4 @@ def test_ci_runs_what_the_desk_runs() -> None:
     if not script.exists():
         pytest.skip("the source archive has no CI")
     assert os.access(script, os.X_OK)
-    assert script.read_text(encoding="utf-8").rstrip().endswith("make test")
+    assert script.read_text(encoding="utf-8").rstrip().endswith("\nmake test\nmake conformance")

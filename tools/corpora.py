@@ -61,6 +61,7 @@ async def build(
         limit=limit,
         batch_size=batch_size,
         confined=lake.via not in ("python", "cli"),
+        remote=lake.caller.remote,
         progress=lake.progress,
     )
 

@@ -72,6 +72,7 @@ async def file(
             types=types,
             progress=lake.progress,
             anywhere=lake.via in ("python", "cli"),
+            remote=lake.caller.remote,
         )
     if object_key is not None:
         return await lake.ingest.ingest_object(

@@ -304,7 +304,7 @@ async def test_a_fault_of_the_face_itself_is_an_answer_too(
     async with client_of(trying) as client:
         monkeypatch.setattr(trying, "answer", broken)
         found = problem(await client.post("/v1/sql", json={"sql": "SELECT 1"}), 500)
-        assert "secret" not in json.dumps(found) and "http.crashed" in caplog.text and "secret" in caplog.text
+        assert "secret" not in json.dumps(found) and "http.failed" in caplog.text and "secret" in caplog.text
 
 
 async def test_a_long_answer_is_a_preview_with_a_handle(

@@ -22,7 +22,7 @@ from lakehouse.faces.http.paths import Paths, Template, decoded, path_of
 from lakehouse.faces.http.problem import problem
 from lakehouse.faces.http.running import Events, heeded, wants_events
 from lakehouse.lake import Lakehouse
-from lakehouse.observe import Caller, Progress, log, new_id, no_progress
+from lakehouse.observe import Progress, log, no_progress
 from lakehouse.preview import compact
 from lakehouse.transfer import Upload
 
@@ -88,10 +88,7 @@ class Rest:
             assert isinstance(error, HTTPException)
             return self._refusal(request, error)
 
-        async def crashed(_: Request, error: Exception) -> Response:
-            return problem(unforeseen(error))
-
-        return {LakehouseError: known, HTTPException: refused, Exception: crashed}
+        return {LakehouseError: known, HTTPException: refused}
 
     async def openapi(self, _: Request) -> Response:
         """The description of these routes."""
@@ -151,8 +148,8 @@ class Rest:
         await Sending(found)(asked.scope, asked.receive, asked.send)
 
     async def _upload(self, spec: Spec, asked: Asked, given: dict[str, Any]) -> None:
-        await self._admit(spec, asked.scope["lakehouse.caller"], given)
         capability = (await self._lake.load()).find(spec["name"])
+        self._lake.permit(capability, asked.scope["lakehouse.caller"])  # before a file is read for nothing
         kind = body.media_type(asked.headers)
         async with AsyncExitStack() as stack:
             if spec["method"] == "PUT":
@@ -184,12 +181,6 @@ class Rest:
         text = await heeded(asked.receive, lambda: work(no_progress))
         answer = Response(status_code=204) if spec["status"] == 204 else Response(text, spec["status"], media_type=JSON)
         await answer(asked.scope, asked.receive, asked.send)
-
-    async def _admit(self, spec: Spec, caller: Caller, given: dict[str, Any]) -> None:
-        """Raises what the door says to those it is closed to, before a file is read for nothing."""
-        writes = spec["effect"] != "reads" and (caller.read_only or self._lake.config.server.read_only)
-        if writes or (caller.toolsets and not caller.toolsets.intersection(spec["toolsets"])):
-            await self._lake.call(spec["name"], given, caller=caller)
 
     def _refusal(self, request: Request, error: HTTPException) -> Response:
         """What the framework refuses by itself."""
@@ -265,20 +256,11 @@ async def answered(handler: Callable[[Asked], Any], asked: Asked) -> None:
         await handler(Asked(asked.scope, asked.receive, send, asked.headers, asked.path))
     except ClientDisconnect:
         return
-    except Exception as error:
-        known = error if isinstance(error, LakehouseError) else unforeseen(error)
+    except LakehouseError as error:
         if begun:
             raise  # half an answer is out: the connection's end says that it is one
-        await problem(known)(asked.scope, asked.receive, asked.send)
-
-
-def unforeseen(error: Exception) -> LakehouseError:
-    """What a caller is told of a fault of this face: an id to look for in the log."""
-    identifier = new_id()
-    log.error("http.crashed (call %s)", identifier, exc_info=error)
-    return LakehouseError(
-        f"the request failed (call {identifier}).", fix="The server's log has the details under this id."
-    )
+        asked.scope["app"].state.clean(error)  # it may quote what was sent
+        await problem(error)(asked.scope, asked.receive, asked.send)
 
 
 def wrong_method(method: str, allowed: str) -> Response:
