@@ -148,8 +148,8 @@ class Rest:
         await Sending(found)(asked.scope, asked.receive, asked.send)
 
     async def _upload(self, spec: Spec, asked: Asked, given: dict[str, Any]) -> None:
-        await self._admit(spec, asked.scope["lakehouse.caller"], given)
         capability = (await self._lake.load()).find(spec["name"])
+        self._lake.permit(capability, asked.scope["lakehouse.caller"])  # before a file is read for nothing
         self._lake.permit(capability, asked.scope["lakehouse.caller"])  # before a file is read for nothing
         kind = body.media_type(asked.headers)
         async with AsyncExitStack() as stack:
@@ -182,12 +182,6 @@ class Rest:
         text = await heeded(asked.receive, lambda: work(no_progress))
         answer = Response(status_code=204) if spec["status"] == 204 else Response(text, spec["status"], media_type=JSON)
         await answer(asked.scope, asked.receive, asked.send)
-
-    async def _admit(self, spec: Spec, caller: Caller, given: dict[str, Any]) -> None:
-        """Raises what the door says to those it is closed to, before a file is read for nothing."""
-        writes = spec["effect"] != "reads" and (caller.read_only or self._lake.config.server.read_only)
-        if writes or (caller.toolsets and not caller.toolsets.intersection(spec["toolsets"])):
-            await self._lake.call(spec["name"], given, caller=caller)
 
     def _refusal(self, request: Request, error: HTTPException) -> Response:
         """What the framework refuses by itself."""
