@@ -151,8 +151,8 @@ async def test_at_most_a_hundred_completions(connect: Connect) -> None:
 async def test_each_report_is_further_than_the_one_before(connect: Connect) -> None:
     heard: list[float] = []
 
-    async def hear(done: float, total: float | None, message: str | None) -> None:
-        heard.append(done)
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append(progress)
 
     async with connect() as client:
         assert not (await client.call_tool("odd_stumble", {}, progress_callback=hear)).is_error
