@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from lakehouse.errors import InvalidInput, did_you_mean
-from lakehouse.sources import config_file, default_home, file_values, parts
+from lakehouse.sources import below, config_file, default_home, file_values, parts
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 Toolset = Literal["core", "data", "sql", "retrieval", "memory", "chat", "workflow", "learning", "review", "admin"]
@@ -319,7 +319,7 @@ def _shaped(section: str, key: str, value: Any, base: Path) -> Any:
         return value
     if get_args(annotation)[0] is not Path:
         return _frozen(value)
-    return tuple((base / Path(v).expanduser()).resolve() if isinstance(v, str | Path) else v for v in value)
+    return tuple(below(base, v) if isinstance(v, str | Path) else v for v in value)
 
 
 def _frozen(value: Any) -> Any:

@@ -284,7 +284,8 @@ def capabilities_in(module: Any, prefix: str) -> list[Capability]:
 
     What it imports from elsewhere is not its own.
     """
-    marked = [f for f in vars(module).values() if isinstance(getattr(f, "__lakehouse__", None), Facts)]
+    functions = [f for f in vars(module).values() if inspect.isfunction(f)]
+    marked = [f for f in functions if isinstance(getattr(f, "__lakehouse__", None), Facts)]
     own = [f for f in marked if f"{f.__module__}.".startswith(f"{module.__name__}.")]
     origin = str(getattr(module, "__file__", module.__name__))
-    return [Capability(f"{prefix}.{f.__name__}", f, f.__lakehouse__, origin) for f in dict.fromkeys(own)]
+    return [Capability(f"{prefix}.{f.__name__}", f, vars(f)["__lakehouse__"], origin) for f in dict.fromkeys(own)]

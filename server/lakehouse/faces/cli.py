@@ -129,6 +129,7 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
     from lakehouse.config import read
     from lakehouse.faces import terminal
     from lakehouse.faces.logs import keep_logs
+    from lakehouse.stdout import spared
 
     keep_logs(read(invocation.home, invocation.config), brief=True)
 
@@ -137,7 +138,9 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
             with terminal.progress_bar() as progress:
                 return await lake.call(name, arguments, via="cli", progress=progress)
 
-    terminal.show(_guarded(anyio.run, called), as_json=invocation.json)
+    with spared():  # what a tool prints is no part of its answer
+        answer = _guarded(anyio.run, called)
+    terminal.show(answer, as_json=invocation.json)
 
 
 def _guarded(function: Callable[..., Any], *arguments: Any) -> Any:

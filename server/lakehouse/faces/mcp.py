@@ -238,11 +238,13 @@ class Shown:
         )
 
     async def _values(self, context: Context, capability: str, prefix: str) -> list[str]:
+        """What a capability lists as `{"values": [...]}` for what has been typed so far."""
         try:
             found = await self.lake.call(capability, {"prefix": prefix}, caller=self._caller(context))
         except LakehouseError:
             return []  # a list of suggestions is no place for an error: the read that follows reports it
-        return [str(value) for value in found["values"]]
+        values = found.get("values") if isinstance(found, dict) else None
+        return [str(value) for value in values] if isinstance(values, list) else []
 
     def _caller(self, context: Context) -> Caller:
         """Who asks: over HTTP whom the request proved to be, over a pipe whoever started us."""

@@ -95,7 +95,7 @@ async def test_a_slow_body_that_goes_on_is_taken(home: Path) -> None:
     body = b'{"sql": "x"}'
 
     def drip(port: int) -> bytes:
-        with socket.create_connection(("127.0.0.1", port), timeout=0.1) as wire:
+        with socket.create_connection(("127.0.0.1", port), timeout=0.15) as wire:
             head = b"POST /v1/call/sql.query HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
             wire.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body))
             for byte in body:
@@ -105,7 +105,7 @@ async def test_a_slow_body_that_goes_on_is_taken(home: Path) -> None:
             wire.settimeout(PATIENT)
             return wire.recv(65536)
 
-    async with serving(home, server__body_timeout_secs=1.0) as served:
+    async with serving(home, server__body_timeout_secs=1.5) as served:
         assert (await anyio.to_thread.run_sync(drip, served.port)).startswith(b"HTTP/1.1 400 ")
 
 
