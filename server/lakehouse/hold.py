@@ -3,10 +3,12 @@
 import sys
 import time
 from abc import abstractmethod
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from lakehouse import attach, config
@@ -64,6 +66,7 @@ class Hold(Parts):
     async def _own_or_attach(self) -> None:
         from lakehouse.engine.owner import Owner
 
+        await anyio.to_thread.run_sync(lambda: self._redactor)  # it may read a file
         owner = Owner(self.home)
         deadline = time.monotonic() + OWNER_WAIT_SECS
         while not self._owns:
@@ -101,6 +104,12 @@ class Hold(Parts):
                 await self._attachment.aclose()
             await self._closing.aclose()
         self._started = False
+
+    def _later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        if self._group is None or self._closed:
+            return False
+        self._group.start_soon(work)
+        return True
 
     async def _let_go(self, attachment: attach.Attachment) -> None:
         """The owner is gone: the next start takes over, or attaches to whoever was faster."""

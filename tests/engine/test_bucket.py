@@ -179,7 +179,10 @@ async def test_a_file_from_another_disk_is_copied(tmp_path: Path) -> None:
     assert list((tmp_path / UNFINISHED).glob("*")) == []
 
 
-@pytest.mark.parametrize("url", ["s3://x", "objects", "", "file://data/x", "file://", "http://x/y"])
+@pytest.mark.parametrize(
+    "url",
+    ["objects", "", "file://data/x", "file://", "http://x/y", "s3://", "s3://me:hunter2@x", "s3://x?y", "gs://x/../y"],
+)
 def test_an_unusable_url_is_refused_by_name(url: str) -> None:
     """A-S3-2 for the bucket's URL."""
     with pytest.raises(InvalidInput, match=r"storage\.url"):
