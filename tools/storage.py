@@ -51,7 +51,7 @@ class Bucket(BaseModel):
     """One bucket."""
 
     name: str = Field(description="Its name.")
-    kind: str = Field(description="file or memory.")
+    kind: str = Field(description="file, memory, s3, gs or az.")
 
 
 class Buckets(BaseModel):
@@ -159,7 +159,7 @@ async def delete(lake: Lakehouse, key: Annotated[str, "The object's key."]) -> D
 async def buckets(lake: Lakehouse) -> Buckets:
     """List the buckets that hold the lake's objects."""
     bucket = lake.storage.bucket
-    return Buckets(buckets=[Bucket(name=bucket.name, kind="memory" if bucket.root is None else "file")])
+    return Buckets(buckets=[Bucket(name=bucket.name, kind=bucket.kind)])
 
 
 def _contents(text: str | None, base64: str | None) -> bytes:

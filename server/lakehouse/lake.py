@@ -46,7 +46,7 @@ class Lakehouse(Hold):
         """The catalogue; the plugin files are read in a worker thread the first time."""
         if "catalogue" not in vars(self):
             async with self._loading:
-                await anyio.to_thread.run_sync(lambda: self.catalogue)
+                await anyio.to_thread.run_sync(lambda: (self._redactor, self.catalogue))
         return self.catalogue
 
     @property

@@ -39,7 +39,8 @@ def run_source(source: bytes, path: Path, name: str) -> ModuleType:
     assert spec and isinstance(spec.loader, SourceFileLoader)
     sys.modules[name] = module = importlib.util.module_from_spec(spec)
     try:
-        exec(spec.loader.source_to_code(source, str(path)), vars(module))
+        # Decoded first: the compiler itself lets bytes that are no text pass in comments.
+        exec(spec.loader.source_to_code(importlib.util.decode_source(source), str(path)), vars(module))
     except BaseException:
         sys.modules.pop(name, None)
         raise

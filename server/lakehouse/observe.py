@@ -18,6 +18,8 @@ EVENTS = {
     "dataset.damaged": "The newest manifest of a dataset cannot be read; the others are unharmed.",
     "plugin.skipped": "A plugin file or package was left out, and why.",
     "plugin.changed": "A plugin changed something of the whole process while it was loaded; it was put back.",
+    "storage.secrets_open": "Others than its owner can read the file of credentials.",
+    "sql.refresh_failed": "Looking for what other processes committed failed in a way nobody foresaw.",
     "vectors.seal_failed": "Fresh vectors stay in their log; sealing is tried again after more of them.",
     "vectors.collect_failed": "Objects of an index that nobody needs any more stay until the next time.",
     "attach.failed": "An attached process' connection was dropped; it calls again.",

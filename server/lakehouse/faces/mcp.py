@@ -14,7 +14,7 @@ from mcp.server import CacheHint, Server, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
 import lakehouse
-from lakehouse.errors import InvalidInput, LakehouseError
+from lakehouse.errors import PROBLEM_KEY, InvalidInput, LakehouseError
 from lakehouse.lake import Lakehouse
 from lakehouse.observe import Caller
 from lakehouse.preview import compact, scrubbed
@@ -24,7 +24,6 @@ Item = TypeVar("Item")
 PAGE = 100
 MAX_COMPLETIONS = 100
 MAX_ECHO = 200  # characters of an unknown name that an error repeats
-PROBLEM_KEY = "lakehouse/problem"
 LONG, SHORT = CacheHint(300_000, "public"), CacheHint(5_000, "private")
 _BY_PIPE = Caller(via="mcp")
 PROMISE = "Lakehouse holds versioned datasets and text corpora for you, and answers in rows and records."

@@ -204,7 +204,7 @@ class Ingester:
         key = catalog.data_key(name, fingerprint, read["sha256"])
         await progress(96, 100, "storing")
         try:
-            await self._storage.bucket.put_file(key, folder / "data.parquet", create=True)
+            await self._storage.put_immutable(key, folder / "data.parquet", read["sha256"])
         except KeyExists:
             pass  # named by its content: what is there is the same
         manifest, existing = await self._datasets.commit(

@@ -150,6 +150,7 @@ class Rest:
     async def _upload(self, spec: Spec, asked: Asked, given: dict[str, Any]) -> None:
         capability = (await self._lake.load()).find(spec["name"])
         self._lake.permit(capability, asked.scope["lakehouse.caller"])  # before a file is read for nothing
+        self._lake.permit(capability, asked.scope["lakehouse.caller"])  # before a file is read for nothing
         kind = body.media_type(asked.headers)
         async with AsyncExitStack() as stack:
             if spec["method"] == "PUT":
