@@ -119,15 +119,18 @@ def first_sentence(text: str) -> str:
 def capabilities(catalogue: Catalogue) -> list[str]:
     """The tools by toolset, and the resources and prompts, as Markdown tables."""
     lines = [
-        "A capability is `lakehouse` and its name as two words in the shell, its name in Python, and a tool over MCP.",
+        "A capability is `lakehouse` and its name as two words in the shell, its name in Python, a tool over MCP, and",
+        "a route over HTTP, where `POST /v1/call/` and its name does, too; `/openapi.json` has the arguments.",
         "",
-        row("toolsets", "capability", "MCP tool", "effect", "what it does"),
-        row(*["---"] * 5),
+        row("toolsets", "capability", "MCP tool", "route", "effect", "what it does"),
+        row(*["---"] * 6),
     ]
     for toolset in TOOLSETS:
         for c in sorted((c for c in catalogue.public() if c.facts.toolsets[0] == toolset), key=lambda c: c.name):
             toolsets = " ".join(c.facts.toolsets)
-            lines.append(row(toolsets, f"`{c.name}`", f"`{c.mcp_name}`", c.effect, first_sentence(c.description)))
+            route = f"`{c.method} {c.route.replace(':path}', '}')}`"
+            about = first_sentence(c.description)
+            lines.append(row(toolsets, f"`{c.name}`", f"`{c.mcp_name}`", route, c.effect, about))
     others = [(c.facts.uri, c) for c in catalogue.of("resource")]
     others += [(f"prompt `{c.mcp_name}`", c) for c in catalogue.of("prompt")]
     lines += ["", row("resource or prompt", "what it is"), row("---", "---")]
