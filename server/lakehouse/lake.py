@@ -236,7 +236,9 @@ class Lakehouse(Hold):
                 error = _crash(capability, call)
             self._clean(error)
             outcome = error.code
-            raise error from (None if error is failure else failure)
+            if error is failure:
+                raise  # with what caused it
+            raise error from failure
         finally:
             observe.current.reset(token)
             await self._record(capability, call, arguments, answer, error, outcome, time.perf_counter() - began)

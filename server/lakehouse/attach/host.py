@@ -120,7 +120,8 @@ class Reception:
                 if self._closing:
                     await line.send(wire.GOING, b"")
                     return
-                if kind != wire.ASK or not await self._one(line, payload):
+                # A guest says nothing while it waits: whatever comes then is its end, or its mistake.
+                if kind != wire.ASK or line.waiting or not await self._one(line, payload):
                     return
         except Ended:
             return  # it went; what it asked for is cancelled
@@ -159,7 +160,7 @@ class Reception:
         self._running.add(line)
         try:
             with anyio.CancelScope() as scope:
-                line.watch = scope.cancel  # a guest says nothing while it waits: whatever comes is its end
+                line.watch = scope.cancel
                 kind, answer = await self._answered(line, payload)
                 line.watch = None
             if scope.cancelled_caught:
