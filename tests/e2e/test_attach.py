@@ -295,8 +295,7 @@ def test_owners_killed_at_random_lose_and_double_nothing(
         kills = 0
         while time.monotonic() < end:
             pid = until(lambda: all_of_them.owner(home))
-            done = len(all_of_them.said)
-            wanted = done + source.randrange(1, 25)
+            wanted = len(all_of_them.said) + source.randrange(1, 25)
             until(lambda wanted=wanted: len(all_of_them.said) >= wanted)  # type: ignore[misc]
             all_of_them.kill(pid)
             kills += 1
