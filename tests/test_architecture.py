@@ -35,6 +35,7 @@ ARROWS = {
     "observe": set(),
     "transfer": {"config"},
     "declare": {"config", "schema", "transfer"},
+    "failure": {"errors"},
     "attach": {"attach", "errors", "observe", "preview", "transfer"},
     "arguments": {"declare", "errors"},
     "catalogue": {"declare", "errors", "observe", "sources"},
@@ -44,7 +45,7 @@ ARROWS = {
     "hold": {"attach", "config", "engine", "errors", "observe", "parts"},
     "lake": {
         *("arguments", "attach", "catalogue", "declare", "config", "observe", "errors", "engine", "schema", "preview"),
-        *("hold", "transfer"),
+        *("failure", "hold", "transfer"),
     },
     # What the command line shows beside the catalogue: uses of the door, not faces.
     "project": {"errors"},

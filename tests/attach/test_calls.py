@@ -229,10 +229,33 @@ async def test_closing_the_guest_ends_its_calls(home: Path) -> None:
             await attachment.aclose()
 
 
-async def test_a_reception_that_cannot_be_says_so(home: Path) -> None:
+async def test_where_no_socket_can_lie_it_is_loopback(home: Path) -> None:
     await anyio.Path(home / "lake.sock" / "in the way").mkdir(parents=True)
-    with pytest.raises(OSError):
-        await Reception(home, Host().answer, {}, str).open()
+    reception = Reception(home, Host().answer, {"pid": 1, "command": "it"}, str)
+    address = await reception.open()
+    attachment = await connect(address)
+    assert address.startswith("tcp:") and attachment is not None
+    assert (await attachment.call(asked("echo", 1), no_progress))[0] == 1
+    await attachment.aclose()
+    await reception.aclose(0)
+
+
+async def test_a_reception_that_is_closed_at_once(home: Path) -> None:
+    """Before it has attended to anybody, and with somebody at the door."""
+    await anyio.Path(home).mkdir()
+    for knocks in (False, True):
+        reception = Reception(home, Host().answer, {"pid": 1, "command": "it"}, str)
+        address = await reception.open()
+        async with anyio.create_task_group() as group:
+            if knocks:
+
+                async def knock(address: str = address) -> None:
+                    found = await connect(address)
+                    if found is not None:
+                        await found.aclose()
+
+                group.start_soon(knock)
+            group.start_soon(reception.aclose, 5)
 
 
 OWNER = """
