@@ -1,14 +1,18 @@
 """The hold on a data directory: owned by this process, or attached to the one that owns it."""
 
+import asyncio
 import copy
 import os
 import sys
 import time
 from abc import abstractmethod
+from collections.abc import Callable, Coroutine
+from contextvars import Context
 from types import TracebackType
 from typing import Any, Self
 
 import anyio
+import anyio.to_thread
 
 from lakehouse import attach, config
 from lakehouse.errors import Busy, Unavailable
@@ -31,6 +35,7 @@ class Hold(Parts):
         self._attachment: attach.Attachment | None = None
         self._reception: attach.Reception | None = None
         self._refused: tuple[float, Busy] | None = None
+        self._aside: set[asyncio.Task[None]] = set()
         self._owns = False
         self._started = False
         self._closed = False
@@ -69,6 +74,7 @@ class Hold(Parts):
     async def _own_or_attach(self) -> None:
         # An owner that is told to stop answers nobody new while it finishes what runs.
         deadline = time.monotonic() + OWNER_WAIT_SECS + self.config.server.drain_secs
+        await anyio.to_thread.run_sync(lambda: self._redactor)  # it may read a file
         while not self._owns:
             problem = await self._attached(self._usual_address)
             if self._attachment is not None:
@@ -152,6 +158,7 @@ class Hold(Parts):
             if attachment is not None:
                 self._started = False
                 await attachment.aclose()
+            await self._end_aside()
             try:
                 await self._closing.aclose()
             finally:
@@ -163,6 +170,22 @@ class Hold(Parts):
         if self._attachment is attachment:
             self._attachment, self._started = None, False
             attachment.retire()
+
+    def _later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        if self._closed:
+            return False
+        # A task of its own, ended in `aclose`: a task group around the open lake would tie it to the task that opened
+        # it, and wrap what its block raises.
+        task = asyncio.create_task(work(), context=Context())
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
+        return True
+
+    async def _end_aside(self) -> None:
+        for task in self._aside:
+            task.cancel()
+        if self._aside:
+            await asyncio.wait(list(self._aside))
 
     @abstractmethod
     async def _received(self, request: attach.Asked, progress: Progress) -> tuple[Any, bytes]:

@@ -12,11 +12,11 @@ import anyio
 import anyio.to_thread
 from pydantic_core import from_json
 
-from lakehouse import attach, config, observe
+from lakehouse import access, attach, config, observe
 from lakehouse.arguments import anchored, validated
 from lakehouse.catalogue import Catalogue
 from lakehouse.declare import Capability
-from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, NotFound, TimedOut, Unavailable
+from lakehouse.errors import InvalidInput, LakehouseError, NotFound, TimedOut, Unavailable
 from lakehouse.failure import crashed, known
 from lakehouse.hold import Hold
 from lakehouse.observe import Call, Caller, Progress
@@ -47,7 +47,7 @@ class Lakehouse(Hold):
         """The catalogue; the plugin files are read in a worker thread the first time."""
         if "catalogue" not in vars(self):
             async with self._loading:
-                await anyio.to_thread.run_sync(lambda: self.catalogue)
+                await anyio.to_thread.run_sync(lambda: (self._redactor, self.catalogue))
         return self.catalogue
 
     @property
@@ -135,11 +135,14 @@ class Lakehouse(Hold):
         heard = progress or (parent.progress if parent else observe.no_progress)
         given = caller or (parent.caller if parent else Caller())
         given = given if via is None or caller is not None else replace(given, via=via)
-        closed = parent.caller.read_only if parent else self.config.server.read_only
-        if closed and not given.read_only:
-            given = replace(given, read_only=True)
+        given = replace(given, read_only=True) if parent and parent.caller.read_only else given
+        given = given if parent else access.bound(given, self.config)
         call = Call(name, given, parent.id if parent else None, heard, limit)
         return await self._watched(call, {} if arguments is None else arguments, upload)
+
+    def permit(self, capability: Capability, caller: Caller) -> None:
+        """Raises Forbidden for what a caller from outside may not call, as the call itself would."""
+        access.permit(capability, access.bound(caller, self.config))
 
     async def _received(self, request: attach.Asked, progress: Progress) -> tuple[Any, bytes]:
         """A call of an attached process, whose own settings say what its caller may do."""
@@ -157,7 +160,7 @@ class Lakehouse(Hold):
             outcome = "ok"
             return answer
         except LakehouseError as error:
-            self._clean(error)
+            self.clean(error)
             outcome = error.code
             raise
         finally:
@@ -225,7 +228,8 @@ class Lakehouse(Hold):
         began, outcome, answer = time.perf_counter(), "cancelled", None
         error: LakehouseError | None = None
         try:
-            _permit(capability, call.caller)
+            access.refuse_steps(self.catalogue, capability, call)
+            access.permit(capability, call.caller)
             checked = validated(capability, anchored(capability, arguments, call.caller.folder))
             answer, text = await self._run(capability, checked, upload, call.limit)
             outcome = "ok"
@@ -235,7 +239,7 @@ class Lakehouse(Hold):
             if error is None:
                 observe.log.exception("call.crashed %s (call %s)", capability.name, call.id)
                 error = crashed(capability.name, call.id)
-            self._clean(error)
+            self.clean(error)
             outcome = error.code
             if error is failure:
                 raise  # with what caused it
@@ -244,7 +248,8 @@ class Lakehouse(Hold):
             observe.current.reset(token)
             await self._record(capability, call, arguments, answer, error, outcome, time.perf_counter() - began)
 
-    def _clean(self, error: LakehouseError) -> None:
+    def clean(self, error: LakehouseError) -> None:
+        """Cut known credentials out of an error that is about to leave."""
         error.detail, error.fix, error.data = self._redactor.whole([error.detail, error.fix, error.data])
 
     async def _run(
@@ -259,7 +264,12 @@ class Lakehouse(Hold):
         seconds = server.long_timeout_secs if capability.facts.long else server.tool_timeout_secs
         setting = "server.long_timeout_secs" if capability.facts.long else "server.tool_timeout_secs"
         with anyio.move_on_after(seconds) as time_limit:
-            result = await capability.run(self, **checked)
+            try:
+                result = await capability.run(self, **checked)
+            except (Exception, GeneratorExit, anyio.get_cancelled_exc_class()):
+                raise
+            except BaseException as leaving:  # sys.exit() in a tool ends its call, not the server
+                raise RuntimeError(f"it raised {type(leaving).__name__}") from leaving
         if time_limit.cancelled_caught:
             raise TimedOut(
                 f"{capability.name} took over {seconds:g} seconds.", fix=f"Ask for less, or raise {setting}."
@@ -299,20 +309,6 @@ class Lakehouse(Hold):
                 )
             except Exception:
                 observe.log.exception("observer.failed %s", call.id)
-
-
-def _permit(capability: Capability, caller: Caller) -> None:
-    """Raises Forbidden for what is closed to this caller."""
-    if capability.effect != "reads" and caller.read_only:
-        raise Forbidden(
-            f"{capability.name} {capability.effect}; access here is read-only.",
-            fix="Start the server without --read-only and server.read_only; over HTTP, use a token without read_only.",
-        )
-    if caller.toolsets and capability.public and not caller.toolsets.intersection(capability.facts.toolsets):
-        raise Forbidden(
-            f"{capability.name} is in none of the toolsets open to this token.",
-            fix=f"Use a token with one of {', '.join(capability.facts.toolsets)}.",
-        )
 
 
 def _working_folder() -> str:
