@@ -10,13 +10,15 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from lakehouse.errors import InvalidInput, did_you_mean
-from lakehouse.sources import config_file, default_home, file_values, parts
+from lakehouse.sources import below, config_file, default_home, file_values, parts
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 Toolset = Literal["core", "data", "sql", "retrieval", "memory", "chat", "workflow", "learning", "review", "admin"]
 _TOKEN = r"^[\x21-\x7e]*$"  # what an HTTP header carries as it is
 _HOST = r"(?i)^(\*|([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?)$"
 _ORIGIN = r"(?i)^https?://([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?$"
+_ADDRESS = r"^(https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?)?$"
+SECRETS = "/etc/lakehouse/secrets.toml"
 _SIZE = r"(?i)^\d+(\.\d+)? ?[KMGT]i?B$"
 
 
@@ -98,14 +100,27 @@ class Storage(Section):
 
     url: str = Field(
         "",
-        pattern=r"^(memory://|file:///.+)?$",
-        description="file:///folder or memory:// bucket; empty means the data directory's objects/ folder.",
+        pattern=r"^(memory://|file:///.+|(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]+(/[^?#@\s]+)?)?$",
+        description="file:///folder, memory://, s3://bucket/prefix, gs://, az://; empty: objects/ of the data folder.",
     )
+    endpoint: str = Field("", pattern=_ADDRESS, description="A remote bucket's https://host:port; empty: the usual.")
+    region: str = Field("", pattern=r"^[a-z0-9-]*$", description="The region of an s3:// bucket; empty: us-east-1.")
+    allow_http: bool = Field(False, description="Let requests to an http:// endpoint go unencrypted.")
+    secrets: Path = Field(Path(SECRETS), description="File of remote credentials; else the provider's own variables.")
+    single_writer: bool = Field(False, description="Promise: only this data directory writes to the remote bucket.")
+    timeout_secs: float = Field(10, gt=0, description="Seconds a remote bucket may leave a request unanswered.")
     max_put_bytes: int = Field(256 * MIB, ge=1, description="The largest object a caller may put.")
     max_vectors_put_bytes: int = Field(
         4 * GIB, ge=1, description="The largest object of a vector index that is filled in bulk."
     )
     upload_slots: int = Field(4, ge=1, description="Callers' uploads at once; one more is told to come back.")
+    cache_bytes: int = Field(20 * GIB, ge=MIB, description="Local copies of a remote bucket's files, at each start.")
+
+    @model_validator(mode="after")
+    def _means_it(self) -> "Storage":
+        if self.endpoint.startswith("http://") and not self.allow_http:
+            raise ValueError("endpoint is http, which sends everything in the clear; set allow_http to allow that")
+        return self
 
 
 class Ingest(Section):
@@ -315,11 +330,13 @@ def _named(variable: str) -> tuple[str, str] | None:
 def _shaped(section: str, key: str, value: Any, base: Path) -> Any:
     """Lists as the tuples settings hold, and folders absolute."""
     annotation = _annotation(section, key)
+    if annotation is Path and isinstance(value, str | Path) and str(value):
+        return (base / Path(value).expanduser()).resolve()
     if get_origin(annotation) is not tuple or not isinstance(value, list | tuple):
         return value
     if get_args(annotation)[0] is not Path:
         return _frozen(value)
-    return tuple((base / Path(v).expanduser()).resolve() if isinstance(v, str | Path) else v for v in value)
+    return tuple(below(base, v) if isinstance(v, str | Path) else v for v in value)
 
 
 def _frozen(value: Any) -> Any:

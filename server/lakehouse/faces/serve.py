@@ -12,7 +12,7 @@ import anyio
 from lakehouse import config
 from lakehouse.faces.logs import keep_logs
 from lakehouse.faces.mcp import mcp_server
-from lakehouse.faces.stdio import insist_on_ending, serve_stdio
+from lakehouse.faces.stdio import MAX_GRACE, Wire, insist_on_ending, serve_stdio, take_wire
 from lakehouse.lake import Lakehouse
 from lakehouse.rendered import rendered
 
@@ -20,14 +20,14 @@ from lakehouse.rendered import rendered
 def stdio(home: str | Path | None, config_file: str | Path | None, overrides: Mapping[str, Any]) -> None:
     """Serve MCP over stdin and stdout until the client goes.
 
-    The data directory is taken at the first call that needs it, not before: a host that starts us while another
-    process owns it still sees the tools, and each call says who holds it until it is free.
+    The data directory is taken at the first call, not before. Where another process owns it, calls go there.
     """
+    wire = take_wire()  # before a plugin is loaded, which might write there
     settings = config.read(home, config_file, overrides)
     keep_logs(settings, brief=False)
     rendering = rendered(settings.config.plugins.folders)
     gc.freeze()  # what is loaded by now stays; collections need not walk it again
-    anyio.run(_serve, settings, rendering)
+    anyio.run(_serve, settings, rendering, wire)
 
 
 def http(
@@ -71,9 +71,10 @@ async def _listen(settings: config.Settings, rendering: dict[str, Any], sockets:
     insist_on_ending()
 
 
-async def _serve(settings: config.Settings, rendering: dict[str, Any]) -> None:
+async def _serve(settings: config.Settings, rendering: dict[str, Any], wire: Wire | None) -> None:
     async with Lakehouse(settings) as lake:
+        lake.grace = min(lake.grace, MAX_GRACE / 2)  # others' calls are made again by the next owner
         try:
-            await serve_stdio(mcp_server(lake, rendering), settings.config.server.max_request_bytes)
+            await serve_stdio(mcp_server(lake, rendering), settings.config.server.max_request_bytes, wire)
         finally:
             insist_on_ending()

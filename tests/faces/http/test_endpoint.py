@@ -14,7 +14,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from tests.faces.http.serving import ACCEPT, LEGACY, META, MODERN, Served, modern, probe, serving
 
-from lakehouse.faces.mcp import PROBLEM_KEY
+from lakehouse.errors import PROBLEM_KEY
 
 pytestmark = pytest.mark.anyio
 WITHIN = 20  # seconds a test waits for what happens at once

@@ -251,7 +251,7 @@ async def test_what_nobody_foresaw_is_a_problem_with_an_id(
         async def fail(*_: Any, **__: Any) -> Any:
             raise RuntimeError("the secret reason")
 
-        monkeypatch.setattr(served.lake, "call", fail)
+        monkeypatch.setattr(served.lake, "answer", fail)
         found = refused(await served.rest("sql.query", {"sql": "SELECT 1"}), 500)
         assert "secret" not in json.dumps(found)
         assert any(message.startswith("http.failed") for message in caplog.messages)

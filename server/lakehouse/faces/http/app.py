@@ -12,6 +12,7 @@ from starlette.routing import Route
 from lakehouse.faces.http.drain import Drain
 from lakehouse.faces.http.endpoint import Endpoint
 from lakehouse.faces.http.guard import Guard
+from lakehouse.faces.http.metrics import Counted
 from lakehouse.faces.http.rest import Rest
 from lakehouse.faces.http.state import State
 from lakehouse.faces.mcp import View, mcp_server
@@ -27,20 +28,24 @@ def http_app(lake: Lakehouse, rendering: dict[str, Any], *, show: Show = mcp_ser
     """
     drain = Drain()
     endpoint = Endpoint(lake, lambda view: show(lake, rendering, view), drain)
-    rest = Rest(lake, rendering)
     state = State(lake, rendering)
+    rest = Rest(lake, rendering, state.metrics)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with endpoint.run():
+        await rest.start()
+        async with endpoint.run(), state.run():
             yield
 
     app = Starlette(
         routes=[Route("/mcp", endpoint), *state.routes(), *rest.routes()],
-        middleware=[Middleware(Guard, settings=lake.config, drain=drain)],
+        middleware=[
+            Middleware(Counted, metrics=state.metrics),
+            Middleware(Guard, settings=lake.config, drain=drain),
+        ],
         exception_handlers=rest.exception_handlers(),
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    app.state.drain = drain
+    app.state.drain, app.state.clean = drain, lake.clean
     return app
