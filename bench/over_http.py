@@ -80,14 +80,14 @@ def posted(path: str, body: Any, **headers: str) -> bytes:
 
 async def modern(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> bytes:
     """A call of the era without a handshake."""
-    params = {"name": "bench_add", "arguments": {"a": 1, "b": 2}, "_meta": protocol.META}
+    params = {"name": "trial_add", "arguments": {"a": 1, "b": 2}, "_meta": protocol.META}
     return posted(
         "/mcp",
         {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params},
         accept=ACCEPT,
         mcp_protocol_version="2026-07-28",
         mcp_method="tools/call",
-        mcp_name="bench_add",
+        mcp_name="trial_add",
     )
 
 
@@ -103,13 +103,13 @@ async def legacy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     await exchanged(
         reader, writer, posted("/mcp", {"jsonrpc": "2.0", "method": "notifications/initialized"}, **session)
     )
-    call = {"name": "bench_add", "arguments": {"a": 1, "b": 2}}
+    call = {"name": "trial_add", "arguments": {"a": 1, "b": 2}}
     return posted("/mcp", {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}, **session)
 
 
 async def rest(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> bytes:
     """A call of the service API."""
-    return posted("/v1/bench/add", {"a": 1, "b": 2})
+    return posted("/v1/trial/add", {"a": 1, "b": 2})
 
 
 Ask = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bytes]]

@@ -22,7 +22,7 @@ def bare_server() -> Any:
     out = {"type": "object", "properties": {"total": {"type": "integer"}}, "required": ["total"]}
     tools = [
         t.Tool(name=name, description="Add two whole numbers.", input_schema=schema, output_schema=out)
-        for name in ("bench_add", "bench_more")
+        for name in ("trial_add", "trial_more")
     ]
 
     async def list_tools(_: Any, __: Any) -> t.ListToolsResult:
@@ -39,7 +39,7 @@ def bare_server() -> Any:
         version="1",
         on_list_tools=list_tools,
         on_call_tool=call_tool,
-        get_tool_input_schema=lambda name: schema if name.startswith("bench_") else None,
+        get_tool_input_schema=lambda name: schema if name.startswith("trial_") else None,
     )
 
 
@@ -68,16 +68,16 @@ def fastmcp_server() -> Any:
 
     server = FastMCP("fast")
 
-    def bench_add(a: int, b: int) -> dict[str, int]:
+    def trial_add(a: int, b: int) -> dict[str, int]:
         """Add two whole numbers."""
         return {"total": a + b}
 
-    def bench_more(a: int, b: int) -> dict[str, int]:
+    def trial_more(a: int, b: int) -> dict[str, int]:
         """Add two whole numbers."""
         return {"total": a + b}
 
-    server.tool(bench_add)
-    server.tool(bench_more)
+    server.tool(trial_add)
+    server.tool(trial_more)
     return server
 
 
@@ -102,7 +102,7 @@ def starlette() -> None:
         given = await request.json()
         return JSONResponse({"total": given["a"] + given["b"]})
 
-    listen(Starlette(routes=[Route("/v1/bench/add", add, methods=["POST"])]))
+    listen(Starlette(routes=[Route("/v1/trial/add", add, methods=["POST"])]))
 
 
 def listen(app: Any) -> None:
