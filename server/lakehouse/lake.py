@@ -306,6 +306,7 @@ class Lakehouse(Hold):
                     output=answer,
                     error=str(error) if error else ("cancelled" if outcome == "cancelled" else None),
                     seconds=seconds,
+                    settled=capability.effect != "reads",
                 )
             except Exception:
                 observe.log.exception("observer.failed %s", call.id)

@@ -109,6 +109,16 @@ async def test_a_slow_body_that_goes_on_is_taken(home: Path) -> None:
         assert (await anyio.to_thread.run_sync(drip, served.port)).startswith(b"HTTP/1.1 400 ")
 
 
+async def test_an_answer_is_not_held_back(home: Path) -> None:
+    """Nagle's algorithm would keep its last piece until the client has acknowledged the first, 40 ms later."""
+    async with serving(home) as served:
+        assert (await served.client.get("/health")).status_code == 200
+        transports = [connection.transport for connection in served.listener.server_state.connections]
+        assert transports
+        for each in transports:
+            assert each.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 async def test_connections_beyond_what_there_may_be(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lakehouse.faces.http.listener._connections", lambda: 2)
     async with serving(home) as served:
