@@ -22,9 +22,7 @@ _COUNT = itertools.count(1)
 
 def write_secrets(path: Path, key_id: str = KEY_ID, secret: str = SECRET) -> Path:
     """A secrets file only its owner can read."""
-    path.write_text(
-        f'[s3.primary]\naccess_key_id = "{key_id}"\nsecret_access_key = "{secret}"\n', encoding="utf-8"
-    )
+    path.write_text(f'[s3.primary]\naccess_key_id = "{key_id}"\nsecret_access_key = "{secret}"\n', encoding="utf-8")
     path.chmod(0o600)
     return path
 
