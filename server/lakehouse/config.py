@@ -76,7 +76,7 @@ class Storage(Section):
 
     url: str = Field(
         "",
-        pattern=r"^(memory://|file:///.+|(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]+(/[^?#@\s]+)?)?$",
+        pattern=r"^(memory://|file:///.+|(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]+(/[^?#@\x00-\x1f]+)?)?$",
         description="file:///folder, memory://, s3://bucket/prefix, gs://, az://; empty: objects/ of the data folder.",
     )
     endpoint: str = Field("", pattern=_ADDRESS, description="A remote bucket's https://host:port; empty: the usual.")
