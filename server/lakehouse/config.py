@@ -90,7 +90,7 @@ class Storage(Section):
         4 * GIB, ge=1, description="The largest object of a vector index that is filled in bulk."
     )
     upload_slots: int = Field(4, ge=1, description="Callers' uploads at once; one more is told to come back.")
-    cache_bytes: int = Field(20 * GIB, ge=MIB, description="Local copies of a remote bucket's files, at each start.")
+    cache_bytes: int = Field(20 * GIB, ge=MIB, description="Bytes of local copies kept from one start to the next.")
 
     @model_validator(mode="after")
     def _means_it(self) -> "Storage":
