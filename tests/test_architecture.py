@@ -37,24 +37,29 @@ ARROWS = {
     "declare": {"config", "schema", "transfer"},
     "attach": {"attach", "errors", "observe", "preview", "transfer"},
     "arguments": {"declare", "errors"},
-    "catalogue": {"declare", "errors", "observe", "sources"},
-    "rendered": {"", "catalogue", "declare", "observe", "sources"},
+    "stdout": set(),
+    "loading": {"errors", "observe", "stdout"},
+    "standards": {"declare"},
+    "catalogue": {"declare", "errors", "loading", "observe", "sources", "standards"},
+    "rendered": {"", "catalogue", "declare", "errors", "observe", "sources"},
     "engine": {"engine", "config", "errors"},
+    "access": {"catalogue", "config", "declare", "errors", "observe"},
     "parts": {"catalogue", "config", "engine", "errors"},
     "hold": {"attach", "config", "engine", "errors", "observe", "parts"},
     "lake": {
         *("arguments", "attach", "catalogue", "declare", "config", "observe", "errors", "engine", "schema", "preview"),
-        *("hold", "transfer"),
+        *("access", "hold", "transfer"),
     },
-    # What the command line shows beside the catalogue: uses of the door, not faces.
+    # What faces show beside the catalogue: uses of the open lake, not faces.
+    "condition": {"errors", "lake"},
     "project": {"errors"},
     "demo": {"catalogue", "errors", "lake", "sources"},
     "measure": {"", "demo", "lake"},
     "faces": {
         *("faces", "lake", "catalogue", "declare", "errors", "config", "observe", "schema", ""),
-        *("rendered", "sources", "preview", "project", "demo", "measure", "transfer"),
+        *("rendered", "sources", "preview", "project", "demo", "measure", "transfer", "condition", "stdout"),
     },
-    "__init__": {"declare", "errors", "lake"},
+    "__init__": {"declare", "errors", "lake", "transfer"},
     "__main__": {"faces"},
 }
 

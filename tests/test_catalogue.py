@@ -1,15 +1,21 @@
 """Where capabilities come from: our folders, a user's, installed packages; and what is left out, with a reason."""
 
 import logging
+import os
+import re
+import sys
 from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
 
-from lakehouse import sources
+from lakehouse import config, sources, standards
 from lakehouse.catalogue import Catalogue
 from lakehouse.errors import Conflict, NotFound
+from lakehouse.faces.cli import root
+from lakehouse.faces.commands import global_options
+from lakehouse.rendered import rendered
 
 GREET = '''"""Greetings."""
 from typing import Annotated
@@ -65,8 +71,19 @@ def test_two_projects_may_have_files_of_one_name(tmp_path: Path) -> None:
 BROKEN = {
     "does not parse": ("def (", "SyntaxError"),
     "does not load": ("import a_module_that_is_not_there", "ModuleNotFoundError"),
-    "leaves": ("import sys\nsys.exit(3)", "SystemExit: 3"),
+    "leaves": ("import sys\nsys.exit(3)", "Left: SystemExit: 3"),
     "is not text": ("\x00", "SyntaxError|ValueError"),
+    "is not UTF-8": (b"# \xff\xfe", "SyntaxError|UnicodeDecodeError"),
+    "is one long line of brackets": ("x = " + "(" * 100_000, "too many nested|RecursionError|MemoryError"),
+    "interrupts": ("raise KeyboardInterrupt", "Left: KeyboardInterrupt"),
+    "raises what nobody catches": ("class Odd(BaseException): ...\nraise Odd('no')", "Left: Odd: no"),
+    "closes itself": ("raise GeneratorExit", "Left: GeneratorExit"),
+    "reads our input": ("input()", "EOFError|OSError"),
+    "sets signal handlers": ("import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)", "main thread"),
+    "opens a lake": (
+        "import asyncio, lakehouse\nasync def f():\n    async with lakehouse.open(): ...\nasyncio.run(f())",
+        "opens a lake while it is loaded",
+    ),
     "is not async": (
         "from lakehouse import tool\n@tool()\ndef f(lake) -> dict: ...",
         "f is not an `async def` function",
@@ -77,6 +94,74 @@ BROKEN = {
     ),
     "answers with no object": ("from lakehouse import tool\n@tool()\nasync def f(lake) -> int: ...", "must be objects"),
     "says nothing of its result": ("from lakehouse import tool\n@tool()\nasync def f(lake): ...", "what it returns"),
+    "has a mode that does not say what it returns": (
+        "from lakehouse import mode\n@mode()\nasync def f(lake): ...",
+        "what it returns",
+    ),
+    "has a name with capitals": (
+        "from lakehouse import mode\n@mode()\nasync def Big(lake) -> dict[str, int]: ...",
+        "no name for a capability",
+    ),
+    "has a title that is no text": (
+        "from lakehouse import tool\n@tool(title=object())\nasync def f(lake) -> dict[str, int]: ...",
+        "title: Input should be a valid string",
+    ),
+    "has half a character in its title": (
+        "from lakehouse import tool\n@tool(title='\\ud800')\nasync def f(lake) -> dict[str, int]: ...",
+        "surrogates not allowed",
+    ),
+    "has an infinite default": (
+        "from lakehouse import tool\n@tool()\nasync def f(lake, x: float = float('inf')) -> dict[str, int]: ...",
+        "not JSON compliant",
+    ),
+    "has an option of ours": (
+        "from lakehouse import tool\n@tool()\nasync def f(lake, home: str) -> dict[str, int]: ...",
+        "the command line has an option of that name",
+    ),
+    "has a route outside /v1": (
+        "from lakehouse import tool\n@tool(route='GET /mcp')\nasync def f(lake) -> dict[str, int]: ...",
+        "is no route",
+    ),
+    "has a method of its own": (
+        "from lakehouse import tool\n@tool(route='FETCH /v1/x')\nasync def f(lake) -> dict[str, int]: ...",
+        "is no route",
+    ),
+    "has a route of unknown parameters": (
+        "from lakehouse import tool\n@tool(route='GET /v1/x/{y}')\nasync def f(lake) -> dict[str, int]: ...",
+        "y is no parameter",
+    ),
+    "has a route with a parameter twice": (
+        "from lakehouse import tool\n@tool(route='GET /v1/{y}/{y}')\nasync def f(lake, y: str) -> dict[str, int]: ...",
+        "stands there twice",
+    ),
+    "has a status that is none": (
+        "from lakehouse import tool\n@tool(status=99)\nasync def f(lake) -> dict[str, int]: ...",
+        "status is one of",
+    ),
+    "has a short word of unknown parameters": (
+        "from lakehouse import tool\n@tool(short='go WHERE')\nasync def f(lake) -> dict[str, int]: ...",
+        "short: there is no parameter where",
+    ),
+    "has a short word that is none": (
+        "from lakehouse import tool\n@tool(short='--go')\nasync def f(lake) -> dict[str, int]: ...",
+        "'--go' is no command",
+    ),
+    "completes an unknown parameter": (
+        "from lakehouse import resource\n@resource('x://y', complete={'z': 'a.b'})\nasync def f(lake) -> str: ...",
+        "there is no parameter z",
+    ),
+    "has a resource without a URI": (
+        "from lakehouse import resource\n@resource('my resource')\nasync def f(lake) -> str: ...",
+        "is no URI",
+    ),
+    "has a resource of other parameters": (
+        "from lakehouse import resource\n@resource('x://{y}')\nasync def f(lake, z: str) -> str: ...",
+        "are not those of the function",
+    ),
+    "has a prompt of a bad name": (
+        "from lakehouse import prompt\n@prompt()\nasync def Ask(lake) -> str: ...",
+        "no name for a capability",
+    ),
     "has a bad tool name": (
         "from lakehouse import tool\n@tool(name='Do It!')\nasync def f(lake) -> dict[str, int]: ...",
         "'Do It!' is no tool name",
@@ -86,11 +171,11 @@ BROKEN = {
 
 @pytest.mark.parametrize(("source", "reason"), BROKEN.values(), ids=BROKEN.keys())
 def test_a_broken_file_is_left_out_and_the_rest_goes_on(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, source: str, reason: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, source: str | bytes, reason: str
 ) -> None:
     (tmp_path / "tools").mkdir()
     bad = tmp_path / "tools" / "bad.py"
-    bad.write_text(source, encoding="utf-8")
+    bad.write_bytes(source if isinstance(source, bytes) else source.encode())
     write(tmp_path / "tools" / "greet.py")
     with caplog.at_level(logging.WARNING, "lakehouse"):
         found = Catalogue([tmp_path])
@@ -103,10 +188,10 @@ def test_a_broken_file_is_left_out_and_the_rest_goes_on(
     assert caplog.messages == [f"plugin.skipped {bad}: {skipped.reason}"]
 
 
-@pytest.mark.parametrize(
-    ("file", "name", "options"),
-    [("doctor.py", "run", ""), ("other.py", "look", 'name="doctor"'), ("fixture.py", "echo", "")],
-)
+OURS = [("doctor.py", "run", ""), ("other.py", "look", 'name="doctor"'), ("fixture.py", "echo", "")]
+
+
+@pytest.mark.parametrize(("file", "name", "options"), OURS)
 def test_a_taken_name_leaves_the_newcomer_out(tmp_path: Path, file: str, name: str, options: str) -> None:
     """The message names both origins; what was there stays."""
     bad = write(tmp_path / "tools" / file, name=name, options=options)
@@ -194,3 +279,144 @@ def test_a_checkout_and_a_wheel_find_the_same_folders(tmp_path: Path, monkeypatc
     (inside / "tools").mkdir(parents=True)
     monkeypatch.setattr(sources, "__file__", str(inside / "sources.py"))
     assert sources.shipped("tools") == inside / "tools"
+
+
+CLASHES = {
+    "a command of our own": ("serve.py", "hello", "", "`lakehouse serve` is a command of its own"),
+    "a command of our own as a short word": (
+        "greet.py",
+        "hello",
+        'short="stdio WHO"',
+        "`lakehouse stdio` is a command",
+    ),
+    "another's short word": ("greet.py", "hello", 'short="sql WHO"', "command sql"),
+    "another's short word as its file": ("search.py", "hello", "", "`lakehouse search` is a command of matrix"),
+    "another's file as a short word": (
+        "greet.py",
+        "hello",
+        'short="vectors WHO"',
+        "`lakehouse vectors` is a command of",
+    ),
+    "a route": ("greet.py", "hello", 'route="/v1/call/{who}"', "is a route of the server's own"),
+    "an address of another's route": (
+        "greet.py",
+        "hello",
+        'route="/v1/{who:path}"',
+        "two capabilities are called route",
+    ),
+}
+
+
+@pytest.mark.parametrize(("file", "name", "options", "reason"), CLASHES.values(), ids=CLASHES.keys())
+def test_what_a_plugin_may_not_take(tmp_path: Path, file: str, name: str, options: str, reason: str) -> None:
+    """Words of the command line and routes have one holder each; ours, and what was loaded before, stay as they are."""
+    write(tmp_path / "tools" / file, name=name, options=options)
+    found = Catalogue([tmp_path])
+    assert dict(found).keys() == dict(Catalogue()).keys()
+    (skipped,) = found.skipped
+    assert reason in skipped.reason
+
+
+@pytest.mark.parametrize("uri", ["lakehouse://datasets/{other}", "lakehouse://datasets/orders", "lakehouse://{what}"])
+def test_a_resource_may_not_stand_for_anothers_address(tmp_path: Path, uri: str) -> None:
+    path = tmp_path / "tools" / "mine.py"
+    path.parent.mkdir()
+    given = ", ".join(f"{name}: str" for name in re.findall(r"\{(\w+)\}", uri))
+    path.write_text(
+        f"from lakehouse import resource\n@resource({uri!r})\nasync def mine(lake, {given}) -> str: ...\n", "utf-8"
+    )
+    (skipped,) = Catalogue([tmp_path]).skipped
+    assert "two capabilities are called resource lakehouse://" in skipped.reason
+
+
+def test_a_plugin_may_have_routes_that_only_differ_in_how_much_they_say(tmp_path: Path) -> None:
+    """The nearer one is taken; of one shape there is one."""
+    path = write(tmp_path / "tools" / "greet.py", options='route="GET /v1/greet/{who}"')
+    more = GREET.split("\n\n")[-1]
+    path.write_text(
+        path.read_text("utf-8") + more.format(name="you", options='route="GET /v1/greet/you"', words="Hi"),
+        "utf-8",
+    )
+    assert Catalogue([tmp_path]).skipped == []
+    path.write_text(
+        path.read_text("utf-8")
+        + more.replace("who:", "whom:")
+        .replace("{{who}}", "")
+        .format(name="him", options='route="GET /v1/greet/{whom}"', words="Hi"),
+        "utf-8",
+    )
+    (skipped,) = Catalogue([tmp_path]).skipped
+    assert "two capabilities are called route GET /v1/greet/{}" in skipped.reason
+
+
+def test_ours_meet_what_is_asked_of_plugins() -> None:
+    """Nothing built in may do what a plugin may not."""
+    for capability in Catalogue().values():
+        standards.check(capability)
+
+
+def test_the_words_that_are_kept_are_those_of_the_command_line() -> None:
+    assert set(root.commands) == standards.OWN_COMMANDS
+    options = {option for p in [*global_options(), *root.params] for option in p.opts if option.startswith("--")}
+    assert {f"--{name}" for name in standards.OWN_OPTIONS} - {"--help"} == options - {"--version"}
+
+
+def test_a_folder_named_twice_and_our_own_folder_are_loaded_once(tmp_path: Path) -> None:
+    write(tmp_path / "tools" / "greet.py")
+    found = Catalogue([tmp_path, sources.shipped("tools").parent, tmp_path])
+    assert found.skipped == [] and set(found) - set(Catalogue()) == {"greet.hello"}
+
+
+def odd_file(path: Path, what: str) -> None:
+    if what == "a loop of links":
+        path.symlink_to(path)
+    elif what == "a pipe":
+        os.mkfifo(path)
+    elif what == "a device":
+        path.symlink_to("/dev/zero")
+    elif what == "a folder":
+        path.mkdir()
+    elif what == "a link to nothing":
+        path.symlink_to(path.with_name("absent"))
+    elif what == "huge":
+        with path.open("wb") as file:
+            file.truncate(2**32)
+    else:
+        path.touch(mode=0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
+@pytest.mark.parametrize(
+    "what", ["a loop of links", "a pipe", "a device", "a folder", "a link to nothing", "huge", "closed to us"]
+)
+def test_what_is_no_plain_file_is_left_out(tmp_path: Path, what: str) -> None:
+    write(tmp_path / "tools" / "greet.py")
+    odd_file(tmp_path / "tools" / "odd.py", what)
+    if what == "closed to us" and os.access(tmp_path / "tools" / "odd.py", os.R_OK):
+        pytest.skip("this user may read everything")
+    found = Catalogue([tmp_path])
+    assert "greet.hello" in found
+    assert [s.origin for s in found.skipped] == [str(tmp_path / "tools" / "odd.py")]
+    assert [s["origin"] for s in rendered([tmp_path])["skipped"]] == [str(tmp_path / "tools" / "odd.py")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
+def test_a_folder_that_is_a_loop_of_links_is_told(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    settings = config.read(tmp_path, overrides={"plugins.folders": [tmp_path / "loop", tmp_path / "nul\0"]})
+    assert len(Catalogue(settings.config.plugins.folders).skipped) == 2
+
+
+def test_a_package_whose_entry_points_cannot_be_read_is_left_out_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "lh_greetings" / "__init__.py")
+    install(tmp_path, "greet = lh_greetings\n")
+    broken = tmp_path / "broken-1.0.dist-info"
+    broken.mkdir()
+    (broken / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n", encoding="utf-8")
+    (broken / "entry_points.txt").write_bytes(b"[lakehouse]\n\xff\xfe = x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = Catalogue()
+    assert "greet.hello" in found
+    assert [s.origin for s in found.skipped] == ["package broken"]

@@ -3,25 +3,27 @@
 import hashlib
 import importlib.util
 import inspect
-import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from pathlib import Path
 from types import ModuleType
 
+from lakehouse import standards
 from lakehouse.declare import Capability, capabilities_in
-from lakehouse.errors import Conflict, NotFound, did_you_mean
+from lakehouse.errors import Conflict, LakehouseError, NotFound, did_you_mean
+from lakehouse.loading import refuse_nesting, run_source, set_apart
 from lakehouse.observe import log
-from lakehouse.sources import plugin_files
+from lakehouse.sources import plugin_files, source_of
 
-_MCP_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+GROUP = "lakehouse"  # of the entry points of installed plugins
 
 
 def load(path: Path, name: str) -> ModuleType:
-    """Run a plugin file as a module of this name."""
+    """Run one of our own files as a module of this name."""
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec and spec.loader
     sys.modules[name] = module = importlib.util.module_from_spec(spec)
@@ -35,13 +37,8 @@ def load(path: Path, name: str) -> ModuleType:
 
 def _project_module(path: Path) -> str:
     """Two projects may each have a tools/orders.py; their modules must not take each other's name."""
-    folder = hashlib.sha256(str(path.parents[1]).encode()).hexdigest()[:12]
+    folder = hashlib.sha256(str(path.parents[1]).encode("utf-8", "surrogateescape")).hexdigest()[:12]
     return f"lakehouse_project_{folder}.{path.parent.name}.{path.stem}"
-
-
-def installed_plugins() -> list[EntryPoint]:
-    """The packages that publish a `lakehouse` entry point, by name."""
-    return sorted(entry_points(group="lakehouse"), key=lambda e: e.name)
 
 
 @dataclass(frozen=True)
@@ -52,71 +49,127 @@ class Skipped:
     reason: str
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one file or package brings."""
+
+    prefix: str
+    capabilities: list[Capability]
+    about: str = ""
+    instructions: str = ""
+    files: list[str] = field(default_factory=list)  # of a package: those it was loaded from
+
+
 class Catalogue(dict[str, Capability]):
     """Every capability by dotted name, in a fixed order.
 
-    A shipped file that fails to load is fatal. A plugin that fails, or that claims a taken name, is left out and
-    listed in `skipped`: it must not stop the server.
+    A shipped file that fails to load is fatal. A plugin that fails, takes too long, or claims what is taken is left
+    out whole and listed in `skipped`: it must not stop the server. Building one runs the plugins' modules: not on the
+    event loop.
     """
 
     def __init__(self, folders: Sequence[Path] = ()) -> None:
         super().__init__()
+        refuse_nesting()
         self.skipped: list[Skipped] = []
         # By the first part of its capabilities' names, what each file says of itself, and its INSTRUCTIONS: what a
         # model should know before it calls any of them.
         self.groups: dict[str, str] = {}
         self.instructions: dict[str, str] = {}
         self.by_mcp_name: dict[str, Capability] = {}
-        self._others: dict[str, Capability] = {}  # resources by URI, and prompts
-        ours = set(plugin_files(()))
+        self.watched: set[str] = set()  # the files of installed plugins
+        self._claimed: dict[str, dict[str, Capability]] = {}
+        self._words: dict[str, str] = {}  # who may use a first word of the command line: the prefix of its holder
+        ours = plugin_files(())
         for folder in folders:
             if not folder.is_dir():
                 self._skip(str(folder), "there is no such folder; plugins.folders names it")
         for path in plugin_files(folders):
             if path in ours:
-                self._take(load(path, f"lakehouse.{path.parent.name}.{path.stem}"), path.stem, builtin=True)
+                self._add(_part(load(path, f"lakehouse.{path.parent.name}.{path.stem}"), path.stem), builtin=True)
             else:
-                self._try(str(path), partial(self._from_file, path))
-        for plugin in installed_plugins():
-            self._try(f"package entry point {plugin.name}", partial(self._from_package, plugin))
+                self._try_file(path)
+        for plugin in self._installed():
+            self._try_package(plugin)
 
-    def _from_file(self, path: Path) -> None:
-        self._take(load(path, _project_module(path)), path.stem)
-
-    def _from_package(self, plugin: EntryPoint) -> None:
-        module = plugin.load()
-        if not isinstance(module, ModuleType):
-            raise TypeError(f"{plugin.value} is not a module")
-        self._take(module, plugin.name)
-
-    def _try(self, origin: str, add: Callable[[], None]) -> None:
+    def _try_file(self, path: Path) -> None:
+        origin, name = str(path), _project_module(path)
         try:
-            add()
-        except (Exception, SystemExit) as error:  # whatever a stranger's module does while it is loaded
-            self._skip(origin, str(error) if isinstance(error, Conflict) else f"{type(error).__name__}: {error}")
+            source = source_of(path)
+            run = partial(_from_source, source, path, name)
+            self._add(set_apart(origin, name, run, zlib.crc32(source)))
+        except Exception as error:  # whatever a stranger's module does while it is loaded
+            self._skip(origin, _reason(error))
+
+    def _try_package(self, plugin: EntryPoint) -> None:
+        origin = f"package entry point {plugin.name}"
+        try:
+            self._add(set_apart(origin, plugin.module, partial(_from_package, plugin)))
+        except Exception as error:  # as above
+            self._skip(origin, _reason(error))
+
+    def _installed(self) -> list[EntryPoint]:
+        """The entry points of installed plugins, by name. A package whose own list cannot be read is left out alone."""
+        try:
+            found = list(entry_points(group=GROUP))
+        except Exception:
+            found = []
+            for package in distributions():
+                try:
+                    found += [e for e in package.entry_points if e.group == GROUP]
+                except Exception as error:
+                    self._skip(f"package {package.name}", f"its entry points cannot be read: {error}")
+        return sorted(found, key=lambda e: (e.name, e.value))
 
     def _skip(self, origin: str, reason: str) -> None:
         reason = " ".join(reason.split())[:500]
         self.skipped.append(Skipped(origin, reason))
         log.warning("plugin.skipped %s: %s", origin, reason)
 
-    def _take(self, module: ModuleType, prefix: str, *, builtin: bool = False) -> None:
-        names, tools, others = dict(self), dict(self.by_mcp_name), dict(self._others)
-        for capability in capabilities_in(module, prefix):
-            # What a plugin declares is derived now, so that a faulty one is left out here and not met at call time.
-            if not builtin:
-                _check(capability)
-            _claim(names, capability.name, capability)
-            if capability.public:
-                _claim(tools, capability.mcp_name, capability)
-            elif capability.facts.kind in ("prompt", "resource"):
-                _claim(others, capability.facts.uri or f"prompt {capability.mcp_name}", capability)
-        self._others = others
-        self.update(names)
-        self.by_mcp_name.update(tools)
-        self.groups.setdefault(prefix, (inspect.getdoc(module) or "").partition("\n")[0])
-        if said := getattr(module, "INSTRUCTIONS", ""):
-            self.instructions.setdefault(prefix, str(said))
+    def _add(self, part: Part, *, builtin: bool = False) -> None:
+        """Take a part in, whole or not at all. Raises Conflict where it claims what another has."""
+        claimed: list[tuple[str, str, Capability]] = []
+        for capability in part.capabilities:
+            for kind, name in standards.claims(capability):
+                self._free(kind, name, capability, part, builtin)
+                claimed.append((kind, standards.shape(name), capability))
+        own: dict[tuple[str, str], Capability] = {}
+        for kind, name, capability in claimed:
+            if own.setdefault((kind, name), capability) is not capability:
+                raise _clash(kind, name, own[kind, name], capability)
+        for kind, name, capability in claimed:
+            self._claimed.setdefault(kind, {})[name] = capability
+            if kind == "command":
+                self._words[name] = part.prefix
+            if kind == "tool":
+                self.by_mcp_name[name] = capability
+                self._words.setdefault(capability.command[0], part.prefix)
+        self.update({c.name: c for c in part.capabilities})
+        self.groups.setdefault(part.prefix, part.about)
+        if part.instructions:
+            self.instructions.setdefault(part.prefix, part.instructions)
+        self.watched.update(part.files)
+
+    def _free(self, kind: str, name: str, capability: Capability, part: Part, builtin: bool) -> None:
+        """Raises Conflict unless this name may be taken."""
+        taken = self._claimed.get(kind, {})
+        if other := taken.get(standards.shape(name)):
+            raise _clash(kind, name, other, capability)
+        if builtin:
+            return
+        if kind in ("route", "resource"):
+            # What a plugin answers at may not be an address of somebody else's, either.
+            for held, other in taken.items():
+                if standards.meet(held, name):
+                    raise _clash(kind, f"{name} ({held})", other, capability)
+        if kind == "route" and any(standards.meet(held, name) for held in standards.OWN_ROUTES):
+            raise Conflict(f"{name} of {capability.name} is a route of the server's own.", fix="Choose another route.")
+        words = {"tool": capability.command[0], "command": name}
+        word = words.get(kind)
+        if word in standards.OWN_COMMANDS:
+            raise Conflict(f"`lakehouse {word}` is a command of its own.", fix="Rename the file.")
+        if word is not None and self._words.get(word, part.prefix) != part.prefix:
+            raise Conflict(f"`lakehouse {word}` is a command of {self._words[word]}.", fix="Rename it.")
 
     def find(self, name: str) -> Capability:
         """A capability by its dotted name or its MCP name. Raises NotFound with the nearest names."""
@@ -127,6 +180,12 @@ class Catalogue(dict[str, Capability]):
             raise NotFound(f"there is no capability called {name[:100]!r}.", fix=fix)
         return found
 
+    def is_step(self, capability: Capability) -> bool:
+        """Whether only workflows use it: a mode, unless a resource or a prompt completes its parameters with it."""
+        if capability.facts.kind != "mode":
+            return False
+        return not any(capability.name in (c.facts.complete or {}).values() for c in self.values())
+
     def public(self) -> list[Capability]:
         """The tools, in order."""
         return [c for c in self.values() if c.facts.kind == "tool"]
@@ -136,18 +195,41 @@ class Catalogue(dict[str, Capability]):
         return (c for c in self.values() if c.facts.kind == kind)
 
 
-def _check(capability: Capability) -> None:
-    _ = capability.arguments
-    if capability.public:
-        _ = (capability.input_schema, capability.output_schema)
-        if not _MCP_NAME.fullmatch(capability.mcp_name):
-            raise ValueError(f"{capability.mcp_name!r} is no tool name: a-z, then a-z, 0-9 and _, at most 64 in all")
+def _part(module: ModuleType, prefix: str) -> Part:
+    said = str(getattr(module, "INSTRUCTIONS", ""))
+    return Part(prefix, capabilities_in(module, prefix), (inspect.getdoc(module) or "").partition("\n")[0], said)
 
 
-def _claim(names: dict[str, Capability], name: str, capability: Capability) -> None:
-    other = names.setdefault(name, capability)
-    if other is not capability:
-        raise Conflict(
-            f"two capabilities are called {name}: {other.origin} and {capability.origin}.",
-            fix="Rename the file or the function.",
-        )
+def _from_source(source: bytes, path: Path, name: str) -> Part:
+    return _examined(run_source(source, path, name), path.stem, [])
+
+
+def _from_package(plugin: EntryPoint) -> Part:
+    module = plugin.load()
+    if not isinstance(module, ModuleType):
+        raise TypeError(f"{plugin.value} is not a module")
+    below = [m for name, m in list(sys.modules.items()) if f"{name}.".startswith(f"{module.__name__}.")]
+    files = [file for m in below if isinstance(file := getattr(m, "__file__", None), str)]
+    return _examined(module, plugin.name, files)
+
+
+def _examined(module: ModuleType, prefix: str, files: list[str]) -> Part:
+    """What a plugin declares is derived now, so that a faulty one is left out here and not met at call time."""
+    found = capabilities_in(module, prefix)
+    for capability in found:
+        standards.check(capability)
+    return Part(prefix, found, standards.about(module), standards.instructions(module), files)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, LakehouseError):
+        return f"{error.detail} {error.fix}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _clash(kind: str, name: str, other: Capability, capability: Capability) -> Conflict:
+    label = name if kind in ("capability", "tool") else f"{kind} {name}"
+    return Conflict(
+        f"two capabilities are called {label}: {other.origin} and {capability.origin}.",
+        fix="Rename the file or the function.",
+    )

@@ -5,16 +5,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from lakehouse.errors import InvalidInput, did_you_mean
-from lakehouse.sources import config_file, default_home, file_values, parts
+from lakehouse.sources import below, config_file, default_home, file_values, parts
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 Toolset = Literal["core", "data", "sql", "retrieval", "memory", "chat", "workflow", "learning", "review", "admin"]
 _TOKEN = r"^[\x21-\x7e]*$"  # what an HTTP header carries as it is
+_HOST = r"(?i)^(\*|([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?)$"
+_ORIGIN = r"(?i)^https?://([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?$"
 _ADDRESS = r"^(https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?)?$"
 SECRETS = "/etc/lakehouse/secrets.toml"
 _SIZE = r"(?i)^\d+(\.\d+)? ?[KMGT]i?B$"
@@ -30,15 +32,19 @@ class Server(Section):
     """Limits of a call, and what is published."""
 
     bind: str = Field("127.0.0.1:3110", pattern=r":\d{1,5}$", description="Where `lakehouse serve` listens: host:port.")
-    allowed_hosts: tuple[str, ...] = Field(
-        (), description="Names clients may call this server by, beside loopback and the bound address; * means any."
+    allowed_hosts: tuple[Annotated[str, Field(pattern=_HOST)], ...] = Field(
+        (),
+        description="Names clients may call this server by (lake.example.com; with a port only at that one), beside "
+        "loopback and the bound address; * means any.",
     )
-    allowed_origins: tuple[str, ...] = Field(
+    allowed_origins: tuple[Annotated[str, Field(pattern=_ORIGIN)], ...] = Field(
         (), description="Web pages that may call it, as https://app.example.com, beside those of this machine."
     )
     session_idle_secs: float = Field(900, gt=0, description="Seconds after which an idle MCP session is closed.")
     max_sessions: int = Field(1000, ge=1, description="MCP sessions of older clients at once.")
     drain_secs: float = Field(10, ge=0, description="Seconds that running calls are given when the server stops.")
+    header_timeout_secs: float = Field(10, gt=0, description="Seconds a client may take over the headers of a request.")
+    body_timeout_secs: float = Field(60, gt=0, description="Seconds a client may pause while it sends a body.")
     tool_timeout_secs: float = Field(30, gt=0, description="Seconds one call may take.")
     long_timeout_secs: float = Field(600, gt=0, description="Seconds an ingest or a corpus build may take.")
     max_text_bytes: int = Field(50_000, ge=1_000, description="An MCP text over this becomes a preview and a handle.")
@@ -50,7 +56,7 @@ class Server(Section):
 class Token(Section):
     """One caller's token."""
 
-    name: str = Field(pattern=r"^[\w.-]{1,64}$", description="Who holds it; logs and metrics say this.")
+    name: str = Field(pattern=r"^[\w.-]{1,64}$", description="Who holds it: unlike all others.")
     token: str = Field(pattern=_TOKEN, min_length=1, description="The secret itself.")
     toolsets: tuple[Toolset, ...] = Field((), description="Toolsets open to it; empty means all.")
     read_only: bool = Field(False, description="Whether everything that writes is closed to it.")
@@ -63,6 +69,24 @@ class Auth(Section):
     tokens: tuple[Token, ...] = Field((), description="More tokens, each with what is open to it.")
     allowed_ips: tuple[str, ...] = Field((), description="Addresses and CIDR networks that may connect; empty: any.")
     trusted_proxies: tuple[str, ...] = Field((), description="Proxies whose X-Forwarded-For is believed.")
+
+    @model_validator(mode="after")
+    def _tells_holders_apart(self) -> "Auth":
+        names = [each.name for each in self.tokens]
+        repeated = next((name for name in names if names.count(name) > 1), None)
+        if repeated is not None:
+            raise ValueError(f"two tokens are called {repeated}")
+        held: dict[str, str] = {self.token: "auth.token"} if self.token else {}
+        for each in self.tokens:
+            if each.token in held:
+                raise ValueError(f"{each.name} and {held[each.token]} have the same token; each needs its own")
+            held[each.token] = each.name
+        return self
+
+    @property
+    def needed(self) -> bool:
+        """Whether requests must carry a token."""
+        return bool(self.token or self.tokens)
 
 
 class Plugins(Section):
@@ -312,7 +336,7 @@ def _shaped(section: str, key: str, value: Any, base: Path) -> Any:
         return value
     if get_args(annotation)[0] is not Path:
         return _frozen(value)
-    return tuple((base / Path(v).expanduser()).resolve() if isinstance(v, str | Path) else v for v in value)
+    return tuple(below(base, v) if isinstance(v, str | Path) else v for v in value)
 
 
 def _frozen(value: Any) -> Any:

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 MAX_TEXT = 2000
+PROBLEM_KEY = "lakehouse/problem"  # where a result of MCP that is an error carries it as data
 
 
 class LakehouseError(Exception):

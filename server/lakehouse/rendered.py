@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lakehouse
-from lakehouse.sources import cache_folder, plugin_files
+from lakehouse.errors import TooLarge
+from lakehouse.sources import cache_folder, plugin_files, source_of
 
 if TYPE_CHECKING:
     from lakehouse.catalogue import Catalogue
     from lakehouse.declare import Capability
 
-FORMAT = 2
+FORMAT = 3
 
 
 def rendered(folders: Sequence[Path] = ()) -> dict[str, Any]:
@@ -35,7 +36,9 @@ def rendered(folders: Sequence[Path] = ()) -> dict[str, Any]:
     from lakehouse.catalogue import Catalogue
 
     fresh = render(Catalogue(folders))
-    _keep(path, fresh)
+    # What was left out may have been for a reason of this moment, or of this process's environment.
+    if not fresh["skipped"]:
+        _keep(path, fresh)
     return fresh
 
 
@@ -50,7 +53,7 @@ def render(catalogue: "Catalogue") -> dict[str, Any]:
         "instructions": catalogue.instructions,
         "skipped": [{"origin": s.origin, "reason": s.reason} for s in catalogue.skipped],
         # Files of installed plugins; those of folders are part of the key.
-        "watched": {name: _stamp(Path(name)) for name in sorted({c.origin for c in catalogue.values()})},
+        "watched": {name: _stamp(Path(name)) for name in sorted(catalogue.watched)},
     }
 
 
@@ -95,6 +98,7 @@ def _resource(capability: "Capability") -> dict[str, Any]:
         "title": capability.title,
         "description": capability.description,
         "mime_type": facts.mime_type,
+        "binary": capability.binary,
         "complete": dict(facts.complete or {}),
         "listed": facts.listed,
     }
@@ -123,10 +127,18 @@ def _key(folders: Sequence[Path]) -> str:
     for folder, below, names in os.walk(package):
         below[:] = sorted(f for f in below if f != "__pycache__")
         parts += [(folder, n, _stamp(Path(folder, n))) for n in sorted(names) if n.endswith(".py")]
-    parts += [(str(file), hashlib.sha256(file.read_bytes()).hexdigest()) for file in plugin_files(folders)]
+    parts += [(str(file), _digest(file)) for file in plugin_files(folders)]
     # Installing or removing a package changes its folder's time; entry points themselves take 30 ms to read.
     parts += [(entry, _stamp(Path(entry))) for entry in sys.path if entry]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _digest(path: Path) -> str | None:
+    """What a file holds; None for one that would be left out anyway, and then nothing is kept."""
+    try:
+        return hashlib.sha256(source_of(path)).hexdigest()
+    except (OSError, TooLarge):
+        return None
 
 
 def _stamp(path: Path) -> list[int] | None:

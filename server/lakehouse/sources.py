@@ -2,12 +2,15 @@
 
 import json
 import os
+import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lakehouse.errors import InvalidInput
+from lakehouse.errors import InvalidInput, TooLarge
+
+MAX_PLUGIN_BYTES = 4 * 2**20  # of one plugin file
 
 
 def default_home(environ: Mapping[str, str] | None = None) -> Path:
@@ -66,14 +69,14 @@ def plugin_folders(home: Path, file: str | Path | None, environ: Mapping[str, st
     named = environ.get("LAKEHOUSE_PLUGINS__FOLDERS")
     if named is not None:
         try:
-            return [_below(Path.cwd(), part) for part in parts(named) if isinstance(part, str)]
+            return [below(Path.cwd(), part) for part in parts(named) if isinstance(part, str)]
         except ValueError:
             return []
     path = config_file(home, file, environ)
     section = file_values(path).get("plugins", {}) if path else {}
     folders = section.get("folders", []) if isinstance(section, dict) else []
     listed = folders if isinstance(folders, list) else []
-    return [_below(path.parent, f) for f in listed if path and isinstance(f, str)]
+    return [below(path.parent, f) for f in listed if path and isinstance(f, str)]
 
 
 def shipped(folder: str) -> Path:
@@ -83,12 +86,27 @@ def shipped(folder: str) -> Path:
 
 
 def plugin_files(folders: Sequence[Path]) -> list[Path]:
-    """The files the shipped and configured folders hold, in loading order."""
+    """The files the shipped and configured folders hold, in loading order, each once."""
     places = [shipped("tools"), shipped("modes")]
     for project in folders:
         places += [project / "tools", project / "modes"]
-    return [path for place in places for path in sorted(place.glob("[!_]*.py"))]
+    return list(dict.fromkeys(path for place in places for path in sorted(place.glob("[!_]*.py"))))
 
 
-def _below(base: Path, folder: str) -> Path:
-    return (base / Path(folder).expanduser()).resolve()
+def source_of(path: Path) -> bytes:
+    """A plugin file's bytes. Raises OSError for what cannot be read or is no plain file, TooLarge for what is huge."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError("it is not a plain file")  # reading a pipe or a device could wait for ever
+    if found.st_size > MAX_PLUGIN_BYTES:
+        raise TooLarge(f"it has {found.st_size:,} bytes; a plugin file may have {MAX_PLUGIN_BYTES:,}.")
+    return path.read_bytes()
+
+
+def below(base: Path, folder: str | Path) -> Path:
+    """A folder as settings name it: absolute, or meant from `base`. One that cannot be there stays as it is written."""
+    given = os.path.expanduser(folder)  # unlike Path's, it lets an unknown ~user be
+    try:
+        return Path(os.path.realpath(os.path.join(base, given)))  # unlike Path's, it lets a loop of links be
+    except ValueError:  # a NUL in it
+        return base / given

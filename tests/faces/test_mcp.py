@@ -15,7 +15,8 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 
 import lakehouse
-from lakehouse.faces.mcp import PROBLEM_KEY, mcp_server
+from lakehouse.errors import PROBLEM_KEY
+from lakehouse.faces.mcp import mcp_server
 from lakehouse.rendered import rendered
 
 pytestmark = pytest.mark.anyio

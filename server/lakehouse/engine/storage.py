@@ -1,6 +1,7 @@
 """Object storage: the primary bucket, the scratch folder, and what callers may put, read and remove."""
 
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -50,6 +51,11 @@ _DEAD_SECONDS = 600  # a write that goes on touches its file
 MAX_INLINE = 16 * 2**20  # bytes of one object in one answer
 
 
+def max_put_bytes(settings: config.Storage, key: str) -> int:
+    """The largest object that may be put under a key, bytes."""
+    return settings.max_vectors_put_bytes if key.startswith(VECTORS_PREFIX) else settings.max_put_bytes
+
+
 class Storage:
     """The primary bucket, the scratch folder beside it, and the rules for what callers may put."""
 
@@ -62,8 +68,7 @@ class Storage:
 
     def max_put_bytes_for(self, key: str) -> int:
         """The largest object that may be put under a key, bytes."""
-        vectors = key.startswith(VECTORS_PREFIX)
-        return self.settings.max_vectors_put_bytes if vectors else self.settings.max_put_bytes
+        return max_put_bytes(self.settings, key)
 
     @asynccontextmanager
     async def upload_slot(self) -> AsyncIterator[None]:
@@ -86,6 +91,32 @@ class Storage:
         async with self.upload_slot():
             await self.bucket.put(key, data)
             return await self.bucket.head(key)
+
+    async def put_file(self, key: str, path: Path) -> StoredObject:
+        """A caller's put of a local file, which is moved; it takes none of the upload slots, and no memory.
+
+        Raises InvalidInput, Forbidden, TooLarge, Conflict, Upstream.
+        """
+        self.check_public_write(key, (await anyio.to_thread.run_sync(path.stat)).st_size)
+        await self.bucket.put_file(key, path)
+        return await self.bucket.head(key)
+
+    async def file_of(self, key: str) -> tuple[StoredObject, Path, bool]:
+        """An object of any size and any key as a local file, and whether that is a copy for its reader to remove.
+
+        Raises KeyNotFound, and Upstream when the store or the data directory's disk fails.
+        """
+        found = await self.bucket.head(key)
+        if self.bucket.root is not None:
+            return found, self.bucket.root / key, False
+        path = await anyio.to_thread.run_sync(self._new_file)
+        try:
+            await self.bucket.get_to(key, path)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(path.unlink)
+            raise
+        return found, path, True
 
     async def put_immutable(self, key: str, path: Path, sha256: str) -> None:
         """Move a finished file into the bucket, under a key nobody else gives other contents.
@@ -177,6 +208,12 @@ class Storage:
             self._warn_of_secrets()
         # The data directory's own bucket has one owner, whose writes begin after this; another may have more writers.
         self.bucket.sweep(*(() if self.settings.url else (_DEAD_SECONDS,)))
+
+    def _new_file(self) -> Path:
+        self.scratch_root.mkdir(parents=True, exist_ok=True)
+        descriptor, path = tempfile.mkstemp(dir=self.scratch_root)
+        os.close(descriptor)
+        return Path(path)
 
     def _warn_of_secrets(self) -> None:
         try:

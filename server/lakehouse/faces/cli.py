@@ -125,19 +125,23 @@ def own(function: Callable[..., None]) -> Callable[..., None]:
 def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
     """Call one capability on the data directory and print what it answers."""
     import anyio
+    import anyio.to_thread
 
     from lakehouse.config import read
     from lakehouse.faces import terminal
     from lakehouse.faces.logs import keep_logs
+    from lakehouse.stdout import spared
 
     keep_logs(read(invocation.home, invocation.config), brief=True)
 
-    async def called() -> Any:
+    async def called() -> None:
         async with lakehouse.open(invocation.home, config_file=invocation.config) as lake:
-            with terminal.progress_bar() as progress:
-                return await lake.call(name, arguments, via="cli", progress=progress)
+            with spared(), terminal.progress_bar() as progress:  # what a tool prints is no part of its answer
+                answer = await lake.call(name, arguments, via="cli", progress=progress)
+            # Before the end: other processes' calls may still run here, and are waited for.
+            await anyio.to_thread.run_sync(functools.partial(terminal.show, answer, as_json=invocation.json))
 
-    terminal.show(_guarded(anyio.run, called), as_json=invocation.json)
+    _guarded(anyio.run, called)
 
 
 def _guarded(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -154,9 +158,15 @@ def _guarded(function: Callable[..., Any], *arguments: Any) -> Any:
 @root.command()
 @click.option("--toolsets", metavar="A,B", help="Publish only these toolsets. [default: all]")
 @click.option("--read-only", is_flag=True, default=None, help="Hide and refuse whatever writes.")
+@click.option("--gateway", metavar="URL", help="Pass everything on to the server running there, over HTTP.")
 @own
-def stdio(here: Invocation, toolsets: str | None, read_only: bool | None) -> None:
+def stdio(here: Invocation, toolsets: str | None, read_only: bool | None, gateway: str | None) -> None:
     """Serve MCP over stdin and stdout. Claude Desktop, Claude Code and other hosts start this."""
+    if gateway is not None:
+        from lakehouse.faces.gateway import pass_on
+
+        pass_on(gateway, here.home, here.config, toolsets, read_only)
+        return
     from lakehouse.faces.serve import stdio as serve_stdio
 
     serve_stdio(here.home, here.config, _published(toolsets, read_only))
@@ -246,6 +256,32 @@ def init(here: Invocation, folder: str) -> None:
     from lakehouse.project import create
 
     terminal.show(create(folder), as_json=here.json)
+
+
+@root.command()
+@click.argument("client", type=click.Choice(["claude-desktop", "claude-code", "cursor", "vscode"]))
+@click.option("--print", "show", is_flag=True, help="Print what to paste, and write nothing.")
+@click.option("--name", metavar="NAME", help="What the client calls it. [default: lakehouse]")
+@click.option("--project", metavar="DIR", help="For one project only, not for all of this user's.")
+@click.option("--http", metavar="[URL]", is_flag=False, flag_value="", help="Reach a running server, not start one.")
+@click.option("--gateway", metavar="URL", help="Start a small process that passes everything on to a running server.")
+@click.option("--toolsets", metavar="A,B", help="Publish only these toolsets. [default: all]")
+@click.option("--read-only", is_flag=True, default=None, help="Hide and refuse whatever writes.")
+@click.option("--force", is_flag=True, help="Replace another server of the same name.")
+@own
+def install(here: Invocation, client: str, show: bool, **wished: Any) -> None:
+    """Add Lakehouse to an MCP client: this very installation, with the --home and --config given here.
+
+    Whatever else the client's file holds stays as it is. Of another installation or folder, add a second one: --name.
+    """
+    from lakehouse.faces import terminal
+    from lakehouse.faces.install import Wish, install, shown
+
+    wish = Wish(here.home, here.config, **wished)
+    if show:
+        click.echo(json.dumps(shown(client, wish), ensure_ascii=False, indent=2))
+    else:
+        terminal.show(install(client, wish), as_json=here.json)
 
 
 @root.command()

@@ -6,8 +6,9 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -25,27 +26,54 @@ MAX_GRACE = 0.8  # seconds between the wish to end and the end
 PARENT_CHECK = 0.25  # seconds between looks at whether our parent is still there
 
 
-async def serve_stdio(server: Server[Any], max_line: int) -> None:
+@dataclass(frozen=True)
+class Wire:
+    """Descriptors of the pipes a client writes to and reads from."""
+
+    reading: int
+    writing: int
+
+
+def take_wire() -> Wire | None:
+    """Our stdin and stdout; from here on fd 0 is empty and fd 1 is stderr, so that no stray print, no plugin and no
+    child process can touch the wire. None where pipes cannot be native (Windows; stdin from a file)."""
+    if sys.platform == "win32" or not (_pipe(0) and _pipe(1)):
+        return None
+    wire = Wire(os.dup(0), os.dup(1))
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    return wire
+
+
+async def serve_stdio(server: Server[Any], max_line: int, wire: Wire | None) -> None:
     """Serve until the client closes its end, SIGINT, SIGTERM, or the death of our parent.
 
-    A line over `max_line` bytes, or one that is no message, is answered with a JSON-RPC error. Falls back to the SDK's
-    transport where pipes cannot be native (Windows; stdin from a file).
+    A line over `max_line` bytes, or one that is no message, is answered with a JSON-RPC error. Without a wire the SDK's
+    transport does it.
     """
+    options = server.create_initialization_options()
+    await pump(lambda reading, writing: server.run(reading, writing, options), max_line, wire)
+
+
+async def pump(answer: Callable[[Any, Any], Awaitable[None]], max_line: int, wire: Wire | None) -> None:
+    """Give what the client sends to `answer`, as a stream of messages, and send what it puts into the other stream."""
     async with anyio.create_task_group() as group:
         group.start_soon(_end_with_parent, group.cancel_scope)
         group.start_soon(_end_on_signals, group.cancel_scope)
-        async with _streams(group, max_line) as (reading, writing):
-            await server.run(reading, writing, server.create_initialization_options())
+        async with _streams(group, max_line, wire) as (reading, writing):
+            await answer(reading, writing)
         group.cancel_scope.cancel()
 
 
-def insist_on_ending() -> None:
-    """From now on the process ends within MAX_GRACE seconds, even when a thread is deep in a native call.
+def insist_on_ending(after: float = 0.0) -> None:
+    """The process ends within MAX_GRACE seconds, or so long `after` now, even when a thread is deep in a native call.
 
     It is called at the wish to end, before anything is cancelled: cancelling waits for such a thread. Nothing is
     lost: whatever was acknowledged is on disk already, and worker processes end with the pipes to them.
     """
-    timer = threading.Timer(MAX_GRACE, os._exit, (0,))
+    timer = threading.Timer(after + MAX_GRACE, os._exit, (0,))
     timer.daemon = True
     timer.start()
 
@@ -69,13 +97,12 @@ async def _end_with_parent(scope: anyio.CancelScope) -> None:
 
 
 @asynccontextmanager
-async def _streams(group: TaskGroup, max_line: int) -> AsyncIterator[tuple[Any, Any]]:
-    native = None if sys.platform == "win32" or not (_pipe(0) and _pipe(1)) else await _native_pipes(max_line)
-    if native is None:
+async def _streams(group: TaskGroup, max_line: int, wire: Wire | None) -> AsyncIterator[tuple[Any, Any]]:
+    if wire is None:
         async with stdio_server() as streams:
             yield streams
         return
-    reader, writer = native
+    reader, writer = await _native_pipes(max_line, wire)
     to_server, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](64)
     outgoing, from_server = anyio.create_memory_object_stream[SessionMessage](64)
     group.start_soon(_read, reader, max_line, to_server, outgoing.clone())
@@ -89,18 +116,12 @@ def _pipe(handle: int) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(handle)
 
 
-async def _native_pipes(max_line: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Our stdin and stdout as streams; from here on fd 0 is empty and fd 1 is stderr, so that no stray print and no
-    child process can touch the wire."""
+async def _native_pipes(max_line: int, wire: Wire) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=max_line)
-    wire_in, wire_out = os.fdopen(os.dup(0), "rb", 0), os.fdopen(os.dup(1), "wb", 0)
+    wire_in, wire_out = os.fdopen(wire.reading, "rb", 0), os.fdopen(wire.writing, "wb", 0)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), wire_in)
     transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, wire_out)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    os.dup2(2, 1)
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 

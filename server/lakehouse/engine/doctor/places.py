@@ -5,6 +5,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
@@ -42,17 +43,22 @@ def check_home(home: Path) -> list[Check]:
     return good("data directory", f"{home}" if nearest == home else f"{home} (not there yet)")
 
 
-async def check_owner(home: Path) -> list[Check]:
-    """Whether another process holds the data directory."""
+async def check_owner(home: Path, answers: Callable[[str], Awaitable[bool]] | None = None) -> list[Check]:
+    """Who owns the data directory, and whether that process answers this one, which `answers` says of an address."""
     holder = await Owner(home).holder()
     if holder is None:
         return good("owner", "nobody holds the data directory", required=False)
     if (holder["pid"], holder["host"]) == (os.getpid(), socket.gethostname()):
         return good("owner", f"this process, {holder['pid']}, holds the data directory", required=False)
+    words = (
+        f"process {holder['pid']} ({holder['command']}) on {holder['host']} holds the data directory since "
+        f"{holder['started']}"
+    )
+    if answers is not None and holder["here"] and holder["address"] and await answers(holder["address"]):
+        return good("owner", f"{words}, and answers: others attach to it", required=False)
     return bad(
         "owner",
-        f"process {holder['pid']} ({holder['command']}) on {holder['host']} holds the data directory since "
-        f"{holder['started']}.",
+        f"{words}, and does not answer.",
         "Stop it, or use another data directory with --home or LAKEHOUSE_HOME.",
         required=False,
     )
