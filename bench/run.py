@@ -6,7 +6,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PARTS = (
-    *("protocol.py", "over_http.py", "attach.py", "tokens.py", "sql.py", "ingest.py", "vectors.py", "quality.py"),
+    *("protocol.py", "over_http.py", "attach.py", "tokens.py", "sql.py", "ingest.py", "vectors.py", "buckets.py"),
+    "quality.py",
 )
 
 

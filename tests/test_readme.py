@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 import pytest
+from tests.doubles.s3 import S3
 
 import lakehouse
 from lakehouse import config
@@ -58,6 +59,22 @@ def test_the_commands_run(tmp_path: Path, scripts: Path) -> None:
     assert len(said) == 5
     assert json.loads(said[2])["rows"] == [["29-1141.00", "Nurse"], ["53-7051.00", "Forklift driver"]]
     assert [hit["id"] for hit in json.loads(said[4])["results"]] == ["53-7051.00"]
+
+
+def test_the_data_lives_in_s3(tmp_path: Path, scripts: Path, moto: S3) -> None:
+    """The two files as they are shown, with the address and the keys of a server of this machine."""
+    files = {file: text for file, text in blocks("toml") if file}
+    place = moto.place()
+    settings = files["lakehouse.toml"].replace("s3://my-bucket/lake", place)
+    settings = settings.replace('"https://s3.example.com"', f'"{moto.endpoint}"\nallow_http = true')
+    (tmp_path / "lakehouse.toml").write_text(settings + 'secrets = "secrets.toml"\n', encoding="utf-8")
+    (tmp_path / "secrets.toml").write_text(files["secrets.toml"].replace("…", "x"), encoding="utf-8")
+    (tmp_path / "secrets.toml").chmod(0o600)
+    in_shell(commands()[0], tmp_path, scripts)
+    in_shell("lakehouse --config lakehouse.toml --home here ingest jobs.csv --name jobs", tmp_path, scripts)
+    said = in_shell("lakehouse --config lakehouse.toml --home there --json sql 'FROM jobs'", tmp_path, scripts)
+    assert json.loads(said)["row_count"] == 2
+    assert not (tmp_path / "here" / "objects").exists()
 
 
 def test_the_program_runs(tmp_path: Path, scripts: Path) -> None:

@@ -100,7 +100,7 @@ class Storage(Section):
 
     url: str = Field(
         "",
-        pattern=r"^(memory://|file:///.+|(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]+(/[^?#@\s]+)?)?$",
+        pattern=r"^(memory://|file:///.+|(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]+(/[^?#@\x00-\x1f]+)?)?$",
         description="file:///folder, memory://, s3://bucket/prefix, gs://, az://; empty: objects/ of the data folder.",
     )
     endpoint: str = Field("", pattern=_ADDRESS, description="A remote bucket's https://host:port; empty: the usual.")
@@ -114,7 +114,7 @@ class Storage(Section):
         4 * GIB, ge=1, description="The largest object of a vector index that is filled in bulk."
     )
     upload_slots: int = Field(4, ge=1, description="Callers' uploads at once; one more is told to come back.")
-    cache_bytes: int = Field(20 * GIB, ge=MIB, description="Local copies of a remote bucket's files, at each start.")
+    cache_bytes: int = Field(20 * GIB, ge=MIB, description="Bytes of local copies kept from one start to the next.")
 
     @model_validator(mode="after")
     def _means_it(self) -> "Storage":
