@@ -15,6 +15,7 @@ from lakehouse.sources import below, config_file, default_home, file_values, par
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 Toolset = Literal["core", "data", "sql", "retrieval", "memory", "chat", "workflow", "learning", "review", "admin"]
 _TOKEN = r"^[\x21-\x7e]*$"  # what an HTTP header carries as it is
+_URL = r"https?://([^/\s@]+@)?(\[[0-9A-Fa-f:.]+\]|[^/\s?#:@\[\]]+)(:\d{1,5})?([/?#]\S*)?"
 _SIZE = r"(?i)^\d+(\.\d+)? ?[KMGT]i?B$"
 
 
@@ -144,9 +145,9 @@ class Embed(Section):
 
     provider: Literal["bundled", "ollama", "litellm", "hash"] = Field("bundled", description="Who embeds by default.")
     model: str = Field("", description="The provider's model; empty means its default.")
-    ollama_url: str = Field("http://127.0.0.1:11434", pattern=r"^https?://[^/\s]+", description="Where Ollama listens.")
+    ollama_url: str = Field("http://127.0.0.1:11434", pattern=f"^{_URL}$", description="Where Ollama listens.")
     api_base: str = Field(
-        "", pattern=r"^(https?://\S+)?$", description="Where the litellm provider's API is, if not at its usual place."
+        "", pattern=f"^({_URL})?$", description="Where the litellm provider's API is, if not at its usual place."
     )
     api_key_env: str = Field("", description="Environment variable that holds the litellm provider's key.")
     cache_size: int = Field(10_000, ge=0, description="Texts kept in memory; 0 turns the caches off.")
