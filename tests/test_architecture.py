@@ -29,7 +29,8 @@ HEAVY = (
 ARROWS = {
     "errors": set(),
     "sources": {"errors"},
-    "config": {"errors", "sources"},
+    "sections": set(),
+    "config": {"errors", "sections", "sources"},
     "schema": set(),
     "preview": set(),
     "observe": set(),

@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
@@ -84,22 +83,6 @@ def test_the_program_runs(tmp_path: Path, scripts: Path) -> None:
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, encoding="utf-8"
     )
     assert ran.stdout.splitlines() == ["[['29-1141.00', 'Nurse'], ['53-7051.00', 'Forklift driver']]"]
-
-
-def test_the_tool_of_contributing_passes_its_test(tmp_path: Path, home: Path) -> None:
-    """As told there: a file below tools/, and a test that goes through the door."""
-    (tool, text), (_, test) = blocks("python", ROOT / "CONTRIBUTING.md")
-    (tmp_path / tool).parent.mkdir(parents=True)
-    (tmp_path / tool).write_text(text, encoding="utf-8")
-    told: dict[str, Any] = {}
-    exec(test, told)
-
-    async def follow() -> None:
-        async with lakehouse.open(home, overrides={"plugins.folders": [tmp_path]}) as lake:
-            assert lake.catalogue.find("census_take").command == ["census", "take"]
-            await told["test_it_counts_datasets_and_rows"](lake)
-
-    anyio.run(follow)
 
 
 def test_the_tool_works(tmp_path: Path, home: Path) -> None:
