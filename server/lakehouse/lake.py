@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,12 +165,15 @@ class Lakehouse(Hold):
             raise
         finally:
             if self.watchers:
-                with anyio.CancelScope(shield=True):
-                    await self._tell(call, outcome, time.perf_counter() - began)
+                seconds = time.perf_counter() - began
+                if "catalogue" not in vars(self):
+                    with anyio.CancelScope(shield=True):
+                        await self.load()
+                self._tell(call, outcome, seconds)
 
-    async def _tell(self, call: Call, outcome: str, seconds: float) -> None:
+    def _tell(self, call: Call, outcome: str, seconds: float) -> None:
         with suppress(NotFound):  # there is no such capability, and who counts calls counts by name
-            call = replace(call, name=(await self.load()).find(call.name).name)
+            call = replace(call, name=self.catalogue.find(call.name).name)
             for watcher in self.watchers:
                 watcher(call, outcome, seconds)
 
@@ -295,7 +298,8 @@ class Lakehouse(Hold):
         seconds: float,
     ) -> None:
         # Recording never harms the call it records, and a cancelled call is recorded too.
-        with anyio.CancelScope(shield=True):
+        settled = capability.effect != "reads"
+        with anyio.CancelScope(shield=True) if settled else nullcontext():
             try:
                 await self.observer.record_call(
                     id=call.id,
@@ -306,7 +310,7 @@ class Lakehouse(Hold):
                     output=answer,
                     error=str(error) if error else ("cancelled" if outcome == "cancelled" else None),
                     seconds=seconds,
-                    settled=capability.effect != "reads",
+                    settled=settled,
                 )
             except Exception:
                 observe.log.exception("observer.failed %s", call.id)

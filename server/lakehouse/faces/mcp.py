@@ -70,6 +70,11 @@ class Shown:
         self.refused = {spec["mcp_name"]: spec["name"] for spec in within if spec not in shown}
         self.tools = {spec["mcp_name"]: spec for spec in shown}
         self.listed_tools = [_tool(spec) for spec in shown]
+        # Schemas that have arguments repeated in headers. The SDK looks for those at each call, 20 us where there are
+        # none.
+        self.repeating = {
+            spec["mcp_name"]: spec["input_schema"] for spec in shown if b"x-mcp-header" in compact(spec["input_schema"])
+        }
         self.resources = {s["uri"]: s for s in rendering["resources"] if "{" not in s["uri"]}
         self.templates = [(_pattern(s["uri"]), s) for s in rendering["resources"] if "{" in s["uri"]]
         self.prompts = {s["mcp_name"]: s for s in rendering["prompts"]}
@@ -84,7 +89,7 @@ class Shown:
             title="Lakehouse",
             version=lakehouse.__version__,
             instructions=self.instructions,
-            get_tool_input_schema=lambda name: self.tools[name]["input_schema"] if name in self.tools else None,
+            get_tool_input_schema=self.repeating.get,
             cache_hints={
                 "tools/list": LONG,
                 "prompts/list": LONG,
