@@ -2,13 +2,14 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo check test bench stress lint
+.PHONY: help setup demo check test conformance bench stress lint
 
 READY := .venv/.ready
 SUITABLE := import sys; sys.exit(sys.version_info < (3, 11))
+SUITABLE_NODE := const [a, b] = process.versions.node.split("."); process.exit(a > 22 || (a == 22 && b >= 19) ? 0 : 1)
 
 help:
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## create .venv with everything in it (done by itself when it is needed)
 
@@ -20,6 +21,14 @@ check: lint ## the quick loop: lint, format, types, and the tests that take no t
 
 test: lint ## what CI runs: check, then every test, and the wheel in an environment of its own
 	.venv/bin/pytest
+
+conformance: $(READY) ## the official MCP suite, the Inspector and both TypeScript clients against us, with npm
+	@if command -v npm >/dev/null; then \
+		$(MAKE) -s .conformance/.ready && \
+		LAKEHOUSE_CONFORMANCE="$(CURDIR)/.conformance" .venv/bin/pytest -v tests/conformance; \
+	else \
+		echo "Skipped: the conformance suite and the clients are Node programs, and there is no npm on the PATH."; \
+	fi
 
 bench: $(READY) ## the figures, each beside its floor
 	@.venv/bin/python -c 'import fastmcp' 2>/dev/null || $(with-peer)
@@ -37,6 +46,16 @@ lint: $(READY)
 $(READY): pyproject.toml constraints.txt uv.lock
 	@if command -v uv >/dev/null; then uv sync --locked --extra dev --quiet; else $(with-pip); fi
 	@touch $@
+
+# The clients in their pinned versions, and Node 22 beside them where the one of the system is older.
+.conformance/.ready: tests/conformance/package.json tests/conformance/package-lock.json
+	@mkdir -p .conformance && cp $^ .conformance
+	@{ npm ci --prefix .conformance --ignore-scripts --no-audit --no-fund --loglevel error && $(with-node); } || \
+		{ echo "npm could not install the clients of tests/conformance/package.json: its messages are above." >&2; exit 1; }
+	@touch $@
+
+with-node = { node -e '$(SUITABLE_NODE)' || \
+	npm install --prefix .conformance/node --no-audit --no-fund --loglevel error node@22.23.3; }
 
 # The peer is measured, not used: it is no part of the ordinary set-up.
 with-peer = if command -v uv >/dev/null; then uv sync --locked --extra dev --extra bench --quiet; \

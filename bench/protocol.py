@@ -87,7 +87,7 @@ QUIET = {"FASTMCP_CHECK_FOR_UPDATES": "off", "FASTMCP_SHOW_SERVER_BANNER": "fals
 def peers(folder: Path) -> dict[str, list[str]]:
     """The commands to compare; FastMCP only where it is installed."""
     (folder / "project" / "tools").mkdir(parents=True, exist_ok=True)
-    (folder / "project" / "tools" / "bench.py").write_text(TOOL, encoding="utf-8")
+    (folder / "project" / "tools" / "trial.py").write_text(TOOL, encoding="utf-8")
     config = folder / "lakehouse.toml"
     config.write_text('[plugins]\nfolders = ["project"]\n', encoding="utf-8")
     ours = [sys.executable, "-m", "lakehouse", "--home", str(folder / "home"), "--config", str(config), "stdio"]
@@ -130,7 +130,7 @@ def calls(commands: dict[str, list[str]], rounds: int, each: int) -> None:
                 before = peer.cpu()
                 for n in range(each):
                     began = time.perf_counter()
-                    peer.ask("tools/call", {"name": "bench_add", "arguments": {"a": n, "b": turn}})
+                    peer.ask("tools/call", {"name": "trial_add", "arguments": {"a": n, "b": turn}})
                     if turn:
                         waited[name].append(time.perf_counter() - began)
                 if turn:  # the first round warms up

@@ -29,12 +29,14 @@ HEAVY = (
 ARROWS = {
     "errors": set(),
     "sources": {"errors"},
-    "config": {"errors", "sources"},
+    "sections": set(),
+    "config": {"errors", "sections", "sources"},
     "schema": set(),
     "preview": set(),
     "observe": set(),
     "transfer": {"config"},
     "declare": {"config", "schema", "transfer"},
+    "failure": {"errors"},
     "attach": {"attach", "errors", "observe", "preview", "transfer"},
     "arguments": {"declare", "errors"},
     "stdout": set(),
@@ -43,21 +45,23 @@ ARROWS = {
     "catalogue": {"declare", "errors", "loading", "observe", "sources", "standards"},
     "rendered": {"", "catalogue", "declare", "errors", "observe", "sources"},
     "engine": {"engine", "config", "errors"},
+    "access": {"catalogue", "config", "declare", "errors", "observe"},
     "parts": {"catalogue", "config", "engine", "errors"},
     "hold": {"attach", "config", "engine", "errors", "observe", "parts"},
     "lake": {
         *("arguments", "attach", "catalogue", "declare", "config", "observe", "errors", "engine", "schema", "preview"),
-        *("hold", "transfer"),
+        *("access", "failure", "hold", "transfer"),
     },
-    # What the command line shows beside the catalogue: uses of the door, not faces.
+    # What faces show beside the catalogue: uses of the open lake, not faces.
+    "condition": {"errors", "lake"},
     "project": {"errors"},
     "demo": {"catalogue", "errors", "lake", "sources"},
     "measure": {"", "demo", "lake"},
     "faces": {
         *("faces", "lake", "catalogue", "declare", "errors", "config", "observe", "schema", ""),
-        *("rendered", "sources", "preview", "project", "demo", "measure", "transfer", "stdout"),
+        *("rendered", "sources", "preview", "project", "demo", "measure", "transfer", "condition", "stdout"),
     },
-    "__init__": {"declare", "errors", "lake"},
+    "__init__": {"declare", "errors", "lake", "transfer"},
     "__main__": {"faces"},
 }
 

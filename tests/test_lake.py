@@ -12,7 +12,6 @@ import pytest
 
 import lakehouse
 from lakehouse import (
-    Busy,
     Forbidden,
     InvalidInput,
     Lakehouse,
@@ -261,13 +260,6 @@ async def test_calls_run_side_by_side(door: Lakehouse) -> None:
             group.start_soon(ask, value)
     assert answers == {value: {"value": value} for value in range(50)}
     assert len({op.id for op in door.observer.recent(50)}) == 50
-
-
-async def test_a_directory_has_one_owner(door: Lakehouse, home: Path) -> None:
-    with pytest.raises(Busy, match="held by process"):
-        async with lakehouse.open(home):
-            pass
-    assert await door.call("probe.echo", {"value": 1}) == {"value": 1}
 
 
 @pytest.mark.parametrize("before", [0, 170, 195])

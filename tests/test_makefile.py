@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MAKE = shutil.which("make")
-TARGETS = {"setup", "demo", "check", "test", "bench", "stress"}
+TARGETS = {"setup", "demo", "check", "test", "conformance", "bench", "stress"}
 pytestmark = pytest.mark.skipif(MAKE is None, reason="make is not installed")
 
 # Answers the question for its version, and makes environments whose Python only writes down what it is asked.
@@ -115,9 +115,34 @@ def test_a_failed_set_up_is_tried_again(checkout: Path) -> None:
     assert "Python of python3" in make(checkout, "setup").stdout
 
 
+def test_without_npm_there_is_no_conformance_run(checkout: Path) -> None:
+    python(checkout, "python3", suits=True)
+    ran = make(checkout, "conformance")
+    assert ran.returncode == 0 and "Skipped: " in ran.stdout and "npm" in ran.stdout
+
+
+def test_clients_that_cannot_be_installed_are_an_error(checkout: Path) -> None:
+    """And nothing says they are there: the next run tries again."""
+    python(checkout, "python3", suits=True)
+    pinned = checkout / "tests" / "conformance"
+    pinned.mkdir(parents=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(ROOT / "tests" / "conformance" / name, pinned)
+    copy = shutil.which("cp")
+    assert copy
+    (checkout.parent / "bin" / "cp").symlink_to(copy)
+    npm = checkout.parent / "bin" / "npm"
+    npm.write_text("#!/bin/sh\necho no registry >&2\nexit 1\n", encoding="utf-8")
+    npm.chmod(0o755)
+    for _ in range(2):
+        ran = make(checkout, "conformance")
+        assert ran.returncode != 0
+        assert "no registry" in ran.stderr and "npm could not install the clients" in ran.stderr
+
+
 def test_ci_runs_what_the_desk_runs() -> None:
     script = ROOT / ".ci" / "run"
     if not script.exists():
         pytest.skip("the source archive has no CI")
     assert os.access(script, os.X_OK)
-    assert script.read_text(encoding="utf-8").rstrip().endswith("make test")
+    assert script.read_text(encoding="utf-8").rstrip().endswith("\nmake test\nmake conformance")

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import mcp_types as t
 import pytest
 from mcp import Client
 
@@ -54,13 +55,19 @@ async def step(lake: Lakehouse, prefix: Annotated[str, "Text."] = "") -> dict[st
     return {"values": [prefix + "!"]}
 
 
+@mode()
+async def names(lake: Lakehouse, prefix: str = "") -> dict[str, list[str]]:
+    """What completes."""
+    return {"values": [prefix + "!"]}
+
+
 @tool()
 async def through(lake: Lakehouse) -> dict[str, list[str]]:
     """A tool that uses a step."""
     return await lake.call("odd.step", {"prefix": "a"})
 
 
-@resource("odd://{name}", complete={"name": "odd.step"})
+@resource("odd://{name}", complete={"name": "odd.names"})
 async def one(lake: Lakehouse, name: str) -> str:
     """One."""
     return name
@@ -101,7 +108,7 @@ async def test_a_call_fails_by_itself_and_the_next_one_works(
 
 
 async def test_a_mode_is_not_called_from_outside(odd: Lakehouse) -> None:
-    """Only what runs here may use it: programs and people of this machine, other capabilities, completion."""
+    """Only what runs here may use it: programs and people of this machine, and other capabilities."""
     for via in ("mcp", "http"):
         with pytest.raises(NotFound, match=r"odd\.step is a mode"):
             await odd.call("odd.step", {"prefix": "a"}, via=via)
@@ -120,5 +127,6 @@ async def test_a_mode_completes(odd: Lakehouse) -> None:
         assert refused.is_error and "internal: odd.leave failed (call " in json.dumps(refused.model_dump(mode="json"))
         assert (await client.call_tool("odd_leave", {"how": "well"})).structured_content == {"x": 1}
         assert "odd://" not in str((await client.list_resources()).resources)  # a list without values is an empty one
-        assert await odd.suggestions("odd.step", "b", caller=Caller(via="mcp")) == ["b!"]
-        assert await odd.suggestions("odd.absent", "b", caller=Caller(via="mcp")) == []
+        asked = t.ResourceTemplateReference(type="ref/resource", uri="odd://{name}")
+        assert (await client.complete(asked, {"name": "name", "value": "b"})).completion.values == ["b!"]
+        assert await odd.call("odd.names", {"prefix": "b"}, via="http") == {"values": ["b!"]}  # it is open that way too

@@ -104,8 +104,7 @@ def test_names_and_words(tool: Capability) -> None:
 
 
 def test_no_name_twice() -> None:
-    for spelling in ("mcp_name", "route"):
-        spelt = [getattr(tool, spelling) for tool in TOOLS]
+    for spelt in ([tool.mcp_name for tool in TOOLS], [(tool.method, tool.route) for tool in TOOLS]):
         assert len(spelt) == len(set(spelt))
 
 

@@ -61,11 +61,12 @@ async def build(
         limit=limit,
         batch_size=batch_size,
         confined=lake.via not in ("python", "cli"),
+        remote=lake.caller.remote,
         progress=lake.progress,
     )
 
 
-@tool(name="matrix_corpora", route="/v1/matrix/corpora", title="List corpora", toolset="core retrieval")
+@tool(name="matrix_corpora", route="GET /v1/matrix/corpora", title="List corpora", toolset="core retrieval")
 async def list(lake: Lakehouse) -> Corpora:
     """What matrix_search can search: names, sizes, embedding models, and what each was built from."""
     found = await lake.matrix.corpora()

@@ -97,7 +97,7 @@ class Names(BaseModel):
     values: Sequence[str] = Field(description="Dataset names, sorted.")
 
 
-@tool(name="list_datasets", route="/v1/catalog/list", toolset="core data sql", title="List datasets")
+@tool(name="list_datasets", route="GET /v1/catalog/list", toolset="core data sql", title="List datasets")
 async def list(
     lake: Lakehouse,
     limit: Annotated[int, Field(ge=1, le=1000), "The most to return."] = 100,
@@ -119,7 +119,12 @@ async def list(
     )
 
 
-@tool(name="get_manifest", route="/v1/catalog/manifest", toolset="core data sql", title="Describe a dataset")
+@tool(
+    name="get_manifest",
+    route="GET /v1/catalog/manifest/{name}",
+    toolset="core data sql",
+    title="Describe a dataset",
+)
 async def get(
     lake: Lakehouse,
     name: Annotated[str, "The dataset."],

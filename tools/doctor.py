@@ -4,7 +4,7 @@ from lakehouse import Lakehouse, tool
 from lakehouse.engine.doctor import Report, examine
 
 
-@tool(name="doctor", toolset="core admin", title="Check the installation")
+@tool(name="doctor", route="GET /v1/doctor", toolset="core admin", title="Check the installation")
 async def run(lake: Lakehouse) -> Report:
     """Check packages, settings, storage, disk space, the embedding model and plugins; each failure comes with its fix.
 

@@ -43,7 +43,7 @@ async def text(
     )
 
 
-@tool(name="embed_stats", route="/v1/embed/stats", toolset="retrieval", title="Embedding cache statistics")
+@tool(name="embed_stats", route="GET /v1/embed/stats", toolset="retrieval", title="Embedding cache statistics")
 async def stats(lake: Lakehouse) -> CacheStats:
     """How often the embedding cache had the answer, and how full it is."""
     return CacheStats(**lake.embed.stats())

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lakehouse import InvalidInput, Lakehouse, tool
+from lakehouse import Accepts, InvalidInput, Lakehouse, Upload, tool
 from lakehouse.engine.ingest import Ingested
 
 INSTRUCTIONS = "Bring data in: ingest_file makes a CSV, TSV, JSON, JSON Lines or Parquet file a dataset with a name."
@@ -37,14 +37,31 @@ async def file(
     types: Annotated[
         dict[str, str] | None, "Column types to use: BIGINT DOUBLE BOOLEAN DATE TIMESTAMP TIMESTAMPTZ VARCHAR."
     ] = None,
+    upload: Annotated[
+        Upload | None,
+        Accepts(
+            lambda config, _: config.ingest.max_bytes, "ingest.max_bytes", lambda config: config.storage.upload_slots
+        ),
+    ] = None,
 ) -> Ingested:
     """Make a CSV, TSV, JSON, JSON Lines or Parquet file (gzip or zstd too) a dataset that query_sql can read.
 
     All or nothing; the same bytes again change nothing. Example: {"name": "orders", "path": "orders.csv"}
     """
-    given = [value for value in (path, content, object_key) if value is not None]
+    given = [value for value in (path, content, object_key, upload) if value is not None]
     if len(given) != 1:
         raise InvalidInput("path, content, object_key: exactly one is needed.", fix="Give one of the three.")
+    if upload is not None:
+        return await lake.ingest.ingest_path(
+            upload.path,
+            name,
+            filename=upload.filename,
+            source=source,
+            delimiter=delimiter,
+            encoding=encoding,
+            types=types,
+            progress=lake.progress,
+        )
     if path is not None:
         return await lake.ingest.ingest_path(
             path,
@@ -55,6 +72,7 @@ async def file(
             types=types,
             progress=lake.progress,
             anywhere=lake.via in ("python", "cli"),
+            remote=lake.caller.remote,
         )
     if object_key is not None:
         return await lake.ingest.ingest_object(

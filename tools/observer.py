@@ -47,7 +47,7 @@ class Stats(BaseModel):
     last_error: str | None = Field(None, description="Why the last of them could not.")
 
 
-@tool(name="observer_recent", route="/v1/observer/recent", toolset="admin", title="Recent calls")
+@tool(name="observer_recent", route="GET /v1/observer/recent", toolset="admin", title="Recent calls")
 async def recent(
     lake: Lakehouse,
     limit: Annotated[int, Field(ge=1, le=1000), "The most to return."] = 20,
@@ -60,7 +60,7 @@ async def recent(
     return Ops(ops=[Op(**vars(one)) for one in found], count=len(found))
 
 
-@tool(name="observer_stats", route="/v1/observer/stats", toolset="admin", title="Call statistics")
+@tool(name="observer_stats", route="GET /v1/observer/stats", toolset="admin", title="Call statistics")
 async def stats(lake: Lakehouse) -> Stats:
     """Count calls by source and capability, with success rate and durations."""
     return Stats(**vars(lake.observer.stats()))

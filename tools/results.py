@@ -23,7 +23,12 @@ class Page(BaseModel):
     total_chars: int | None = Field(None, description="Characters of the whole text.")
 
 
-@tool(name="get_result", toolset="core data sql retrieval admin", title="Read a large result")
+@tool(
+    name="get_result",
+    route="GET /v1/results/{id:path}",
+    toolset="core data sql retrieval admin",
+    title="Read a large result",
+)
 async def get(
     lake: Lakehouse,
     id: Annotated[str, "The handle: lakehouse://results/… or only its last part."],

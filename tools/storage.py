@@ -1,12 +1,12 @@
 """Your own objects in the lake's bucket: put, get, list, delete."""
 
 import base64 as base64_
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from lakehouse import InvalidInput, Lakehouse, tool
+from lakehouse import Accepts, Download, InvalidInput, Lakehouse, NotFound, Upload, download, tool
 
 
 class Stored(BaseModel):
@@ -51,7 +51,7 @@ class Bucket(BaseModel):
     """One bucket."""
 
     name: str = Field(description="Its name.")
-    kind: str = Field(description="file or memory.")
+    kind: str = Field(description="file, memory, s3, gs or az.")
 
 
 class Buckets(BaseModel):
@@ -60,16 +60,40 @@ class Buckets(BaseModel):
     buckets: Sequence[Bucket] = Field(description="The buckets.")
 
 
-@tool("writes", name="storage_put", toolset="data", title="Store an object", idempotent=True)
+def _most(config: Any, arguments: Mapping[str, Any]) -> int:
+    from lakehouse.engine.storage import max_put_bytes
+
+    return max_put_bytes(config.storage, str(arguments.get("key", "")))
+
+
+Contents = Annotated[
+    Upload | None, Accepts(_most, "storage.max_put_bytes", slots=lambda config: config.storage.upload_slots)
+]
+
+
+@tool(
+    "writes",
+    name="storage_put",
+    route="PUT /v1/storage/object/{key:path}",
+    toolset="data",
+    title="Store an object",
+    idempotent=True,
+)
 async def put(
     lake: Lakehouse,
     key: Annotated[str, "Where to, for instance notes/today.txt."],
     text: Annotated[str | None, "The contents as text."] = None,
     base64: Annotated[str | None, "The contents in base64, instead of text."] = None,
+    upload: Contents = None,
 ) -> Stored:
     """Store text or bytes under a key, replacing what was there. Keys below _catalog/, datasets/, _vectors/ and
     _journal/ are Lakehouse's own. To query a file's rows, use ingest_file or register_dataset."""
-    stored = await lake.storage.put(key, _contents(text, base64))
+    if upload is None:
+        stored = await lake.storage.put(key, _contents(text, base64))
+    elif text is None and base64 is None:
+        stored = await lake.storage.put_file(key, upload.path)
+    else:
+        raise InvalidInput("text, base64: the contents are the body.", fix="Leave them out.")
     return Stored(**vars(stored), bucket=lake.storage.bucket.name)
 
 
@@ -85,31 +109,57 @@ async def get(lake: Lakehouse, key: Annotated[str, "The object's key."]) -> Obje
     return answer
 
 
-@tool(name="storage_list", toolset="data", title="List objects")
+@download("GET /v1/storage/object/{key:path}", title="Download an object")
+async def content(lake: Lakehouse, key: Annotated[str, "The object's key."]) -> Download:
+    """The contents of one object, of any size, as they are."""
+    import mimetypes
+
+    stored, path, temporary = await lake.storage.file_of(key)
+    return Download(
+        path=path,
+        size=stored.size,
+        media_type=mimetypes.types_map.get(f".{key.rpartition('.')[2].lower()}", "application/octet-stream"),
+        etag=stored.etag,
+        temporary=temporary,
+    )
+
+
+@tool(name="storage_list", route="GET /v1/storage/list", toolset="data", title="List objects")
 async def list(
     lake: Lakehouse,
     prefix: Annotated[str, "How the keys begin."] = "",
     after: Annotated[str | None, "Go on after this key."] = None,
     limit: Annotated[int, Field(ge=1, le=10_000), "The most to return."] = 10_000,
+    bucket: Annotated[str | None, "The bucket's name."] = None,
 ) -> Listing:
     """List objects by the beginning of their keys."""
+    if bucket not in (None, lake.storage.bucket.name):
+        raise NotFound(f"there is no bucket {bucket!r}.", fix=f"There is {lake.storage.bucket.name}.")
     found = await lake.storage.bucket.list(prefix, after=after, limit=limit)
     entries = [Entry(**vars(one)) for one in found.objects]
     return Listing(objects=entries, truncated=found.truncated, next=found.next)
 
 
-@tool("destroys", name="storage_delete", toolset="data", title="Delete an object", idempotent=True)
+@tool(
+    "destroys",
+    name="storage_delete",
+    route="DELETE /v1/storage/object/{key:path}",
+    status=204,
+    toolset="data",
+    title="Delete an object",
+    idempotent=True,
+)
 async def delete(lake: Lakehouse, key: Annotated[str, "The object's key."]) -> Deleted:
     """Delete one of your own objects; deleting what is not there is fine."""
     await lake.storage.delete(key)
     return Deleted(key=key)
 
 
-@tool(name="list_buckets", toolset="data", title="List buckets")
+@tool(name="list_buckets", route="GET /v1/storage/buckets", toolset="data", title="List buckets")
 async def buckets(lake: Lakehouse) -> Buckets:
     """List the buckets that hold the lake's objects."""
     bucket = lake.storage.bucket
-    return Buckets(buckets=[Bucket(name=bucket.name, kind="memory" if bucket.root is None else "file")])
+    return Buckets(buckets=[Bucket(name=bucket.name, kind=bucket.kind)])
 
 
 def _contents(text: str | None, base64: str | None) -> bytes:

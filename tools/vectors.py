@@ -94,7 +94,14 @@ def _shown(info: IndexInfo) -> Index:
     return Index(**vars(info))  # all but `builder`, which says how a corpus is made
 
 
-@tool("writes", name="create_index", route="/v1/vectors/index", toolset="retrieval", title="Create a vector index")
+@tool(
+    "writes",
+    name="create_index",
+    route="/v1/vectors/index",
+    status=201,
+    toolset="retrieval",
+    title="Create a vector index",
+)
 async def create(
     lake: Lakehouse,
     name: Annotated[str, "1 to 128 of A-Z a-z 0-9 _ . -"],
@@ -114,7 +121,7 @@ async def create(
     return _shown(made)
 
 
-@tool(name="list_indexes", toolset="retrieval", title="List vector indexes")
+@tool(name="list_indexes", route="GET /v1/vectors/index", toolset="retrieval", title="List vector indexes")
 async def list(lake: Lakehouse) -> Indexes:
     """List every vector index, corpora included, with dimension and size."""
     found = await lake.vectors.list()
@@ -122,20 +129,36 @@ async def list(lake: Lakehouse) -> Indexes:
     return Indexes(indexes=[_shown(info) for info in found], count=len(found), damaged=problems)
 
 
-@tool(name="get_index", toolset="retrieval", title="Describe a vector index")
+@tool(name="get_index", route="GET /v1/vectors/index/{name}", toolset="retrieval", title="Describe a vector index")
 async def get(lake: Lakehouse, name: Name) -> Index:
     """Describe one vector index."""
     return _shown(await lake.vectors.get(name))
 
 
-@tool("destroys", name="delete_index", toolset="retrieval", title="Delete a vector index")
+@tool(
+    "destroys",
+    name="delete_index",
+    route="DELETE /v1/vectors/index/{name}",
+    status=204,
+    toolset="retrieval",
+    title="Delete a vector index",
+)
 async def delete(lake: Lakehouse, name: Name) -> Removed:
     """Delete a vector index and everything in it, for good."""
     await lake.vectors.delete(name)
     return Removed(removed=name)
 
 
-@tool("writes", name="add_vectors", toolset="retrieval", title="Add vectors", long=True, idempotent=True)
+@tool(
+    "writes",
+    name="add_vectors",
+    route="/v1/vectors/index/{index}/add",
+    max_body=64 * 2**20,
+    toolset="retrieval",
+    title="Add vectors",
+    long=True,
+    idempotent=True,
+)
 async def add(lake: Lakehouse, index: Name, items: Batch) -> Added:
     """Put vectors into an index, all or none; durable when it returns.
 
@@ -145,7 +168,12 @@ async def add(lake: Lakehouse, index: Name, items: Batch) -> Added:
     return Added(**vars(put))
 
 
-@tool(name="get_vector", toolset="retrieval", title="Get a stored vector")
+@tool(
+    name="get_vector",
+    route="GET /v1/vectors/index/{index}/item/{id:path}",
+    toolset="retrieval",
+    title="Get a stored vector",
+)
 async def item(lake: Lakehouse, index: Name, id: Annotated[str, "The item's id."]) -> Stored:
     """Get one item with its vector and metadata."""
     found = await lake.vectors.get_item(index, id)
@@ -153,14 +181,26 @@ async def item(lake: Lakehouse, index: Name, id: Annotated[str, "The item's id."
     return Stored(id=found.id, vector=vector, metadata=found.metadata)
 
 
-@tool("destroys", name="delete_vector", toolset="retrieval", title="Delete a stored vector")
+@tool(
+    "destroys",
+    name="delete_vector",
+    route="DELETE /v1/vectors/index/{index}/item/{id:path}",
+    status=204,
+    toolset="retrieval",
+    title="Delete a stored vector",
+)
 async def remove(lake: Lakehouse, index: Name, id: Annotated[str, "The item's id."]) -> Removed:
     """Delete one item from an index."""
     await lake.vectors.delete_item(index, id)
     return Removed(removed=id)
 
 
-@tool(name="search_vectors", toolset="retrieval", title="Search a vector index")
+@tool(
+    name="search_vectors",
+    route="/v1/vectors/index/{index}/search",
+    toolset="retrieval",
+    title="Search a vector index",
+)
 async def search(
     lake: Lakehouse,
     index: Name,

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lakehouse.declare import mode, prompt, resource, tool
+    from lakehouse.declare import download, mode, prompt, resource, tool
     from lakehouse.errors import (
         Busy,
         Conflict,
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
         Upstream,
     )
     from lakehouse.lake import Lakehouse, open
+    from lakehouse.transfer import Accepts, Download, Upload
 
 __version__ = "0.1.0"
 
 # Names are looked up when first used, so that `lakehouse --help` does not pay for what it does not need.
 _HOMES = {
-    "lakehouse.declare": ("mode", "prompt", "resource", "tool"),
+    "lakehouse.declare": ("download", "mode", "prompt", "resource", "tool"),
     "lakehouse.errors": (
         "Busy",
         "Conflict",
@@ -47,11 +48,14 @@ _HOMES = {
         "Upstream",
     ),
     "lakehouse.lake": ("Lakehouse", "open"),
+    "lakehouse.transfer": ("Accepts", "Download", "Upload"),
 }
 
 __all__ = [
+    "Accepts",
     "Busy",
     "Conflict",
+    "Download",
     "Forbidden",
     "InvalidInput",
     "Lakehouse",
@@ -63,7 +67,9 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "Unprocessable",
+    "Upload",
     "Upstream",
+    "download",
     "mode",
     "open",
     "prompt",

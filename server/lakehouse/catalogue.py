@@ -185,6 +185,12 @@ class Catalogue(dict[str, Capability]):
             raise NotFound(f"there is no capability called {name[:100]!r}.", fix=fix)
         return found
 
+    def is_step(self, capability: Capability) -> bool:
+        """Whether only workflows use it: a mode, unless a resource or a prompt completes its parameters with it."""
+        if capability.facts.kind != "mode":
+            return False
+        return not any(capability.name in (c.facts.complete or {}).values() for c in self.values())
+
     def public(self) -> list[Capability]:
         """The tools, in order."""
         return [c for c in self.values() if c.facts.kind == "tool"]

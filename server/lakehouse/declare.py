@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,7 +11,7 @@ from functools import cached_property
 from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, create_model
 
 from lakehouse.config import MIB, Toolset
 from lakehouse.schema import portable
@@ -19,6 +20,7 @@ from lakehouse.transfer import Accepts, Download, Upload
 Effect = Literal["reads", "writes", "destroys"]
 TOOLSETS: tuple[str, ...] = get_args(Toolset)
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
+_BASE64 = Annotated[bytes, PlainSerializer(lambda data: base64.b64encode(data).decode("ascii"), when_used="json")]
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,13 @@ class Capability:
             raise TypeError(f"{self.name} does not say what it returns")
         if (self.facts.kind == "download") != (hints["return"] is Download):
             raise TypeError(f"{self.name}: what is declared with @download returns a Download, and nothing else does")
-        return TypeAdapter(hints["return"])
+        hint: Any = hints["return"]
+        return TypeAdapter(_BASE64 if hint is bytes else hint)
+
+    @property
+    def binary(self) -> bool:
+        """Whether it returns bytes, which leave the door as base64 text."""
+        return get_type_hints(self.run).get("return") is bytes
 
     @cached_property
     def input_schema(self) -> dict[str, Any]:
@@ -248,9 +256,9 @@ def resource(
 ) -> Callable[[F], F]:
     """Publish a function as an MCP resource; `{name}` parts of the URI are its parameters.
 
-    It returns text, bytes, or anything JSON. `complete` names, per parameter, the capability that lists the possible
-    values as `{"values": [...]}` when given `{"prefix": what has been typed so far}`. With `listed`, the resources that
-    completion knows are listed one by one, so that people can pick them in their client.
+    It returns text, bytes (base64 text as the answer of a call), or anything JSON. `complete` names, per parameter, the
+    capability that lists the possible values as `{"values": [...]}` when given `{"prefix": what has been typed}`. With
+    `listed`, the resources that completion knows are listed one by one, so that people can pick them in their client.
     """
     return _mark(Facts("resource", uri=uri, title=title, mime_type=mime_type, complete=complete, listed=listed))
 

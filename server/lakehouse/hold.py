@@ -1,112 +1,191 @@
 """The hold on a data directory: owned by this process, or attached to the one that owns it."""
 
+import asyncio
+import copy
+import os
 import sys
 import time
 from abc import abstractmethod
+from collections.abc import Callable, Coroutine
+from contextvars import Context
 from types import TracebackType
 from typing import Any, Self
 
 import anyio
-from anyio.abc import TaskGroup
+import anyio.to_thread
 
 from lakehouse import attach, config
 from lakehouse.errors import Busy, Unavailable
-from lakehouse.observe import Progress
+from lakehouse.observe import Progress, log
 from lakehouse.parts import Parts
 
-OWNER_WAIT_SECS = 10  # how long a process that holds the data directory may take to say where it answers
+OWNER_WAIT_SECS = 10.0  # how long a process that holds the data directory may take to say where it answers
 
 
 class Hold(Parts):
     """Parts that know whether this process may use them: the first process on a data directory owns it."""
 
     def __init__(self, settings: config.Settings) -> None:
+        from lakehouse.engine.owner import Owner
+
         super().__init__(settings)
+        self.grace = settings.config.server.drain_secs  # seconds that others' running calls get when this one closes
         self._starting = anyio.Lock()
-        self._group: TaskGroup | None = None
+        self._owner = Owner(self.home)
         self._attachment: attach.Attachment | None = None
         self._reception: attach.Reception | None = None
+        self._refused: tuple[float, Busy] | None = None
+        self._aside: set[asyncio.Task[None]] = set()
         self._owns = False
         self._started = False
         self._closed = False
 
     async def __aenter__(self) -> Self:
-        self._group = await anyio.create_task_group().__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        group, self._group = self._group, None
-        assert group is not None
-        try:
-            await self.aclose()
-        finally:
-            group.cancel_scope.cancel()
-            # The block's own error is not the group's: it leaves as it is, in no exception group.
-            await group.__aexit__(None, None, None)
+        await self.aclose()
 
     async def start(self) -> None:
-        """Own the data directory, or attach to the process that does, unless that is done already.
+        """Attach to the process that owns the data directory, or own it, unless that is done already.
 
         Raises Busy naming the process that holds it when that one does not answer, and Unavailable when the directory
         cannot be used or the lake is closed.
         """
         if self._started:
             return
+        asked = time.monotonic()
         async with self._starting:
             if self._closed:
                 raise Unavailable("this lake is closed.", fix="Open it again.")
-            if not self._started:
+            if self._started:
+                return
+            if self._refused is not None and self._refused[0] > asked:
+                raise copy.copy(self._refused[1])  # who came meanwhile has waited as long
+            try:
                 await self._own_or_attach()
-                self._started = True
+            except Busy as refused:
+                self._refused = time.monotonic(), refused
+                raise
+            self._started = True
 
     async def _own_or_attach(self) -> None:
-        from lakehouse.engine.owner import Owner
-
-        owner = Owner(self.home)
-        deadline = time.monotonic() + OWNER_WAIT_SECS
+        # An owner that is told to stop answers nobody new while it finishes what runs.
+        deadline = time.monotonic() + OWNER_WAIT_SECS + self.config.server.drain_secs
+        await anyio.to_thread.run_sync(lambda: self._redactor)  # it may read a file
         while not self._owns:
+            problem = await self._attached(self._usual_address)
+            if self._attachment is not None:
+                return
             try:
-                await owner.acquire(self._redactor.text(" ".join(sys.argv), 200))
+                await self._owner.acquire(self._command)
             except Busy as held:
-                found = await owner.holder()
-                if found is not None and found.get("address"):
-                    attachment = await attach.connect(found["address"])
-                    if attachment is not None:
-                        self._attachment = attachment
-                        self.attached_to = f"process {found['pid']} ({found['command']})"
+                holder = await self._owner.holder()
+                if holder is not None and not problem:
+                    problem = await self._told(holder)
+                    if self._attachment is not None:
                         return
-                if time.monotonic() > deadline or (found and not found["here"]):
-                    raise held from None
-                await anyio.sleep(0.05)  # it is starting, or it has just gone
+                if problem or time.monotonic() > deadline:
+                    raise await self._owner.busy(problem) from held
+                await anyio.sleep(0.05)  # it is starting, or ending, or it has just gone
                 continue
-            self._closing.push_async_callback(owner.release)
             self._owns, self.attached_to = True, ""
         await self.storage.sweep()
         await self.results.sweep()
         await self.observer.start()
-        if self._group is not None and self._reception is None:
-            reception = attach.Reception(self._received)
-            await owner.tell(await self._group.start(reception.serve, self.home))
+        with anyio.CancelScope(shield=True):
+            await self._receive()
+
+    async def _told(self, holder: dict[str, Any]) -> str:
+        """Attach at the address that the owner's note gives; else why that will never do, or nothing."""
+        if not holder["here"]:
+            return "it runs on another machine"
+        if holder["address"] is None:
+            return "it answers no other process"
+        return await self._attached(holder["address"]) if holder["address"] != self._usual_address else ""
+
+    async def _attached(self, address: str) -> str:
+        """Attach to whoever answers there; else why that will not do, or nothing when nobody is there."""
+        if not address:
+            return ""
+        try:
+            attachment = await attach.connect(address)
+        except attach.Silent:
+            return "it does not answer"
+        except attach.Foreign:
+            return "it is of another version of Lakehouse"
+        if attachment is not None:
+            self._attachment, self.attached_to = attachment, attachment.owner
+        return ""
+
+    @property
+    def _usual_address(self) -> str:
+        """Where nearly every owner answers: no lock and no note need be looked at first."""
+        path = self.home / attach.SOCKET
+        return f"unix:{path}" if attach.reachable(path) else ""
+
+    @property
+    def _command(self) -> str:
+        return self._redactor.text(" ".join(sys.argv), 200)
+
+    async def _receive(self) -> None:
+        """Answer other processes. Where no socket can be had, they are told who holds the data directory."""
+        if self._reception is not None:
+            return
+        about = {"pid": os.getpid(), "command": self._command}
+        reception = attach.Reception(self.home, self._received, about, self._redactor.whole)
+        address: str | None = None
+        try:
+            address = await reception.open()
             self._reception = reception
+        except OSError as error:
+            log.warning("attach.closed no other process can attach to this one: %s", error.strerror)
+        await self._owner.tell(address)
 
     async def aclose(self) -> None:
-        """Close the parts, last opened first, and give the data directory up. No call runs afterwards."""
+        """Close the parts, last opened first, and give the data directory up. No call runs afterwards.
+
+        Calls of attached processes get `grace` seconds to end.
+        """
         self._closed = True
         with anyio.CancelScope(shield=True):
-            if self._reception is not None:
-                await self._reception.aclose(self.config.server.drain_secs)
-            if self._attachment is not None:
-                await self._attachment.aclose()
-            await self._closing.aclose()
+            reception, self._reception = self._reception, None
+            attachment, self._attachment = self._attachment, None
+            if reception is not None:
+                await reception.aclose(self.grace)
+            if attachment is not None:
+                self._started = False
+                await attachment.aclose()
+            await self._end_aside()
+            try:
+                await self._closing.aclose()
+            finally:
+                await self._owner.release()
         self._started = False
 
-    async def _let_go(self, attachment: attach.Attachment) -> None:
+    def _let_go(self, attachment: attach.Attachment) -> None:
         """The owner is gone: the next start takes over, or attaches to whoever was faster."""
         if self._attachment is attachment:
             self._attachment, self._started = None, False
-            await attachment.aclose()
+            attachment.retire()
+
+    def _later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        if self._closed:
+            return False
+        # A task of its own, ended in `aclose`: a task group around the open lake would tie it to the task that opened
+        # it, and wrap what its block raises.
+        task = asyncio.create_task(work(), context=Context())
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
+        return True
+
+    async def _end_aside(self) -> None:
+        for task in self._aside:
+            task.cancel()
+        if self._aside:
+            await asyncio.wait(list(self._aside))
 
     @abstractmethod
     async def _received(self, request: attach.Asked, progress: Progress) -> tuple[Any, bytes]:

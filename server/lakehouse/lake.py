@@ -1,8 +1,9 @@
 """The open lakehouse and the one door every face calls through."""
 
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,12 @@ import anyio
 import anyio.to_thread
 from pydantic_core import from_json
 
-from lakehouse import attach, config, observe
+from lakehouse import access, attach, config, observe
 from lakehouse.arguments import anchored, validated
 from lakehouse.catalogue import Catalogue
 from lakehouse.declare import Capability
-from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, NotFound, TimedOut, Unavailable
+from lakehouse.errors import InvalidInput, LakehouseError, NotFound, TimedOut, Unavailable
+from lakehouse.failure import crashed, known
 from lakehouse.hold import Hold
 from lakehouse.observe import Call, Caller, Progress
 from lakehouse.preview import compact, scrubbed, shortened
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
     from lakehouse.engine.redact import Redactor
 
 Watcher = Callable[[Call, str, float], None]
-OUTSIDE = ("mcp", "http")  # faces that others reach us through: modes, the steps of workflows, are not open to them
+# A call that takes its process down must not take down every one of them.
+MAX_OWNERS = 6
 
 
 class Lakehouse(Hold):
@@ -37,13 +40,14 @@ class Lakehouse(Hold):
 
     def __init__(self, settings: config.Settings) -> None:
         super().__init__(settings)
+        self._loading = anyio.Lock()
         self.watchers: list[Watcher] = []  # told of every call that ended here: the call, its outcome, its seconds
 
     async def load(self) -> Catalogue:
         """The catalogue; the plugin files are read in a worker thread the first time."""
         if "catalogue" not in vars(self):
-            async with self._starting:
-                await anyio.to_thread.run_sync(lambda: self.catalogue)
+            async with self._loading:
+                await anyio.to_thread.run_sync(lambda: (self._redactor, self.catalogue))
         return self.catalogue
 
     @property
@@ -60,6 +64,9 @@ class Lakehouse(Hold):
     @property
     def room(self) -> int | None:
         """Bytes of JSON whoever makes the running call is shown: `server.max_text_bytes` over MCP, else all."""
+        call = observe.current.get()
+        if call is not None and call.limit is not None:
+            return call.limit
         return self.config.server.max_text_bytes if self.via == "mcp" else None
 
     async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
@@ -99,7 +106,6 @@ class Lakehouse(Hold):
 
         Raises a LakehouseError that says what to do next; never anything else but cancellation.
         """
-        await self._refuse_steps(name, via if caller is None else caller.via)
         return (await self._through(name, arguments, via, caller, progress, upload, None))[0]
 
     async def answer(
@@ -113,31 +119,7 @@ class Lakehouse(Hold):
         upload: Upload | None = None,
     ) -> tuple[Any, bytes]:
         """As `call`, with the result's compact JSON beside it and both `fitted` to `limit` bytes."""
-        await self._refuse_steps(name, caller.via)
         return await self._through(name, arguments, None, caller, progress, upload, limit)
-
-    async def suggestions(self, name: str, prefix: str, *, caller: Caller) -> list[str]:
-        """What a capability, which may be a mode, lists as `{"values": [...]}` for what has been typed so far.
-
-        Nothing where it fails: a list of suggestions is no place for an error, and the call that follows reports it.
-        """
-        try:
-            found, _ = await self._through(name, {"prefix": prefix}, None, caller, None, None, None)
-        except LakehouseError:
-            return []
-        values = found.get("values") if isinstance(found, dict) else None
-        return [str(value) for value in values] if isinstance(values, list) else []
-
-    async def _refuse_steps(self, name: str, via: str | None) -> None:
-        """Raises NotFound for a mode that somebody outside asks for; what runs for them may use it."""
-        if via not in OUTSIDE or observe.current.get() is not None:
-            return
-        catalogue = await self.load()
-        if name in catalogue and catalogue[name].facts.kind == "mode":
-            raise NotFound(
-                f"{name} is a mode, a step of workflows; it is not called by itself.",
-                fix="Call a tool, or try it with `lakehouse call` on the machine itself.",
-            )
 
     async def _through(
         self,
@@ -149,98 +131,139 @@ class Lakehouse(Hold):
         upload: Upload | None,
         limit: int | None,
     ) -> tuple[Any, bytes]:
-        try:
-            capability = (await self.load()).find(name)
-        except NotFound as unknown:
-            self._clean(unknown)
-            raise
-        arguments = {} if arguments is None else arguments
         parent = observe.current.get()
         heard = progress or (parent.progress if parent else observe.no_progress)
-        if caller is None:
-            caller = parent.caller if parent else Caller()
-            caller = caller if via is None else replace(caller, via=via)
-        call = Call(capability.name, caller, parent.id if parent else None, heard)
+        given = caller or (parent.caller if parent else Caller())
+        given = given if via is None or caller is not None else replace(given, via=via)
+        given = replace(given, read_only=True) if parent and parent.caller.read_only else given
+        given = given if parent else access.bound(given, self.config)
+        call = Call(name, given, parent.id if parent else None, heard, limit)
+        return await self._watched(call, {} if arguments is None else arguments, upload)
+
+    def permit(self, capability: Capability, caller: Caller) -> None:
+        """Raises Forbidden for what a caller from outside may not call, as the call itself would."""
+        access.permit(capability, access.bound(caller, self.config))
+
+    async def _received(self, request: attach.Asked, progress: Progress) -> tuple[Any, bytes]:
+        """A call of an attached process, whose own settings say what its caller may do."""
+        try:
+            (await self.load()).find(request.name)
+        except NotFound as unknown:
+            raise attach.UnknownCapability(unknown.detail, fix=unknown.fix) from None
+        call = Call(request.name, request.caller, None, progress, request.limit)
+        return await self._watched(call, request.arguments, request.upload)
+
+    async def _watched(self, call: Call, arguments: Mapping[str, Any], upload: Upload | None) -> tuple[Any, bytes]:
+        began, outcome = time.perf_counter(), "cancelled"
+        try:
+            answer = await self._anywhere(call, arguments, upload)
+            outcome = "ok"
+            return answer
+        except LakehouseError as error:
+            self.clean(error)
+            outcome = error.code
+            raise
+        finally:
+            if self.watchers:
+                with anyio.CancelScope(shield=True):
+                    await self._tell(call, outcome, time.perf_counter() - began)
+
+    async def _tell(self, call: Call, outcome: str, seconds: float) -> None:
+        with suppress(NotFound):  # there is no such capability, and who counts calls counts by name
+            call = replace(call, name=(await self.load()).find(call.name).name)
+            for watcher in self.watchers:
+                watcher(call, outcome, seconds)
+
+    async def _anywhere(self, call: Call, arguments: Mapping[str, Any], upload: Upload | None) -> tuple[Any, bytes]:
+        """Here, where this process owns the data directory; else by the owner, and by the next one when that goes."""
+        for _ in range(MAX_OWNERS):
+            await self.start()
+            if (attachment := self._attachment) is None:
+                return await self._here((await self.load()).find(call.name), call, arguments, upload)
+            caller = call.caller if call.caller.folder else replace(call.caller, folder=_working_folder())
+            try:
+                return await attachment.call(
+                    attach.Asked(call.name, arguments, caller, upload, call.limit), call.progress
+                )
+            except attach.UnknownCapability as unknown:
+                raise await self._only_here(call.name, unknown, attachment.owner) from None
+            except attach.Gone as gone:
+                self._let_go(attachment)
+                if gone.sent and not await self._repeatable(call.name):
+                    raise Unavailable(
+                        f"{attachment.owner}, which ran {call.name}, ended before it answered; whether it was done is "
+                        "not known.",
+                        fix="See whether it was, then call again.",
+                    ) from None
+        raise Unavailable(
+            f"{MAX_OWNERS} processes that owned the data directory ended, one after another, while {call.name} ran.",
+            fix="Look into the server's log, then call again.",
+        )
+
+    async def _repeatable(self, name: str) -> bool:
+        """Whether a call may be made twice."""
+        try:
+            capability = (await self.load()).find(name)
+        except NotFound:  # only the owner had it
+            return False
+        return capability.effect == "reads" or capability.facts.idempotent
+
+    async def _only_here(self, name: str, unknown: NotFound, owner: str) -> NotFound:
+        """The error for a capability that the owner does not have."""
+        try:
+            (await self.load()).find(name)
+        except NotFound:
+            return NotFound(unknown.detail, fix=unknown.fix)
+        return NotFound(
+            f"{owner}, which owns the data directory and runs its calls, has no {name}.",
+            fix="It was started without the plugin, or before that was there: start it again with the same settings.",
+        )
+
+    async def _here(
+        self, capability: Capability, call: Call, arguments: Mapping[str, Any], upload: Upload | None
+    ) -> tuple[Any, bytes]:
+        """Check, run and record it in this process, which owns the data directory."""
+        call = replace(call, name=capability.name)
         token = observe.current.set(call)
         began, outcome, answer = time.perf_counter(), "cancelled", None
         error: LakehouseError | None = None
         try:
-            answer, text = await self._run(capability, arguments, call, upload, limit)
+            access.refuse_steps(self.catalogue, capability, call)
+            access.permit(capability, call.caller)
+            checked = validated(capability, anchored(capability, arguments, call.caller.folder))
+            answer, text = await self._run(capability, checked, upload, call.limit)
             outcome = "ok"
             return answer, text
         except Exception as failure:
-            error = _known(failure)
+            error = known(failure)
             if error is None:
                 observe.log.exception("call.crashed %s (call %s)", capability.name, call.id)
-                error = _crash(capability, call)
-            self._clean(error)
+                error = crashed(capability.name, call.id)
+            self.clean(error)
             outcome = error.code
-            raise error from (None if error is failure else failure)
+            if error is failure:
+                raise  # with what caused it
+            raise error from failure
         finally:
             observe.current.reset(token)
-            seconds = time.perf_counter() - began
-            for watcher in self.watchers:
-                watcher(call, outcome, seconds)
-            await self._record(capability, call, arguments, answer, error, outcome, seconds)
+            await self._record(capability, call, arguments, answer, error, outcome, time.perf_counter() - began)
 
-    def _clean(self, error: LakehouseError) -> None:
+    def clean(self, error: LakehouseError) -> None:
+        """Cut known credentials out of an error that is about to leave."""
         error.detail, error.fix, error.data = self._redactor.whole([error.detail, error.fix, error.data])
 
     async def _run(
-        self,
-        capability: Capability,
-        arguments: Mapping[str, Any],
-        call: Call,
-        upload: Upload | None,
-        limit: int | None,
+        self, capability: Capability, checked: dict[str, Any], upload: Upload | None, limit: int | None
     ) -> tuple[Any, bytes]:
-        self._permit(capability, call.caller)
-        while True:
-            if self._attachment is None:
-                checked = validated(capability, anchored(capability, arguments, call.caller.folder))
-            await self.start()
-            if self._attachment is None:
-                result = await self._here(capability, checked, upload)
-                return (result, b"") if limit is None else await self.fitted(result, limit)
-            attachment = self._attachment
-            try:
-                return await attachment.call(
-                    capability.name, arguments, call.caller, call.progress, upload=upload, limit=limit
-                )
-            except attach.Gone as gone:
-                await self._let_go(attachment)
-                if gone.sent and not capability.facts.idempotent:
-                    raise Unavailable(
-                        f"the process that ran {capability.name} ended before it answered; whether it was done is not "
-                        "known.",
-                        fix="See whether it was, then call again.",
-                    ) from None
-
-    def _permit(self, capability: Capability, caller: Caller) -> None:
-        """Raises Forbidden for what is closed to this caller, or to everybody."""
-        if capability.effect != "reads" and (self.config.server.read_only or caller.read_only):
-            raise Forbidden(
-                f"{capability.name} {capability.effect}; this server is read-only.",
-                fix="Start it without --read-only, and with server.read_only unset."
-                if self.config.server.read_only
-                else "Use a token without read_only.",
-            )
-        if caller.toolsets and capability.public and not caller.toolsets.intersection(capability.facts.toolsets):
-            raise Forbidden(
-                f"{capability.name} is in none of the toolsets open to this token.",
-                fix=f"Use a token with one of {', '.join(capability.facts.toolsets)}.",
-            )
-
-    async def _here(self, capability: Capability, checked: dict[str, Any], upload: Upload | None) -> Any:
-        """Run it in this process, which owns the data directory, within its time limit."""
+        """Run it within its time limit; the result as plain data, and its JSON where that was asked for."""
         if upload is not None:
             if capability.upload is None:
                 raise InvalidInput(f"{capability.name} takes no file.", fix="Send its arguments as JSON.")
             checked[capability.upload[0]] = upload
         server = self.config.server
-        limit = server.long_timeout_secs if capability.facts.long else server.tool_timeout_secs
+        seconds = server.long_timeout_secs if capability.facts.long else server.tool_timeout_secs
         setting = "server.long_timeout_secs" if capability.facts.long else "server.tool_timeout_secs"
-        with anyio.move_on_after(limit) as time_limit:
+        with anyio.move_on_after(seconds) as time_limit:
             try:
                 result = await capability.run(self, **checked)
             except (Exception, GeneratorExit, anyio.get_cancelled_exc_class()):
@@ -248,21 +271,18 @@ class Lakehouse(Hold):
             except BaseException as leaving:  # sys.exit() in a tool ends its call, not the server
                 raise RuntimeError(f"it raised {type(leaving).__name__}") from leaving
         if time_limit.cancelled_caught:
-            raise TimedOut(f"{capability.name} took over {limit:g} seconds.", fix=f"Ask for less, or raise {setting}.")
+            raise TimedOut(
+                f"{capability.name} took over {seconds:g} seconds.", fix=f"Ask for less, or raise {setting}."
+            )
         returns = capability.returns
         answer = returns.validate_python(result)
         if isinstance(answer, Download):
-            return answer
+            return answer, b""
         try:
-            return returns.dump_python(answer, mode="json", exclude_none=True)
+            answer = returns.dump_python(answer, mode="json", exclude_none=True)
         except UnicodeEncodeError:  # half a character somewhere: callers can send one, JSON cannot carry it
-            return from_json(compact(scrubbed(returns.dump_python(answer, exclude_none=True))))
-
-    async def _received(self, request: attach.Asked, progress: Progress) -> tuple[Any, bytes]:
-        """A call of an attached process, which has asked its own settings what its caller may do."""
-        return await self._through(
-            request.name, request.arguments, None, request.caller, progress, request.upload, request.limit
-        )
+            answer = from_json(compact(scrubbed(returns.dump_python(answer, exclude_none=True))))
+        return (answer, b"") if limit is None else await self.fitted(answer, limit)
 
     async def _record(
         self,
@@ -275,8 +295,6 @@ class Lakehouse(Hold):
         seconds: float,
     ) -> None:
         # Recording never harms the call it records, and a cancelled call is recorded too.
-        if not (self._started and self._owns):  # an attached process' calls are recorded by the owner
-            return
         with anyio.CancelScope(shield=True):
             try:
                 await self.observer.record_call(
@@ -288,23 +306,17 @@ class Lakehouse(Hold):
                     output=answer,
                     error=str(error) if error else ("cancelled" if outcome == "cancelled" else None),
                     seconds=seconds,
+                    settled=capability.effect != "reads",
                 )
             except Exception:
                 observe.log.exception("observer.failed %s", call.id)
 
 
-def _known(failure: Exception) -> LakehouseError | None:
-    """The failure as an error a caller can act on: itself, or the first of a task group that failed of nothing else."""
-    if isinstance(failure, ExceptionGroup):
-        known = [_known(inner) for inner in failure.exceptions]
-        return known[0] if None not in known else None
-    return failure if isinstance(failure, LakehouseError) else None
-
-
-def _crash(capability: Capability, call: Call) -> LakehouseError:
-    return LakehouseError(
-        f"{capability.name} failed (call {call.id}).", fix="The server's log has the details under this id."
-    )
+def _working_folder() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # it was removed: nothing is below this one
+        return os.devnull
 
 
 def redactor(settings: config.Config) -> "Redactor":
@@ -335,7 +347,8 @@ async def open(
     settings = await anyio.to_thread.run_sync(config.read, home, config_file, overrides)
     async with Lakehouse(settings) as lake:
         await lake.start()
-        await lake.load()
+        if not lake.attached_to:
+            await lake.load()
         yield lake
 
 
@@ -361,7 +374,7 @@ async def examine(
 
     settings, broken, catalogue = await anyio.to_thread.run_sync(prepare)
     skipped = [(plugin.origin, plugin.reason) for plugin in catalogue.skipped]
-    return (await doctor.examine(settings, skipped, broken)).model_dump(mode="json")
+    return (await doctor.examine(settings, skipped, broken, attach.answers)).model_dump(mode="json")
 
 
 __all__ = ["Lakehouse", "examine", "open", "redactor"]

@@ -18,9 +18,16 @@ EVENTS = {
     "dataset.damaged": "The newest manifest of a dataset cannot be read; the others are unharmed.",
     "plugin.skipped": "A plugin file or package was left out, and why.",
     "plugin.changed": "A plugin changed something of the whole process while it was loaded; it was put back.",
+    "storage.secrets_open": "Others than its owner can read the file of credentials.",
+    "sql.refresh_failed": "Looking for what other processes committed failed in a way nobody foresaw.",
     "vectors.seal_failed": "Fresh vectors stay in their log; sealing is tried again after more of them.",
     "vectors.collect_failed": "Objects of an index that nobody needs any more stay until the next time.",
     "attach.failed": "An attached process' connection was dropped; it calls again.",
+    "http.refused": "A request was turned away at the door, and why.",
+    "http.failed": "A request failed in a way nobody foresaw; the traceback follows.",
+    "http.network_ignored": "An entry of a list of addresses is none; it is left out.",
+    "route.skipped": "A capability has no route of its own: the one it declares is taken, or is none.",
+    "attach.closed": "No socket can be had; other processes are told who holds the data directory.",
     "catalogue.cache": "The rendered catalogue could not be read or written; it is rebuilt at each start.",
 }
 
@@ -53,6 +60,7 @@ class Call:
     caller: Caller
     parent: str | None = None
     progress: Progress = no_progress
+    limit: int | None = None  # bytes of JSON the answer is fitted to; None: all of it
     id: str = field(default_factory=new_id)
 
 

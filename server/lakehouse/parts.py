@@ -1,8 +1,9 @@
 """The parts of an open lake, wired once: each is built when it is first used."""
 
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lakehouse import config
 from lakehouse.catalogue import Catalogue
@@ -72,7 +73,7 @@ class Parts:
         """Questions in SQL."""
         from lakehouse.engine.sql import Sql
 
-        return self._owned(Sql(self.storage, self.datasets, self.results, self.config.sql))
+        return self._owned(Sql(self.storage, self.datasets, self.results, self.config.sql, self._later))
 
     @cached_property
     def embed(self) -> "Embedder":
@@ -114,6 +115,10 @@ class Parts:
         from lakehouse.engine.redact import redactor_for
 
         return redactor_for(self.config)
+
+    def _later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        """Start work that ends with the lake at the latest; False where nothing runs beside the calls."""
+        return False
 
     def _owned(self, part: T) -> T:
         if self.attached_to:

@@ -98,6 +98,7 @@ def _resource(capability: "Capability") -> dict[str, Any]:
         "title": capability.title,
         "description": capability.description,
         "mime_type": facts.mime_type,
+        "binary": capability.binary,
         "complete": dict(facts.complete or {}),
         "listed": facts.listed,
     }

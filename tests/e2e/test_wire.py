@@ -226,18 +226,16 @@ def test_a_toolset_without_a_tool_is_told_at_the_start(command: list[str], home:
     assert ended.returncode == 65 and "no tool is in memory" in ended.stderr and not ended.stdout
 
 
-def test_a_second_process_is_told_who_holds_the_directory_and_serves_when_it_is_free(
-    command: list[str], home: Path
-) -> None:
+def test_a_second_process_attaches_and_takes_over(command: list[str], home: Path) -> None:
     with wire(command, home) as second:
         with wire(command, home) as first:
             first.shake_hands()
             second.shake_hands()
             assert first.call("list_datasets", {})["structuredContent"]["count"] == 0
-            refused = second.call("list_datasets", {})
-            assert refused["isError"]
-            assert refused["content"][0]["text"].startswith("busy: ") and str(first.child.pid) in str(refused)
+            assert second.call("list_datasets", {})["structuredContent"]["count"] == 0
+            assert json.loads((home / "lake.owner.json").read_bytes())["pid"] == first.child.pid
         assert second.call("list_datasets", {})["structuredContent"]["count"] == 0
+        assert json.loads((home / "lake.owner.json").read_bytes())["pid"] == second.child.pid
 
 
 def test_plain_files_instead_of_pipes(command: list[str], home: Path, tmp_path: Path) -> None:

@@ -24,9 +24,13 @@ pytestmark = pytest.mark.anyio
 CASES = json.loads((Path(__file__).parents[1] / "cases" / "storage_keys.json").read_text(encoding="utf-8"))
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", "memory", "s3", "s3 without conditions"])
 def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket:
-    """A-S11-3: each test of a bucket holds on a local and on a memory store."""
+    """A-S11-3: each test of a bucket holds on a local store, a memory store and S3 servers of both kinds."""
+    if request.param.startswith("s3"):
+        server = request.getfixturevalue("moto" if request.param == "s3" else "rclone")
+        settings = server.settings()
+        return Bucket(settings.url, settings=settings)
     return Bucket((tmp_path / "a b%20c").as_uri() if request.param == "file" else "memory://")
 
 
@@ -179,7 +183,10 @@ async def test_a_file_from_another_disk_is_copied(tmp_path: Path) -> None:
     assert list((tmp_path / UNFINISHED).glob("*")) == []
 
 
-@pytest.mark.parametrize("url", ["s3://x", "objects", "", "file://data/x", "file://", "http://x/y"])
+@pytest.mark.parametrize(
+    "url",
+    ["objects", "", "file://data/x", "file://", "http://x/y", "s3://", "s3://me:hunter2@x", "s3://x?y", "gs://x/../y"],
+)
 def test_an_unusable_url_is_refused_by_name(url: str) -> None:
     """A-S3-2 for the bucket's URL."""
     with pytest.raises(InvalidInput, match=r"storage\.url"):

@@ -1,15 +1,19 @@
 """Data files as local files: in place, or as verified copies; samples of them."""
 
 import hashlib
+import os
+import time
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pyarrow
 import pyarrow.parquet
 import pytest
 from tests.catalog import COLUMNS
 
 from lakehouse import config
+from lakehouse.engine.cache import Cache
 from lakehouse.engine.datasets import (
     DataFile,
     DatasetDamaged,
@@ -18,7 +22,7 @@ from lakehouse.engine.datasets import (
     fingerprint,
 )
 from lakehouse.engine.sample import sample
-from lakehouse.engine.storage import Storage
+from lakehouse.engine.storage import Bucket, Storage
 from lakehouse.errors import Upstream
 
 pytestmark = pytest.mark.anyio
@@ -32,6 +36,10 @@ async def put_parquet(storage: Storage, path: Path, rows: int) -> DataFile:
     file = DataFile(data_key("t", fingerprint(COLUMNS), digest), digest, len(data), rows)
     await storage.bucket.put_file(file.key, path)
     return file
+
+
+def kept(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("url", ["", "memory://"])
@@ -79,15 +87,16 @@ async def test_the_cache_believes_nothing_it_did_not_verify(home: Path, tmp_path
         await storage.bucket.put(file.key, bad)
         with pytest.raises(Upstream, match="not the file"):
             await datasets.local_files(manifest)
-        assert list(folder.iterdir()) == []
+        assert kept(folder) == []
     await storage.bucket.put(file.key, good)
     await datasets.local_files(manifest)
     await storage.bucket.delete(file.key)
     assert [path.read_bytes() for path in await datasets.local_files(manifest)] == [good]
-    (folder / "leftover.parquet#12").write_bytes(b"x")
-    await Datasets(home, storage).local_files(manifest)
-    assert [path.name for path in folder.iterdir()] == [f"{file.sha256}.parquet"]
-    (folder / f"{file.sha256}.parquet").unlink()
+    (path,) = kept(folder)
+    path.with_name("leftover#12").write_bytes(b"x")
+    await anyio.to_thread.run_sync(Cache(folder, storage.bucket, 2**20).sweep)
+    assert [path.name for path in kept(folder)] == [file.sha256]
+    path.unlink()
     with pytest.raises(DatasetDamaged):
         await datasets.local_files(manifest)
 
@@ -110,3 +119,38 @@ async def test_many_ask_for_one_file_and_it_is_fetched_once(
         for _ in range(5):
             tasks.start_soon(datasets.local_files, manifest)
     assert len(fetched) == 1
+
+
+async def test_the_cache_is_kept_within_its_bounds(tmp_path: Path) -> None:
+    """At the start old copies go, then the least recently wanted; what was wanted since stays."""
+    folder, bucket = tmp_path / "cache", Bucket("memory://")
+    cache = Cache(folder, bucket, 250)
+    digests = []
+    for place in range(4):
+        data = bytes([place]) * 100
+        digests.append(hashlib.sha256(data).hexdigest())
+        await bucket.put(f"k{place}", data)
+        path = await cache.fetch(f"k{place}", digests[-1], 100)
+        os.utime(path, (time.time() - 1000 + place,) * 2)
+    assert len(kept(folder)) == 4
+    await anyio.to_thread.run_sync(cache.sweep)
+    assert len(kept(folder)) == 4
+    os.utime(folder / digests[0][:2] / digests[0])
+    await anyio.to_thread.run_sync(Cache(folder, bucket, 250).sweep)
+    assert {path.name for path in kept(folder)} == {digests[0], digests[3]}
+    os.utime(folder / digests[0][:2] / digests[0], (0, 0))
+    await anyio.to_thread.run_sync(Cache(folder, bucket, 250).sweep)
+    assert [path.name for path in kept(folder)] == [digests[3]]
+
+
+async def test_a_file_that_was_just_stored_is_not_fetched(tmp_path: Path) -> None:
+    storage = Storage(tmp_path / "home", config.Storage(url="memory://"))
+    path = tmp_path / "file"
+    path.write_bytes(b"contents")
+    digest = hashlib.sha256(b"contents").hexdigest()
+    await storage.put_immutable("k", path, digest)
+    await storage.bucket.delete("k")
+    copy = await storage.cache.fetch("k", digest, 8)
+    assert (copy.read_bytes(), copy.stat().st_mode & 0o777, path.exists()) == (b"contents", 0o444, False)
+    await storage.aclose()
+    assert not copy.exists()

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
-import lakehouse
 from lakehouse.engine import files
 from lakehouse.engine.owner import Owner
 from lakehouse.errors import Busy, Unavailable
@@ -53,9 +53,7 @@ async def test_a_second_process_is_told_who_holds_it(home: Path) -> None:
         assert f"process {child.pid} (the other one)" in busy.value.detail and "since 20" in busy.value.detail
         assert busy.value.data["pid"] == child.pid
         assert "--home" in busy.value.fix
-        with pytest.raises(Busy):
-            async with lakehouse.open(home):
-                raise AssertionError("it is taken")
+        assert (await Owner(home).holder() or {})["address"] == ""  # it has not said where it answers
     owner = Owner(home)
     await owner.acquire("me")
     await owner.release()
@@ -76,6 +74,7 @@ async def test_kill_9_gives_the_directory_free(home: Path) -> None:
 async def test_one_process_cannot_open_it_twice(home: Path) -> None:
     owner, second = Owner(home), Owner(home)
     await owner.acquire("lakehouse stdio")
+    await owner.acquire("again")
     for _ in range(2):
         with pytest.raises(Busy, match=f"process {os.getpid()} \\(lakehouse stdio\\)"):
             await second.acquire("me")
@@ -95,13 +94,13 @@ async def test_the_directory_and_the_note_are_private(home: Path) -> None:
     for name in ("lake.lock", "lake.owner.json"):
         assert (home / "new" / name).stat().st_mode & 0o777 == 0o600
     note = json.loads((home / "new" / "lake.owner.json").read_bytes())
-    assert set(note) == {"pid", "command", "started", "host"}
+    assert set(note) == {"pid", "command", "started", "host", "address"}
     await owner.release()
     assert not (home / "new" / "lake.owner.json").exists()
 
 
 @pytest.mark.parametrize(
-    "note", [b"", b"[]", b'{"pid": 1}', b"\xff", b'{"pid": "x", "command": 1, "started": 2, "host": 3}']
+    "note", [b"", b"[]", b"1", b'{"pid": 1}', b"\xff", b'{"pid": "x", "command": 1, "started": 2, "host": 3}']
 )
 async def test_a_stale_or_torn_note_does_not_matter(home: Path, note: bytes) -> None:
     """Only the lock counts: a note nobody stands behind is replaced, and never named as the owner."""
@@ -146,6 +145,63 @@ async def test_a_full_disk_can_still_be_read(home: Path, monkeypatch: pytest.Mon
     with pytest.raises(Busy, match="has not said who"):
         await Owner(home).acquire("another")
     await owner.release()
+
+
+async def test_the_note_says_where_the_owner_answers(home: Path) -> None:
+    owner, other = Owner(home), Owner(home)
+    await owner.acquire("me")
+    await owner.tell("unix:/somewhere")
+    holder = await other.holder()
+    assert holder is not None and (holder["address"], holder["here"]) == ("unix:/somewhere", True)
+    await owner.tell(None)
+    holder = await other.holder()
+    assert holder is not None and holder["address"] is None
+    busy = await other.busy("it answers no other process")
+    assert busy.detail.endswith("; it answers no other process.") and busy.data["pid"] == os.getpid()
+    await owner.release()
+    assert await other.holder() is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_holds_nothing(home: Path) -> None:
+    """It neither keeps the directory when its parent dies nor gives it free when it ends itself."""
+    script = """
+import os, sys
+from pathlib import Path
+import anyio
+from lakehouse.engine.owner import Owner
+
+owner = Owner(Path(sys.argv[1]))
+anyio.run(owner.acquire, "the parent")
+for stays in (False, True):
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        if stays:
+            print("two", flush=True)
+            sys.stdin.readline()
+        else:
+            anyio.run(owner.release)
+        os._exit(0)
+    if not stays:
+        os.wait()
+        print("one", flush=True)
+        sys.stdin.readline()
+sys.stdin.readline()
+"""
+    command = [sys.executable, "-W", "ignore", "-c", script, str(home)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdin is not None and child.stdout is not None
+        assert child.stdout.readline() == "one\n"
+        with pytest.raises(Busy, match=f"process {child.pid} "):
+            anyio.run(Owner(home).acquire, "me")
+        child.stdin.write("\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == "two\n"
+        child.kill()
+        child.wait()
+        owner = Owner(home)
+        anyio.run(owner.acquire, "me")
+        anyio.run(owner.release)
 
 
 async def test_a_note_that_cannot_be_written_lets_the_lock_go(home: Path) -> None:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+import lakehouse
 from lakehouse import Forbidden, Lakehouse
 from lakehouse.engine.places import check_place
+from lakehouse.observe import Caller
 
 
 @pytest.fixture
@@ -43,6 +45,32 @@ async def test_over_mcp_hidden_places_and_those_outside_are_refused(lake: Lakeho
     ] == 1
     with pytest.raises(Forbidden, match=r"corpora\.folders"):
         await lake.call("corpora.build", {"name": "c", "folder": f"{somebody}/.ssh"}, via="mcp")
+
+
+@pytest.mark.anyio
+async def test_from_another_machine_only_named_places_are_read(home: Path, somebody: Path) -> None:
+    """Somebody else's home directory is none of theirs; a folder the settings name is."""
+    far = Caller(via="http", remote=True)
+    table = {"name": "t", "path": str(somebody / "data" / "table.csv")}
+    corpus = {"name": "c", "folder": str(somebody / "data")}
+    async with lakehouse.open(home, overrides={"embed.provider": "hash"}) as lake:
+        for name, arguments, setting in (
+            ("ingest.file", table, "ingest.roots"),
+            ("corpora.build", corpus, "corpora.folders"),
+        ):
+            with pytest.raises(Forbidden, match="another") as refusal:
+                await lake.call(name, arguments, caller=far)
+            assert setting in refusal.value.fix and "Send the contents" in refusal.value.fix
+        assert (await lake.call("ingest.file", table, caller=Caller(via="http")))["row_count"] == 1
+        sent = {"name": "sent", "content": "a\n1\n"}
+        assert (await lake.call("ingest.file", sent, caller=far))["row_count"] == 1
+    (somebody / "data" / "note.txt").write_text("a note", encoding="utf-8")
+    named = {"ingest.roots": [str(somebody / "data")], "corpora.folders": [str(somebody / "data")]}
+    async with lakehouse.open(home, overrides={"embed.provider": "hash", **named}) as lake:
+        assert (await lake.call("ingest.file", table, caller=far))["row_count"] == 1
+        assert (await lake.call("corpora.build", corpus, caller=far))["name"] == "c"
+        with pytest.raises(Forbidden, match=r"ingest\.roots"):
+            await lake.call("ingest.file", {**table, "path": str(somebody / ".ssh" / "table.csv")}, caller=far)
 
 
 def test_named_roots_hold_as_they_are(somebody: Path, tmp_path: Path) -> None:

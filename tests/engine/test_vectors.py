@@ -275,7 +275,7 @@ async def test_a_failing_store_is_not_a_missing_index(vectors: Vectors, monkeypa
     async def fail(*args: object, **more: object) -> None:
         raise Upstream("500: key not found")
 
-    monkeypatch.setattr("lakehouse.engine.vectors.objects.names", fail)
+    monkeypatch.setattr(Bucket, "names", fail)
     with pytest.raises(Upstream) as caught:
         await vectors.get("it")
     assert type(caught.value) is Upstream
@@ -362,7 +362,8 @@ async def test_builder_metadata_is_a_new_generation(vectors: Vectors, home: Path
 
 async def test_a_bucket_in_memory(home: Path) -> None:
     """S9.12: nothing of a memory:// bucket is left on the disk when it is closed."""
-    vectors = Vectors(home, Storage(home, config.Storage(url="memory://")), config.Vectors(seal_rows=10))
+    storage = Storage(home, config.Storage(url="memory://"))
+    vectors = Vectors(home, storage, config.Vectors(seal_rows=10))
     await vectors.create("it", 2)
     for i in range(30):
         await vectors.add("it", [Item(f"v{i}", [1, i])])
@@ -372,6 +373,7 @@ async def test_a_bucket_in_memory(home: Path) -> None:
     await vectors.delete("it")
     assert await vectors.list() == []
     await vectors.aclose()
+    await storage.aclose()
     assert [p async for p in anyio.Path(home).rglob("*") if await p.is_file()] == []
 
 

@@ -11,7 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from lakehouse.errors import Busy, InvalidInput, LakehouseError, NotFound
+from lakehouse.errors import InvalidInput, LakehouseError, NotFound
 from lakehouse.faces import cli, terminal
 from lakehouse.faces.commands import derived
 
@@ -121,14 +121,15 @@ def test_init_writes_a_project_whose_tool_runs(run: Run, tmp_path: Path, monkeyp
     assert json.loads(ran.stdout) == {"text": "Hello, you."}
 
 
-def test_the_data_directory_has_one_owner(run: Run, home: Path) -> None:
+def test_a_command_attaches_to_whoever_owns_the_data_directory(run: Run, home: Path) -> None:
+    """S3.8. A tool that the owner was started without is told as such."""
     holder = subprocess.Popen(
         [
             sys.executable,
             "-c",
             "import anyio, lakehouse, sys\n"
             "async def main():\n"
-            "    async with lakehouse.open(sys.argv[1]):\n"
+            "    async with lakehouse.open(sys.argv[1], overrides={'plugins.folders': []}):\n"
             "        print('open', flush=True)\n"
             "        await anyio.sleep_forever()\n"
             "anyio.run(main)",
@@ -138,8 +139,10 @@ def test_the_data_directory_has_one_owner(run: Run, home: Path) -> None:
     )
     try:
         assert holder.stdout is not None and holder.stdout.readline() == b"open\n"
-        refused = run("trial", "add", "1").exception
-        assert isinstance(refused, Busy) and str(holder.pid) in refused.detail
+        assert json.loads(run("call", "fixture.upper", '{"text": "x"}').stdout) == {"text": "X"}
+        assert json.loads((home / "lake.owner.json").read_bytes())["pid"] == holder.pid
+        unknown = run("trial", "add", "1").exception
+        assert isinstance(unknown, NotFound) and f"process {holder.pid} " in unknown.detail
     finally:
         holder.kill()
         holder.communicate()

@@ -1,7 +1,19 @@
 """How processes on one data directory share it: the owner answers calls on a socket, the others attach to it."""
 
-from lakehouse.attach.guest import Attachment, Gone, connect
-from lakehouse.attach.host import Reception
-from lakehouse.attach.wire import Asked
+from lakehouse.attach.guest import Attachment, Foreign, Gone, Silent, answers, connect
+from lakehouse.attach.host import SOCKET, Reception, reachable
+from lakehouse.attach.wire import Asked, UnknownCapability
 
-__all__ = ["Asked", "Attachment", "Gone", "Reception", "connect"]
+__all__ = [
+    "SOCKET",
+    "Asked",
+    "Attachment",
+    "Foreign",
+    "Gone",
+    "Reception",
+    "Silent",
+    "UnknownCapability",
+    "answers",
+    "connect",
+    "reachable",
+]

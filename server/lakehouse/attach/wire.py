@@ -1,25 +1,26 @@
-"""What goes over the socket: frames of a length, a kind and JSON. One request at a time on a connection.
+"""What goes over a connection: the kinds of frames, and what is in them as JSON.
 
-A guest asks; the host answers with any number of progress frames and then one result, download or problem. A guest
-that closes the connection cancels what it asked for.
+The host begins with a hello (on TCP only after the guest's secret). Then a guest asks, one request at a time; the host
+answers with any number of progress frames and one result, download or problem, or that it is going and has not begun.
+A guest that closes the connection cancels what it asked for.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from anyio import EndOfStream
-from anyio.abc import ByteStream
-from anyio.streams.buffered import BufferedByteReceiveStream
-from pydantic_core import from_json
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from lakehouse.errors import LakehouseError, by_code
+from lakehouse.attach.line import MAX_FRAME
+from lakehouse.errors import InvalidInput, LakehouseError, NotFound, TooLarge, by_code
 from lakehouse.observe import Caller
-from lakehouse.preview import compact
+from lakehouse.preview import scrubbed
 from lakehouse.transfer import Upload
 
-ASK, PROGRESS, RESULT, DOWNLOAD, PROBLEM = b"A", b"P", b"R", b"D", b"E"
-MAX_FRAME = 2**30
+PROTOCOL = 1  # another number: the two do not understand each other, but for the hello
+HELLO, SECRET, ASK, PROGRESS, RESULT, DOWNLOAD, PROBLEM, GOING = b"H", b"S", b"A", b"P", b"R", b"D", b"E", b"G"
 
 
 @dataclass(frozen=True)
@@ -27,53 +28,96 @@ class Asked:
     """One call as a guest sends it. With a `limit` the result is fitted to so many bytes."""
 
     name: str
-    arguments: Mapping[str, Any]
+    arguments: Any
     caller: Caller
     upload: Upload | None = None
     limit: int | None = None
 
 
-async def send(stream: ByteStream, kind: bytes, payload: bytes) -> None:
-    """Write one frame."""
-    await stream.send(len(payload).to_bytes(4, "big") + kind + payload)
+class UnknownCapability(NotFound):
+    """The owner of the data directory has no capability of that name."""
 
 
-async def receive(reading: BufferedByteReceiveStream) -> tuple[bytes, bytes] | None:
-    """Read one frame; None at the end of the stream."""
-    try:
-        head = await reading.receive_exactly(5)
-    except EndOfStream:
-        return None
-    return head[4:], await reading.receive_exactly(int.from_bytes(head[:4], "big"))
+class There(Exception):
+    """What caused an error in the owner's process, in words."""
 
 
 def packed(request: Asked) -> bytes:
-    """A request as JSON."""
-    caller = asdict(request.caller) | {"toolsets": sorted(request.caller.toolsets)}
+    """A request as JSON. Raises InvalidInput for arguments JSON cannot hold, TooLarge for more than a frame takes."""
+    caller = vars(request.caller) | {"toolsets": sorted(request.caller.toolsets)}
     upload = None if request.upload is None else request.upload.model_dump(mode="json")
-    return compact({**vars(request), "caller": caller, "upload": upload})
+    body = {**vars(request), "caller": caller, "upload": upload}
+    try:
+        text = _exact(body)
+    except (PydanticSerializationError, ValueError, RecursionError) as error:
+        try:
+            text = _exact(scrubbed(body))  # half a character, perhaps
+        except (PydanticSerializationError, ValueError, RecursionError):
+            raise InvalidInput(
+                f"the arguments cannot be sent to the process that owns the data directory: {error}.",
+                fix="Give values JSON has: texts, numbers, lists and objects.",
+            ) from None
+    if len(text) > MAX_FRAME:
+        raise TooLarge(
+            f"the arguments have {len(text)} bytes as JSON; at most {MAX_FRAME} reach the process that owns the data "
+            "directory.",
+            fix="Put the data into a file and give its path.",
+        )
+    return text
 
 
 def unpacked(payload: bytes) -> Asked:
-    """A request of JSON."""
-    found = from_json(payload)
-    caller = Caller(**(found["caller"] | {"toolsets": frozenset(found["caller"]["toolsets"])}))
-    upload = None if found["upload"] is None else Upload.model_validate(found["upload"])
-    return Asked(found["name"], found["arguments"], caller, upload, found["limit"])
+    """A request of JSON. Raises InvalidInput when it is none."""
+    try:
+        return _asked().validate_json(payload)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise InvalidInput(f"the request is malformed: {first['loc']}: {first['msg'][:200]}.") from None
 
 
-def problem(error: LakehouseError) -> bytes:
-    """An error as JSON."""
-    retry_after = getattr(error, "retry_after", None)
-    return compact(
-        {"code": error.code, "detail": error.detail, "fix": error.fix, "data": error.data, "retry_after": retry_after}
+def result(value: Any) -> bytes:
+    """A result as JSON that reads back as it was, NaN included."""
+    return _exact(value)
+
+
+def problem(error: LakehouseError, clean: Callable[[str], str]) -> bytes:
+    """An error as JSON, with the words of what caused it as `clean` leaves them."""
+    cause = error.__cause__
+    return to_json(
+        {
+            "code": error.code,
+            "detail": error.detail,
+            "fix": error.fix,
+            "data": error.data,
+            "retry_after": getattr(error, "retry_after", None),
+            "unknown": isinstance(error, UnknownCapability),
+            "cause": None if cause is None else clean(f"{type(cause).__name__}: {scrubbed(str(cause))}"[:2000]),
+        },
+        fallback=repr,
     )
 
 
 def raised(payload: bytes) -> LakehouseError:
-    """An error of JSON."""
+    """An error of JSON: its class is that of its code, for subclasses without one that of their base."""
     found = from_json(payload)
-    error = by_code(found["code"], found["detail"], fix=found["fix"], data=found["data"])
+    said = found["detail"], {"fix": found["fix"], "data": found["data"]}
+    error = UnknownCapability(said[0], **said[1]) if found["unknown"] else by_code(found["code"], said[0], **said[1])
     if found["retry_after"] is not None:
         error.retry_after = found["retry_after"]  # type: ignore[attr-defined]
+    if found["cause"] is not None:
+        error.__cause__ = There(found["cause"])
     return error
+
+
+def hello(about: Mapping[str, Any]) -> bytes:
+    """Who answers here, and in which protocol."""
+    return to_json({"protocol": PROTOCOL, **about})
+
+
+@functools.cache
+def _asked() -> TypeAdapter[Asked]:
+    return TypeAdapter(Asked)
+
+
+def _exact(value: Any) -> bytes:
+    return to_json(value, inf_nan_mode="constants")

@@ -1,5 +1,6 @@
-"""Whole immutable data files of a bucket that is not a local folder, kept as local files that engines can open."""
+"""Immutable files of a bucket that is not a local folder, kept as local files that engines can open."""
 
+import shutil
 import threading
 import time
 from contextlib import suppress
@@ -10,41 +11,46 @@ import anyio
 import anyio.to_thread
 
 from lakehouse.engine import files
-from lakehouse.engine.manifests import DataFile
-from lakehouse.engine.storage import Bucket
+from lakehouse.engine.bucket import Bucket
 from lakehouse.errors import Upstream
 
 _KEEP_SECS = 30 * 24 * 3600
 
 
+class Altered(Upstream):
+    """An object does not have the contents that are recorded for it."""
+
+
 class Cache:
     """A folder of files named by the SHA-256 of their contents: verified once, read-only, never out of date.
 
-    Files nobody asked for in thirty days are removed when a process first uses the folder.
+    When a process first uses the folder, files nobody asked for in thirty days go, and then the oldest until the rest
+    is within `max_bytes`. What was asked for since stays: somebody may have it open.
     """
 
-    def __init__(self, folder: Path, bucket: Bucket) -> None:
+    def __init__(self, folder: Path, bucket: Bucket, max_bytes: int) -> None:
         self._folder = folder
         self._bucket = bucket
+        self._max_bytes = max_bytes
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._sweeping = threading.Lock()
         self._swept = False
 
-    async def fetch(self, file: DataFile) -> Path:
-        """The local copy of a data file, downloaded when it is not there yet.
+    async def fetch(self, key: str, sha256: str, size: int) -> Path:
+        """The local copy of an object, downloaded when it is not there yet.
 
-        Raises KeyNotFound when the object is gone and Upstream when it is not what the manifest says.
+        Raises KeyNotFound when the object is gone, Altered when it is not what was recorded, and Upstream.
         """
-        path = self._folder / f"{file.sha256}.parquet"
-        async with self._locks.setdefault(file.sha256, anyio.Lock()):
-            if not await anyio.to_thread.run_sync(self._have, path, file.size_bytes):
+        path = self._path(sha256)
+        async with self._locks.setdefault(sha256, anyio.Lock()):
+            if not await anyio.to_thread.run_sync(self._have, path, size):
                 copy = files.beside(path)
                 try:
-                    await self._bucket.get_to(file.key, copy)
-                    await anyio.to_thread.run_sync(_settle, copy, path, file)
+                    await self._bucket.get_to(key, copy)
+                    await anyio.to_thread.run_sync(_settle, copy, path, key, sha256, size)
                 except OSError as error:
                     raise Upstream(
-                        f"{file.key!r} could not be copied to the local cache: {error.strerror}.",
+                        f"{key!r} could not be copied to the local cache: {error.strerror}.",
                         fix="Make room on the data directory's disk.",
                     ) from error
                 finally:
@@ -52,12 +58,30 @@ class Cache:
                         await anyio.Path(copy).unlink(missing_ok=True)
         return path
 
-    def _have(self, path: Path, size: int) -> bool:
-        files.make_folder(self._folder)
+    async def adopt(self, path: Path, sha256: str) -> None:
+        """Take over a local file with these contents, which is on the data directory's disk; it is gone from `path`.
+
+        A disk that fails costs the copy only.
+        """
+        await anyio.to_thread.run_sync(self._adopt, path, self._path(sha256))
+
+    def sweep(self) -> None:
+        """Remove old files and leftovers of downloads; blocking. Only the first time, when nothing is in use yet."""
         with self._sweeping:
             if not self._swept:
                 self._sweep()
                 self._swept = True
+
+    def clear(self) -> None:
+        """Remove every file; blocking."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _path(self, sha256: str) -> Path:
+        return self._folder / sha256[:2] / sha256
+
+    def _have(self, path: Path, size: int) -> bool:
+        self.sweep()
+        files.make_folder(path.parent)
         try:
             if path.stat().st_size != size:
                 return False
@@ -66,21 +90,44 @@ class Cache:
             return False
         return True
 
-    def _sweep(self) -> None:
-        """Nothing of the folder is in use yet: leftovers of downloads go, and what was not touched for long."""
-        oldest = time.time() - _KEEP_SECS
-        for path in self._folder.iterdir():
+    def _adopt(self, path: Path, target: Path) -> None:
+        self.sweep()
+        try:
+            files.make_folder(target.parent)
+            _keep(path, target)
+        except OSError:
             with suppress(OSError):
-                if path.suffix != ".parquet" or path.stat().st_mtime < oldest:
+                path.unlink()
+
+    def _sweep(self) -> None:
+        oldest = time.time() - _KEEP_SECS
+        kept: list[tuple[float, int, Path]] = []
+        for path in self._folder.glob("*/*"):
+            with suppress(OSError):
+                found = path.stat()
+                if "#" in path.name or found.st_mtime < oldest:
+                    path.unlink()
+                else:
+                    kept.append((found.st_mtime, found.st_size, path))
+        room = self._max_bytes
+        for _, size, path in sorted(kept, reverse=True):
+            room -= size
+            if room < 0:
+                with suppress(OSError):
                     path.unlink()
 
 
-def _settle(copy: Path, path: Path, file: DataFile) -> None:
-    if copy.stat().st_size != file.size_bytes or files.sha256_of(copy) != file.sha256:
-        raise Upstream(
-            f"the object {file.key!r} is not the file the catalog recorded.",
-            fix="Restore it from a backup, or ingest the source again.",
+def _settle(copy: Path, path: Path, key: str, sha256: str, size: int) -> None:
+    if copy.stat().st_size != size or files.sha256_of(copy) != sha256:
+        raise Altered(
+            f"the object {key!r} is not the file that was recorded.",
+            fix="Restore it from a backup, or make it again from its source.",
         )
+    _keep(copy, path)
+
+
+def _keep(copy: Path, path: Path) -> None:
+    # Forced to the disk, though it could be fetched again: a file of the right size is believed after a power cut.
     copy.chmod(0o444)
     files.sync_file(copy)
     files.place(copy, path)

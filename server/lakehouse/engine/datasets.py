@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +14,7 @@ import anyio
 import anyio.to_thread
 
 from lakehouse.engine import moment
-from lakehouse.engine.cache import Cache
+from lakehouse.engine.fanout import fan_out
 from lakehouse.engine.manifests import (
     PREFIX,
     BadManifest,
@@ -91,7 +92,7 @@ class Datasets:
 
     def __init__(self, home: Path, storage: Storage) -> None:
         self._bucket = storage.bucket
-        self._cache = Cache(home / "cache" / "objects", storage.bucket)
+        self._cache = storage.cache
         self._index = _EMPTY
         self._loaded = False
         self._loading = anyio.Lock(fast_acquire=True)
@@ -224,7 +225,7 @@ class Datasets:
         if root is not None:
             return await anyio.to_thread.run_sync(lambda: [_in_place(root, file) for file in manifest.objects])
         try:
-            return [await self._cache.fetch(file) for file in manifest.objects]
+            return await fan_out([partial(self._cache.fetch, f.key, f.sha256, f.size_bytes) for f in manifest.objects])
         except KeyNotFound as missing:
             raise lost(missing.detail) from missing
 

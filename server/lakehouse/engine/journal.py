@@ -2,14 +2,18 @@
 
 import json
 import os
+import queue
 import threading
+import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 _BLOCK = 256 * 1024
+_END = object()
 _TAIL = len(',"crc":"00000000"}')
 
 
@@ -90,6 +94,45 @@ class Journal:
         if self._handle is not None:
             handle, self._handle = self._handle, None
             os.close(handle)
+
+
+class Behind:
+    """Writes from a thread of its own what nobody waits for; records that come within `gather` seconds go together.
+
+    `write` gets them in the order they came. It is called from that thread alone, and must not raise.
+    """
+
+    def __init__(self, write: Callable[[list[Any]], None], gather: float) -> None:
+        self._write = write
+        self._gather = gather
+        self._coming: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def put(self, record: Any) -> None:
+        """Leave a record to be written."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+            self._thread.start()
+        self._coming.put(record)
+
+    def close(self) -> None:
+        """Return when all that came is written. It blocks. A later `put` begins anew."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._coming.put(_END)
+            thread.join()
+
+    def _run(self) -> None:
+        batch: list[Any] = []
+        while not batch or batch[-1] is not _END:
+            batch = [self._coming.get()]
+            if batch[0] is not _END:
+                time.sleep(self._gather)
+            with suppress(queue.Empty):
+                while batch[-1] is not _END:
+                    batch.append(self._coming.get_nowait())
+            if records := [record for record in batch if record is not _END]:
+                self._write(records)
 
 
 def _line(record: dict[str, Any]) -> bytes:

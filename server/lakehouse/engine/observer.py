@@ -1,6 +1,7 @@
 """Every call through the door, remembered: a ring of the newest in memory, all of them in a journal on disk."""
 
 import math
+import threading
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, fields
@@ -12,10 +13,11 @@ import anyio.to_thread
 
 from lakehouse import config
 from lakehouse.engine import moment
-from lakehouse.engine.journal import Journal, Tail
+from lakehouse.engine.journal import Behind, Journal, Tail
 from lakehouse.engine.redact import Redactor
 from lakehouse.errors import InvalidInput
 
+GATHER_SECS = 0.005  # a write for each call, waited for, is 90 us of a call that takes 30
 WORKFLOW = "workflow"
 SOURCES = ("api", "http", "mcp", "cli", "python", "page", WORKFLOW, "chat", "scrum", "audit", "harness")
 
@@ -68,10 +70,12 @@ class Observer:
         self._by_op: Counter[str] = Counter()
         self._persist_errors = 0
         self._last_error: str | None = None
+        self._failing = threading.Lock()
         self._waiting: list[Op] = []
         self._turn = anyio.Lock(fast_acquire=True)
         # Its own thread: recording must not queue behind forty long jobs.
         self._thread = anyio.CapacityLimiter(1)
+        self._behind = Behind(self._write, GATHER_SECS)
 
     async def start(self) -> None:
         """Refill the ring with the newest operations of earlier runs. An unreadable journal is reported in stats."""
@@ -98,8 +102,11 @@ class Observer:
         output: Any,
         error: str | None,
         seconds: float,
+        settled: bool = True,
     ) -> None:
-        """Keep one finished call; `error` is None for a success. It survives the death of the process afterwards.
+        """Keep one finished call; `error` is None for a success.
+
+        It survives the death of the process afterwards, or, not `settled`, some milliseconds later.
 
         Raises InvalidInput for an unknown source and an empty op.
         """
@@ -119,6 +126,9 @@ class Observer:
             parent=parent,
         )
         self._count(observed)
+        if not settled:
+            self._behind.put(observed)
+            return
         self._waiting.append(observed)
         async with self._turn:
             await self._flush()
@@ -164,6 +174,7 @@ class Observer:
         with anyio.CancelScope(shield=True):
             async with self._turn:
                 await self._flush()
+                await anyio.to_thread.run_sync(self._behind.close, limiter=self._thread)
                 await anyio.to_thread.run_sync(self._journal.close, limiter=self._thread)
 
     def _count(self, op: Op) -> None:
@@ -175,16 +186,16 @@ class Observer:
     async def _flush(self) -> None:
         """Write all that waits in one go: while one call writes, the others gather for the next."""
         batch, self._waiting = self._waiting, []
-        if not batch:
-            return
-        try:
+        if batch:
             await anyio.to_thread.run_sync(self._write, batch, limiter=self._thread)
-        except OSError as error:
-            self._persist_errors += len(batch)
-            self._last_error = error.strerror or str(error)
 
     def _write(self, batch: list[Op]) -> None:
-        self._journal.append([{k: v for k, v in vars(op).items() if v is not None} for op in batch])
+        try:
+            self._journal.append([{k: v for k, v in vars(op).items() if v is not None} for op in batch])
+        except OSError as error:
+            with self._failing:
+                self._persist_errors += len(batch)
+                self._last_error = error.strerror or str(error)
 
 
 def _op(record: dict[str, Any]) -> Op | None:

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import socket
+import threading
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,28 +25,33 @@ _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no
 class Owner:
     """The hold on a data directory. The operating system lets go when the process dies, however it dies.
 
-    Beside the lock lies `lake.owner.json` with the owner's pid, command, start time and host; only the lock counts,
-    so a file that a dead process left is simply replaced.
+    Beside the lock lies `lake.owner.json` with the owner's pid, command, start time, host, and the address where it
+    answers other processes; only the lock counts, so a file that a dead process left is simply replaced.
     """
 
     def __init__(self, home: Path) -> None:
         self._home = home
         self._note = home / "lake.owner.json"
+        self._taking = threading.Lock()
         self._lock: BaseFileLock | None = None
         self._myself: dict[str, Any] = {}
 
     async def acquire(self, command: str) -> None:
         """Take the data directory, creating it when it is not there; whoever comes later is told our `command`.
 
-        Raises Busy, naming the owner, when another holds it (this process may be the one), and Unavailable when the
-        directory cannot be used.
+        Taking it twice is fine. Raises Busy, naming the owner, when another holds it (this process may be the one),
+        and Unavailable when the directory cannot be used.
         """
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._acquire, command)
 
-    async def tell(self, address: str) -> None:
-        """Say where this process answers calls, so that others can attach to it. Only the owner may."""
-        await anyio.to_thread.run_sync(self._write, address)
+    async def tell(self, address: str | None) -> None:
+        """Say where this process answers calls, so that others can attach to it; None: nowhere. Only the owner may."""
+        await anyio.to_thread.run_sync(self._tell, address)
+
+    async def busy(self, why: str) -> Busy:
+        """The error that names the owner, and why nobody can attach to it, where that is known."""
+        return await anyio.to_thread.run_sync(self._busy, why)
 
     async def release(self) -> None:
         """Give the data directory up; releasing twice is fine."""
@@ -55,59 +61,66 @@ class Owner:
     async def holder(self) -> dict[str, Any] | None:
         """Who holds the data directory, without asking for it; None when nobody does.
 
-        pid, command, started, host, `address` (where it answers calls; empty while it starts) and `here`: whether that
-        is a process of this machine.
+        pid, command, started, host, `address` (where it answers calls; empty while it starts, None when it does not)
+        and `here`: whether that is a process of this machine.
         """
         return await anyio.to_thread.run_sync(self._read)
 
     def _acquire(self, command: str) -> None:
         from filelock import FileLock, Timeout
 
-        try:
-            files.make_folder(self._home.parent)
-            self._home.mkdir(mode=0o700, exist_ok=True)
-            # thread_local=False: taken and released in different worker threads. An instance of its own each time: a
-            # second opening in this process must meet the lock as a stranger.
-            lock = FileLock(self._home / "lake.lock", timeout=0, mode=0o600, thread_local=False)
-            lock.acquire()
-        except Timeout:
-            raise self._busy() from None
-        except OSError as error:
-            raise Unavailable(
-                f"the data directory cannot be used: {error.strerror or type(error).__name__}.",
-                fix="Choose another with --home or LAKEHOUSE_HOME, or make it writable.",
-            ) from error
-        self._lock = lock
-        try:
+        with self._taking:
+            if self._lock is not None:
+                return
+            try:
+                files.make_folder(self._home.parent)
+                self._home.mkdir(mode=0o700, exist_ok=True)
+                # thread_local=False: taken and released in different worker threads. An instance of its own each time:
+                # a second opening in this process must meet the lock as a stranger.
+                lock = FileLock(self._home / "lake.lock", timeout=0, mode=0o600, thread_local=False)
+                lock.acquire()
+            except Timeout:
+                raise self._busy() from None
+            except OSError as error:
+                raise Unavailable(
+                    f"the data directory cannot be used: {error.strerror or type(error).__name__}.",
+                    fix="Choose another with --home or LAKEHOUSE_HOME, or make it writable.",
+                ) from error
+            self._lock = lock
             self._myself = _myself(command)
-            self._write("")
+        try:
+            self._tell("")
         except OSError as error:
-            if error.errno in _FULL:
-                return  # only the lock counts, and whoever has no room left wants to read, and to delete
             self._release()
             raise Unavailable(
                 f"the data directory cannot be written: {error.strerror or type(error).__name__}.",
                 fix="Make it writable, or choose another with --home or LAKEHOUSE_HOME.",
             ) from error
 
-    def _write(self, address: str) -> None:
-        files.write(self._note, json.dumps({**self._myself, "address": address}).encode(), mode=0o600)
+    def _tell(self, address: str | None) -> None:
+        try:
+            files.write(self._note, json.dumps({**self._myself, "address": address}).encode(), mode=0o600)
+        except OSError as error:
+            if error.errno not in _FULL:  # only the lock counts, and whoever has no room left wants to read, and delete
+                raise
 
     def _release(self) -> None:
-        lock, self._lock = self._lock, None
-        if lock is not None:
+        with self._taking:
+            lock, self._lock = self._lock, None
+        if lock is not None and self._myself["pid"] == os.getpid():  # a forked child holds nothing
             with suppress(OSError):  # only the lock counts
                 self._note.unlink(missing_ok=True)
             lock.release()
 
-    def _busy(self) -> Busy:
+    def _busy(self, why: str = "") -> Busy:
         fix = "Stop it, or give this one another data directory with --home or LAKEHOUSE_HOME."
         owner = self._read()
+        tail = f"; {why}." if why else "."
         if owner is None:
-            return Busy("another process holds the data directory; it has not said who it is.", fix=fix)
+            return Busy(f"another process holds the data directory; it has not said who it is{tail}", fix=fix)
         return Busy(
             f"the data directory is held by process {owner['pid']} ({owner['command']}) on {owner['host']} since "
-            f"{owner['started']}.",
+            f"{owner['started']}{tail}",
             fix=fix,
             data={name: owner[name] for name in ("pid", "command", "started", "host")},
         )
@@ -116,10 +129,12 @@ class Owner:
         """Who says to be the owner; None when nobody readable does, or one that is not alive any more."""
         try:
             owner: dict[str, Any] = json.loads(self._note.read_bytes())
-            owner = {name: owner[name] for name in ("pid", "command", "started", "host", "address")}
+            address = owner.get("address")
+            owner = {name: owner[name] for name in ("pid", "command", "started", "host")}
+            owner["address"] = address if isinstance(address, str) else None
             owner["here"] = owner["host"] == socket.gethostname()
             alive = not owner["here"] or _alive(int(owner["pid"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         return owner if alive else None
 

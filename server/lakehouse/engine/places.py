@@ -7,6 +7,15 @@ from pathlib import Path
 from lakehouse.errors import Forbidden
 
 
+def check_remote(given: str | Path, roots: Sequence[Path], setting: str) -> None:
+    """Raises Forbidden unless there are `roots`: without them no file is open to somebody at another machine."""
+    if not roots:
+        raise Forbidden(
+            f"{given} is a path of the server's machine, and none of those may be named from another.",
+            fix=f"Send the contents with the request, or have {setting} name the folder on the server.",
+        )
+
+
 def check_place(real: Path, given: str | Path, roots: Sequence[Path], setting: str) -> None:
     """Raises Forbidden unless `real`, a path without links, lies below one of `roots`.
 

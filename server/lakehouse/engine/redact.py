@@ -6,7 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from lakehouse.config import Config
+from lakehouse.config import Config, Storage
+from lakehouse.engine import credentials
+from lakehouse.errors import LakehouseError
 
 CUT = 500
 MARK = "[redacted]"
@@ -149,6 +151,20 @@ def _write_mapping(value: Mapping[Any, Any], out: list[str], room: int, depth: i
 
 
 def redactor_for(settings: Config) -> Redactor:
-    """What cuts the credentials these settings hold or name out of texts before they leave."""
+    """What cuts the credentials these settings hold or name out of texts before they leave.
+
+    Blocking where the bucket is remote: it reads the secrets file.
+    """
     tokens = [settings.auth.token, *(each.token for each in settings.auth.tokens)]
-    return Redactor(names=[settings.embed.api_key_env], values=tokens)
+    return Redactor(
+        names=[settings.embed.api_key_env, "AWS_ACCESS_KEY_ID"], values=[*tokens, *_of_buckets(settings.storage)]
+    )
+
+
+def _of_buckets(settings: Storage) -> list[str]:
+    if not settings.url.startswith(tuple(f"{kind}://" for kind in credentials.KEYS)):
+        return []
+    try:
+        return credentials.read(settings.secrets).values()
+    except LakehouseError:
+        return []  # whoever uses the bucket is told why; nothing in there is known to anybody then

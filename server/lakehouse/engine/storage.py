@@ -1,5 +1,7 @@
 """Object storage: the primary bucket, the scratch folder, and what callers may put, read and remove."""
 
+import logging
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -10,6 +12,7 @@ import anyio
 import anyio.to_thread
 
 from lakehouse import config
+from lakehouse.engine import credentials
 from lakehouse.engine.bucket import (
     MAX_KEY_BYTES,
     MAX_LIST,
@@ -21,7 +24,8 @@ from lakehouse.engine.bucket import (
     StoredObject,
     check_key,
 )
-from lakehouse.errors import Busy, Forbidden, TooLarge, Upstream
+from lakehouse.engine.cache import Cache
+from lakehouse.errors import Busy, Forbidden, LakehouseError, TooLarge, Upstream
 
 __all__ = [
     "MAX_KEY_BYTES",
@@ -38,6 +42,8 @@ __all__ = [
     "check_key",
 ]
 
+log = logging.getLogger("lakehouse")
+
 VECTORS_PREFIX = "_vectors/"
 # Written only by the parts that own them, never by a caller's storage verb.
 RESERVED = ("_catalog/", "datasets/", VECTORS_PREFIX, "_journal/")
@@ -45,19 +51,24 @@ _DEAD_SECONDS = 600  # a write that goes on touches its file
 MAX_INLINE = 16 * 2**20  # bytes of one object in one answer
 
 
+def max_put_bytes(settings: config.Storage, key: str) -> int:
+    """The largest object that may be put under a key, bytes."""
+    return settings.max_vectors_put_bytes if key.startswith(VECTORS_PREFIX) else settings.max_put_bytes
+
+
 class Storage:
     """The primary bucket, the scratch folder beside it, and the rules for what callers may put."""
 
     def __init__(self, home: Path, settings: config.Storage) -> None:
         self.settings = settings
-        self.bucket = Bucket(settings.url or (home / "objects").as_uri())
+        self.bucket = Bucket(settings.url or (home / "objects").as_uri(), settings=settings)
+        self.cache = Cache(home / "cache" / "objects", self.bucket, settings.cache_bytes)
         self.scratch_root = home / "tmp"
         self._slots = anyio.Semaphore(settings.upload_slots)
 
     def max_put_bytes_for(self, key: str) -> int:
         """The largest object that may be put under a key, bytes."""
-        vectors = key.startswith(VECTORS_PREFIX)
-        return self.settings.max_vectors_put_bytes if vectors else self.settings.max_put_bytes
+        return max_put_bytes(self.settings, key)
 
     @asynccontextmanager
     async def upload_slot(self) -> AsyncIterator[None]:
@@ -80,6 +91,45 @@ class Storage:
         async with self.upload_slot():
             await self.bucket.put(key, data)
             return await self.bucket.head(key)
+
+    async def put_file(self, key: str, path: Path) -> StoredObject:
+        """A caller's put of a local file, which is moved; it takes none of the upload slots, and no memory.
+
+        Raises InvalidInput, Forbidden, TooLarge, Conflict, Upstream.
+        """
+        self.check_public_write(key, (await anyio.to_thread.run_sync(path.stat)).st_size)
+        await self.bucket.put_file(key, path)
+        return await self.bucket.head(key)
+
+    async def file_of(self, key: str) -> tuple[StoredObject, Path, bool]:
+        """An object of any size and any key as a local file, and whether that is a copy for its reader to remove.
+
+        Raises KeyNotFound, and Upstream when the store or the data directory's disk fails.
+        """
+        found = await self.bucket.head(key)
+        if self.bucket.root is not None:
+            return found, self.bucket.root / key, False
+        path = await anyio.to_thread.run_sync(self._new_file)
+        try:
+            await self.bucket.get_to(key, path)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(path.unlink)
+            raise
+        return found, path, True
+
+    async def put_immutable(self, key: str, path: Path, sha256: str) -> None:
+        """Move a finished file into the bucket, under a key nobody else gives other contents.
+
+        Its local copy stays in the cache where objects cannot be read in place, as it is wanted next.
+
+        Raises KeyExists, Unavailable, Upstream.
+        """
+        if self.bucket.root is not None:
+            await self.bucket.put_file(key, path, create=True)
+        else:
+            await self.bucket.put_file(key, path, create=True, keep=True)
+            await self.cache.adopt(path, sha256)
 
     async def get(self, key: str) -> tuple[StoredObject, bytes]:
         """A caller's read of a whole object, of any key: what Lakehouse itself keeps is open to reading.
@@ -142,14 +192,36 @@ class Storage:
                 f"the data directory's disk failed: {error.strerror}.", fix="Make room on it and try again."
             ) from error
 
+    async def aclose(self) -> None:
+        """Forget the copies of a bucket that ends with the process."""
+        if self.bucket.kind == "memory":
+            await anyio.to_thread.run_sync(self.cache.clear)
+
     async def sweep(self) -> None:
         """Remove what a killed process left behind. Only the owner of the data directory may, before its parts run."""
         await anyio.to_thread.run_sync(self._sweep)
 
     def _sweep(self) -> None:
         shutil.rmtree(self.scratch_root, ignore_errors=True)
+        self.cache.sweep()
+        if self.bucket.remote:
+            self._warn_of_secrets()
         # The data directory's own bucket has one owner, whose writes begin after this; another may have more writers.
         self.bucket.sweep(*(() if self.settings.url else (_DEAD_SECONDS,)))
+
+    def _new_file(self) -> Path:
+        self.scratch_root.mkdir(parents=True, exist_ok=True)
+        descriptor, path = tempfile.mkstemp(dir=self.scratch_root)
+        os.close(descriptor)
+        return Path(path)
+
+    def _warn_of_secrets(self) -> None:
+        try:
+            found = credentials.read(self.settings.secrets)
+        except LakehouseError:
+            return  # whoever uses the bucket is told
+        if found.readable:
+            log.warning("storage.secrets_open %s can be read by others; make it 0600", found.path)
 
     def _new_scratch(self) -> Path:
         self.scratch_root.mkdir(parents=True, exist_ok=True)

@@ -125,6 +125,7 @@ def own(function: Callable[..., None]) -> Callable[..., None]:
 def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
     """Call one capability on the data directory and print what it answers."""
     import anyio
+    import anyio.to_thread
 
     from lakehouse.config import read
     from lakehouse.faces import terminal
@@ -133,14 +134,18 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
 
     keep_logs(read(invocation.home, invocation.config), brief=True)
 
-    async def called() -> Any:
+    async def called() -> None:
         async with lakehouse.open(invocation.home, config_file=invocation.config) as lake:
-            with terminal.progress_bar() as progress:
-                return await lake.call(name, arguments, via="cli", progress=progress)
+            with spared(), terminal.progress_bar() as progress:  # what a tool prints is no part of its answer
+                try:
+                    answer = await lake.call(name, arguments, via="cli", progress=progress)
+                except anyio.get_cancelled_exc_class():
+                    lake.grace = 0  # who interrupts does not wait for others' calls; these are made again
+                    raise
+            # Before the end: other processes' calls may still run here, and are waited for.
+            await anyio.to_thread.run_sync(functools.partial(terminal.show, answer, as_json=invocation.json))
 
-    with spared():  # what a tool prints is no part of its answer
-        answer = _guarded(anyio.run, called)
-    terminal.show(answer, as_json=invocation.json)
+    _guarded(anyio.run, called)
 
 
 def _guarded(function: Callable[..., Any], *arguments: Any) -> Any:

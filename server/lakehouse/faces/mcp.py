@@ -59,6 +59,7 @@ class Shown:
 
     def __init__(self, lake: Lakehouse, rendering: dict[str, Any], view: View) -> None:
         self.lake = lake
+        self.read_only = view.read_only
         within = [s for s in rendering["tools"] if not view.toolsets or view.toolsets.intersection(s["toolsets"])]
         if not within:
             filled = sorted({name for spec in rendering["tools"] for name in spec["toolsets"]})
@@ -115,15 +116,20 @@ class Shown:
         if name is None:
             raise MCPError(code=t.INVALID_PARAMS, message=f"Unknown tool: {params.name[:MAX_ECHO]}")
 
+        reported = float("-inf")
+
         async def progress(done: float, total: float | None, message: str) -> None:
-            await context.session.report_progress(done, total, message or None)
+            nonlocal reported
+            if done > reported:  # the protocol has it that each report is further than the one before
+                reported = done
+                await context.session.report_progress(done, total, message or None)
 
         try:
             value, text = await self.lake.answer(
                 name,
                 params.arguments or {},
                 self.lake.config.server.max_text_bytes,
-                caller=_caller(context),
+                caller=self._caller(context),
                 progress=progress,
             )
         except LakehouseError as error:
@@ -165,13 +171,16 @@ class Shown:
         return t.ListResourceTemplatesResult(resource_templates=found, next_cursor=cursor)
 
     async def read_resource(self, context: Context, params: t.ReadResourceRequestParams) -> t.ReadResourceResult:
-        """`resources/read`: text, or compact JSON."""
+        """`resources/read`: text, compact JSON, or bytes as a blob."""
         uri = str(params.uri)
         spec, arguments = self._resource_for(uri)
         try:
-            value = await self.lake.call(spec["name"], arguments, caller=_caller(context))
+            value = await self.lake.call(spec["name"], arguments, caller=self._caller(context))
         except LakehouseError as error:
             raise _fault(error, uri=uri[:MAX_ECHO]) from None
+        if spec["binary"]:
+            blob = t.BlobResourceContents(uri=uri, mime_type=spec["mime_type"], blob=value)
+            return t.ReadResourceResult(contents=[blob])
         text = value if isinstance(value, str) else compact(scrubbed(value)).decode()
         return t.ReadResourceResult(contents=[t.TextResourceContents(uri=uri, mime_type=spec["mime_type"], text=text)])
 
@@ -205,7 +214,7 @@ class Shown:
         if spec is None:
             raise MCPError(code=t.INVALID_PARAMS, message=f"Unknown prompt: {params.name[:MAX_ECHO]}")
         try:
-            text = await self.lake.call(spec["name"], params.arguments or {}, caller=_caller(context))
+            text = await self.lake.call(spec["name"], params.arguments or {}, caller=self._caller(context))
         except LakehouseError as error:
             raise _fault(error) from None
         message = t.PromptMessage(role="user", content=t.TextContent(type="text", text=str(text)))
@@ -228,15 +237,18 @@ class Shown:
         )
 
     async def _values(self, context: Context, capability: str, prefix: str) -> list[str]:
-        return await self.lake.suggestions(capability, prefix, caller=_caller(context))
+        """What a capability lists as `{"values": [...]}` for what has been typed so far."""
+        try:
+            found = await self.lake.call(capability, {"prefix": prefix}, caller=self._caller(context))
+        except LakehouseError:
+            return []  # a list of suggestions is no place for an error: the read that follows reports it
+        values = found.get("values") if isinstance(found, dict) else None
+        return [str(value) for value in values] if isinstance(values, list) else []
 
-
-def _caller(context: Context) -> Caller:
-    """Who asks: over HTTP whom the request proved to be, over a pipe whoever started us."""
-    if context.request is None:
-        return _BY_PIPE
-    caller: Caller = context.request.scope["lakehouse.caller"]
-    return replace(caller, via="mcp")
+    def _caller(self, context: Context) -> Caller:
+        """Who asks: over HTTP whom the request proved to be, over a pipe whoever started us."""
+        caller: Caller = _BY_PIPE if context.request is None else context.request.scope["lakehouse.caller"]
+        return replace(caller, via="mcp", read_only=caller.read_only or self.read_only)
 
 
 def _fault(error: LakehouseError, **data: str) -> MCPError:

@@ -1,6 +1,8 @@
 """Starts a server for a data directory. The process owns the lake; the face borrows it."""
 
 import gc
+import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import anyio
 from lakehouse import config
 from lakehouse.faces.logs import keep_logs
 from lakehouse.faces.mcp import mcp_server
-from lakehouse.faces.stdio import Wire, insist_on_ending, serve_stdio, take_wire
+from lakehouse.faces.stdio import MAX_GRACE, Wire, insist_on_ending, serve_stdio, take_wire
 from lakehouse.lake import Lakehouse
 from lakehouse.rendered import rendered
 
@@ -18,8 +20,7 @@ from lakehouse.rendered import rendered
 def stdio(home: str | Path | None, config_file: str | Path | None, overrides: Mapping[str, Any]) -> None:
     """Serve MCP over stdin and stdout until the client goes.
 
-    The data directory is taken at the first call that needs it, not before: a host that starts us while another
-    process owns it still sees the tools, and each call says who holds it until it is free.
+    The data directory is taken at the first call, not before. Where another process owns it, calls go there.
     """
     wire = take_wire()  # before a plugin is loaded, which might write there
     settings = config.read(home, config_file, overrides)
@@ -40,38 +41,39 @@ def http(
     settings = config.read(home, config_file, overrides)
     if host is not None or port is not None:
         bound = settings.config.server.bind.rpartition(":")
-        where = f"{bound[0] if host is None else host}:{bound[2] if port is None else port}"
+        host = bound[0] if host is None else f"[{host}]" if ":" in host.strip("[]") == host else host
+        where = f"{host}:{bound[2] if port is None else port}"
         settings = config.read(home, config_file, {**overrides, "server.bind": where})
     keep_logs(settings, brief=False)
+
+    from lakehouse.faces.http.bind import listening
+
+    sockets = listening(settings.config)
     rendering = rendered(settings.config.plugins.folders)
-    anyio.run(_listen, settings, rendering)
+    gc.freeze()
+    anyio.run(_listen, settings, rendering, sockets)
 
 
-async def _listen(settings: config.Settings, rendering: dict[str, Any]) -> None:
-    import uvicorn
-
+async def _listen(settings: config.Settings, rendering: dict[str, Any], sockets: list[socket.socket]) -> None:
     from lakehouse.faces.http import http_app
+    from lakehouse.faces.http.bind import address
+    from lakehouse.faces.http.listener import Listener
 
-    host, _, port = settings.config.server.bind.rpartition(":")
+    url = address(sockets, settings.config.server.bind)
+
+    def ready() -> None:
+        sys.stderr.write(f"Lakehouse answers at {url} (MCP at /mcp); data in {settings.home}\n")
+        sys.stderr.flush()
+
     async with Lakehouse(settings) as lake:
         await lake.start()
-        options = uvicorn.Config(
-            http_app(lake, rendering),
-            host=host.strip("[]"),
-            port=int(port),
-            http="h11",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=int(settings.config.server.drain_secs),
-        )
-        await uvicorn.Server(options).serve()
+        await Listener(http_app(lake, rendering), settings.config.server, ready).serve(sockets)
+    insist_on_ending()
 
 
 async def _serve(settings: config.Settings, rendering: dict[str, Any], wire: Wire | None) -> None:
     async with Lakehouse(settings) as lake:
+        lake.grace = min(lake.grace, MAX_GRACE / 2)  # others' calls are made again by the next owner
         try:
             await serve_stdio(mcp_server(lake, rendering), settings.config.server.max_request_bytes, wire)
         finally:

@@ -8,6 +8,7 @@ import anyio
 
 from lakehouse import config
 from lakehouse.engine.corpora.built import Built, PartialFailure
+from lakehouse.engine.places import check_remote
 from lakehouse.engine.progress import Progress, unheard
 from lakehouse.errors import Busy, Conflict, InvalidInput
 
@@ -45,6 +46,7 @@ class Corpora:
         limit: int | None = None,
         batch_size: int | None = None,
         confined: bool = False,
+        remote: bool = False,
         progress: Progress | None = None,
     ) -> Built:
         """Make a corpus of a dataset's rows or a folder's files, or bring it up to date.
@@ -52,8 +54,9 @@ class Corpora:
         An item's id is the row's id or the file's path; a long document's chunks are `id#0`, `id#1`, …; `id_prefix`
         stands before all of them, so that those of two corpora never meet. Metadata has
         `source`, `doc_id`, `chunk`, `text` and the columns of `metadata`. Items whose document is gone are removed,
-        unless `limit` reads only the beginning. `confined` keeps `folder` within the allowed folders. Searches go on
-        meanwhile; with `drop_existing` they meet the old corpus until the new one is whole and takes its place.
+        unless `limit` reads only the beginning. `confined` keeps `folder` within the allowed folders; for a `remote`
+        caller there must be such, too. Searches go on meanwhile; with `drop_existing` they meet the old corpus until
+        the new one is whole and takes its place.
 
         Raises InvalidInput, Forbidden, DatasetNotFound; Conflict when the corpus has another model or source; Busy
         when it is being built; PartialFailure, with the counts, when batches failed.
@@ -64,6 +67,8 @@ class Corpora:
             raise InvalidInput("limit: it is below 1.", fix="Leave it out to read everything.")
         if batch_size is not None and not 1 <= batch_size <= MAX_BATCH:
             raise InvalidInput(f"batch_size: it is not between 1 and {MAX_BATCH}.", fix="Leave it out.")
+        if remote and folder is not None:
+            check_remote(folder, self._settings.folders, "corpora.folders")
         source = await self._source(dataset, folder, text, id, metadata, limit, confined)
         identity = self._embed.effective_model(model)
         lock = self._building.setdefault(name, anyio.Lock())

@@ -16,13 +16,17 @@ from lakehouse.errors import LakehouseError
 
 
 async def examine(
-    settings: Settings, skipped: Sequence[tuple[str, str]] = (), broken: LakehouseError | None = None
+    settings: Settings,
+    skipped: Sequence[tuple[str, str]] = (),
+    broken: LakehouseError | None = None,
+    answers: Callable[[str], Awaitable[bool]] | None = None,
 ) -> Report:
     """Look at the installation and at a data directory, which may be in use, or not there yet.
 
     `skipped` are the plugins left out, as (origin, reason). `broken` is why the real settings could not be read;
-    `settings` are then the defaults. A probe object is written to the bucket and removed again, unless the server is
-    read-only. Takes as long as importing every package in use does: some 2 s, and 4 to 8 s where litellm is one.
+    `settings` are then the defaults. `answers` says whether the owner at an address answers this process. A probe
+    object is written to the bucket and removed again, unless the server is read-only. Takes as long as importing every
+    package in use does: some 2 s, and 4 to 8 s where litellm is one.
     """
     idle = () if settings.config.embed.provider == "litellm" else ("litellm",)
     probes: list[Callable[[], Awaitable[list[Check]]]] = [
@@ -31,7 +35,7 @@ async def examine(
         _in_thread(check_extras),
         _in_thread(_settings, settings, broken),
         _in_thread(check_home, settings.home),
-        partial(check_owner, settings.home),
+        partial(check_owner, settings.home, answers),
         partial(check_storage, settings),
         _in_thread(check_disk, settings.home),
         partial(check_embedding, settings),

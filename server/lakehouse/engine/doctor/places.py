@@ -5,13 +5,14 @@ import secrets
 import shutil
 import socket
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
 from lakehouse.config import GIB, Settings
-from lakehouse.engine import files
+from lakehouse.engine import credentials, files
 from lakehouse.engine.doctor.check import Check, bad, good
 from lakehouse.engine.owner import Owner
 from lakehouse.engine.storage import Bucket, KeyExists, Storage
@@ -42,17 +43,22 @@ def check_home(home: Path) -> list[Check]:
     return good("data directory", f"{home}" if nearest == home else f"{home} (not there yet)")
 
 
-async def check_owner(home: Path) -> list[Check]:
-    """Whether another process holds the data directory."""
+async def check_owner(home: Path, answers: Callable[[str], Awaitable[bool]] | None = None) -> list[Check]:
+    """Who owns the data directory, and whether that process answers this one, which `answers` says of an address."""
     holder = await Owner(home).holder()
     if holder is None:
         return good("owner", "nobody holds the data directory", required=False)
     if (holder["pid"], holder["host"]) == (os.getpid(), socket.gethostname()):
         return good("owner", f"this process, {holder['pid']}, holds the data directory", required=False)
+    words = (
+        f"process {holder['pid']} ({holder['command']}) on {holder['host']} holds the data directory since "
+        f"{holder['started']}"
+    )
+    if answers is not None and holder["here"] and holder["address"] and await answers(holder["address"]):
+        return good("owner", f"{words}, and answers: others attach to it", required=False)
     return bad(
         "owner",
-        f"process {holder['pid']} ({holder['command']}) on {holder['host']} holds the data directory since "
-        f"{holder['started']}.",
+        f"{words}, and does not answer.",
         "Stop it, or use another data directory with --home or LAKEHOUSE_HOME.",
         required=False,
     )
@@ -68,16 +74,45 @@ def check_disk(home: Path) -> list[Check]:
 
 
 async def check_storage(settings: Settings) -> list[Check]:
-    """Whether the bucket reads, writes and refuses to overwrite; a probe object is put twice and removed."""
+    """Whether the bucket reads, writes and refuses to overwrite; a probe object is put twice and removed.
+
+    Of a remote one, too, whether its file of credentials is closed to others.
+    """
     try:
         bucket = Storage(settings.home, settings.config.storage).bucket
-        if settings.config.server.read_only:
-            return good("storage", "not tried, because the server is read-only")
-        if bucket.root is not None and not await anyio.Path(bucket.root).exists():
-            return await anyio.to_thread.run_sync(_home_of_bucket, bucket.root)
-        return await _create_twice(bucket)
     except LakehouseError as error:
         return bad("storage", error.detail, error.fix or "Check storage.url.")
+    found = await anyio.to_thread.run_sync(_check_secrets, settings) if bucket.remote else []
+    try:
+        if settings.config.server.read_only:
+            if bucket.remote:
+                await bucket.list(limit=1)
+            return [*good("storage", "not written to, because the server is read-only"), *found]
+        if bucket.root is not None and not await anyio.Path(bucket.root).exists():
+            return await anyio.to_thread.run_sync(_home_of_bucket, bucket.root)
+        return [*await _create_twice(bucket), *found]
+    except LakehouseError as error:
+        also = " It can be read." if bucket.remote and await _answers(bucket) else ""
+        return [*bad("storage", f"{error.detail}{also}", error.fix or "Check storage.url."), *found]
+
+
+async def _answers(bucket: Bucket) -> bool:
+    try:
+        await bucket.list(limit=1)
+    except LakehouseError:
+        return False
+    return True
+
+
+def _check_secrets(settings: Settings) -> list[Check]:
+    try:
+        found = credentials.read(settings.config.storage.secrets)
+    except LakehouseError as error:
+        return bad("secrets", error.detail, error.fix)
+    if found.readable:
+        return bad("secrets", f"{found.path} can be read by others.", f"chmod 600 {found.path}", required=False)
+    words = f"{found.path}, which only its owner can read" if found.tables else "no file; the provider's own variables"
+    return good("secrets", words, required=False)
 
 
 def _home_of_bucket(root: Path) -> list[Check]:
@@ -105,8 +140,10 @@ async def _create_twice(bucket: Bucket) -> list[Check]:
             if bucket.root is not None:
                 await anyio.to_thread.run_sync(_remove_if_empty, bucket.root / PROBES)
     if refused and whole:
-        kept = "" if bucket.root is not None else "; it is in memory, and gone when the process ends"
-        return good("storage", f"bucket {bucket.name} reads, writes and refuses to overwrite{kept}")
+        kept = "; it is in memory, and gone when the process ends" if bucket.kind == "memory" else ""
+        if bucket.single_writer:
+            kept = ", as long as only this data directory writes to it (storage.single_writer)"
+        return good("storage", f"{bucket.kind} bucket {bucket.name} reads, writes and refuses to overwrite{kept}")
     return bad(
         "storage",
         f"bucket {bucket.name} overwrites what it should only create.",

@@ -15,6 +15,7 @@ from lakehouse.engine import datasets as catalog
 from lakehouse.engine.child import Child, ChildDied
 from lakehouse.engine.datasets import Column, DataFile, Datasets
 from lakehouse.engine.ingest.source import check_options, check_size, local_file, source_of
+from lakehouse.engine.places import check_remote
 from lakehouse.engine.progress import Progress, unheard
 from lakehouse.engine.storage import KeyExists, Storage
 from lakehouse.errors import Conflict, Upstream
@@ -94,11 +95,14 @@ class Ingester:
         expected: Expected | None = None,
         progress: Progress | None = None,
         anywhere: bool = True,
+        remote: bool = False,
+        filename: str | None = None,
     ) -> Ingested:
         """Make a local file the newest version of a dataset.
 
         `source` is csv, tsv, json, jsonl or parquet (default: by suffix); the file may be gzip or zstd. `types` sets
-        column types by name. Unless `anywhere`, the file must lie below `ingest.roots`.
+        column types by name. Unless `anywhere`, the file must lie below `ingest.roots`; for a `remote` caller there
+        must be such, too. `filename` is what it is called, where that is not its name here.
 
         Raises InvalidInput for bad contents (with up to 100 bad rows in `data["rows"]`), NotFound, Forbidden,
         TooLarge naming the setting, SchemaChanged when the dataset has other columns, Conflict when the data is not
@@ -106,12 +110,15 @@ class Ingester:
         """
         catalog.check_name(name)
         roots = None if anywhere else self._settings.roots
+        if remote:
+            check_remote(path, self._settings.roots, "ingest.roots")
         # Before its name is: a folder or a missing file is what is wrong with a path, whatever it ends like.
         real = await anyio.to_thread.run_sync(local_file, path, roots, self._settings.max_path_bytes)
-        kind = source_of(path.name, source)
+        called = path.name if filename is None else filename
+        kind = source_of(called, source)
         check_options(kind, delimiter, encoding)
         asked = {"source": kind, "delimiter": delimiter, "encoding": encoding, "types": dict(types or {})}
-        facts = {"file": path.name, **(provenance or {})}
+        facts = {"file": called, **(provenance or {})}
         async with self._turns, self._storage.scratch() as folder:
             return await self._ingest(real, name, asked, facts, expected, folder, progress or unheard)
 
@@ -197,7 +204,7 @@ class Ingester:
         key = catalog.data_key(name, fingerprint, read["sha256"])
         await progress(96, 100, "storing")
         try:
-            await self._storage.bucket.put_file(key, folder / "data.parquet", create=True)
+            await self._storage.put_immutable(key, folder / "data.parquet", read["sha256"])
         except KeyExists:
             pass  # named by its content: what is there is the same
         manifest, existing = await self._datasets.commit(

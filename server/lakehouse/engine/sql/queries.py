@@ -1,7 +1,8 @@
 """Read-only SQL over datasets: checks, queues, runs in a query process, and keeps what is too large for one answer."""
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 GRACE_SECS = 1.0  # after the limit, for the engine to stop by itself; then its process is killed
 _INLINE_JSON = 64 * 2**10  # a longer text is parsed off the event loop
+
+log = logging.getLogger("lakehouse")
 
 Params = Sequence[Any] | Mapping[str, Any]
 
@@ -53,9 +56,21 @@ class _Raw(NamedTuple):
 
 
 class Sql:
-    """One read-only statement at a time for each caller, over the newest version of every dataset."""
+    """One read-only statement at a time for each caller, over the newest version of every dataset.
 
-    def __init__(self, storage: "Storage", datasets: "Datasets", results: "Results", settings: config.Sql) -> None:
+    `later` starts work that outlives the call it is started in; it says whether it could. Without it, whoever asks
+    when a listing of the bucket is due waits for that.
+    """
+
+    def __init__(
+        self,
+        storage: "Storage",
+        datasets: "Datasets",
+        results: "Results",
+        settings: config.Sql,
+        later: Callable[[Callable[[], Coroutine[Any, Any, None]]], bool] = lambda work: False,
+    ) -> None:
+        self._later = later
         self._storage = storage
         self._datasets = datasets
         self._results = results
@@ -67,6 +82,7 @@ class Sql:
         self._visible: Visible | None = None
         self._views: dict[tuple[str, int], dict[str, Any]] = {}
         self._looking = anyio.Lock(fast_acquire=True)
+        self._refreshing = False
         self._looked_at = float("-inf")
 
     async def query(
@@ -221,13 +237,18 @@ class Sql:
         )
 
     async def _look(self) -> Visible:
-        """The visible set as it is now. Other processes' commits are seen after `sql.refresh_every`."""
+        """The visible set as it is now. Other processes' commits are seen after `sql.refresh_every`.
+
+        Where listing the bucket may take long, only the very first query waits for it.
+        """
         now = anyio.current_time()
-        if self._visible is not None and now - self._looked_at < self._settings.refresh_secs:
-            if self._visible.number == self._datasets.generation:
-                return self._visible
+        due = now - self._looked_at >= self._settings.refresh_secs
+        if due and self._visible is not None and self._storage.bucket.remote:
+            due = not self._refreshing and not self._start_refresh()
+        if not due and self._visible is not None and self._visible.number == self._datasets.generation:
+            return self._visible
         async with self._looking:
-            if now - self._looked_at >= self._settings.refresh_secs:
+            if due and now - self._looked_at >= self._settings.refresh_secs:
                 await self._refresh()
             number = self._datasets.generation
             if self._visible is None or self._visible.number != number:
@@ -239,6 +260,19 @@ class Sql:
                     if (m.name, m.version) in self._views
                 }
             return self._visible
+
+    def _start_refresh(self) -> bool:
+        """Have the bucket listed meanwhile; False when there is nobody to do it."""
+        self._refreshing = self._later(self._refresh_aside)
+        return self._refreshing
+
+    async def _refresh_aside(self) -> None:
+        try:
+            await self._refresh()
+        except Exception:  # it is nobody's call, and must not end what it runs beside
+            log.exception("sql.refresh_failed the next query tries again")
+        finally:
+            self._refreshing = False
 
     async def _refresh(self) -> None:
         self._looked_at = anyio.current_time()

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 
+from lakehouse.engine.fanout import fan_out
 from lakehouse.engine.storage import KeyExists, Storage
 from lakehouse.engine.vectors import format, log, snapshot
 from lakehouse.engine.vectors.batch import PUT, Batch, deletes, joined
@@ -99,10 +100,11 @@ class Index:
         manifest = await self.objects.manifest(number)
         if manifest.deleted:
             raise self.not_found()
-        sealed = []
-        for ref in manifest.segments:
-            opened = known.get(ref.id) or await self.objects.segment(ref)
-            sealed.append(Sealed(opened, await self.objects.tomb(ref)))
+
+        async def opened(ref: SegmentRef) -> Sealed:
+            return Sealed(known.get(ref.id) or await self.objects.segment(ref), await self.objects.tomb(ref))
+
+        sealed = await fan_out([partial(opened, ref) for ref in manifest.segments])
         state = await anyio.to_thread.run_sync(snapshot.empty, manifest, tuple(sealed))
         return await self._replayed(state)
 
@@ -211,7 +213,7 @@ class Index:
                 raise
             # Another process may have sealed and cleared this place of the log away, so that nobody reads it again.
             try:
-                newest = await self._newest()
+                newest = state.manifest.number if self.bucket.single_writer else await self._newest()
             except Upstream:
                 await self._withdraw(key, data)
                 raise

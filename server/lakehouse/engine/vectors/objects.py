@@ -1,7 +1,6 @@
 """The stored objects of one index: read with their checksums, removed when unneeded. Load it in a worker thread."""
 
 import hashlib
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -12,14 +11,14 @@ import anyio
 import anyio.to_thread
 import numpy as np
 
-from lakehouse.engine import files
-from lakehouse.engine.storage import Bucket, KeyNotFound
+from lakehouse.engine.cache import Altered
+from lakehouse.engine.fanout import AT_ONCE, fan_out
+from lakehouse.engine.storage import KeyNotFound, Storage
 from lakehouse.engine.vectors import format, log, segment
 from lakehouse.engine.vectors.batch import Rows
 from lakehouse.engine.vectors.format import Manifest, Number, SegmentRef, Tomb, damaged
 from lakehouse.engine.vectors.items import IndexDamaged
 from lakehouse.engine.vectors.segment import Segment
-from lakehouse.errors import Upstream
 
 T = TypeVar("T")
 
@@ -31,20 +30,18 @@ _STAGED_SECONDS = 24 * 3600
 class Objects:
     """One index's part of a bucket. Every read is checked; IndexDamaged names the object that is not as written.
 
-    Segments of a bucket that is no folder are copied into `cache`, by content. `later` takes segments that are too
-    large to be checked while they are opened. `own` are the names of what this process has written: that is never
-    taken for what a crash left, however long the work goes on and whatever the clock does.
+    `later` takes segments that are too large to be checked while they are opened. `own` are the names of what this
+    process has written: that is never taken for what a crash left, however long the work goes on and whatever the
+    clock does.
     """
 
-    def __init__(
-        self, bucket: Bucket, index: str, cache: Path, later: Callable[[Segment], None], own: set[str]
-    ) -> None:
-        self.bucket, self.index = bucket, index
-        self._cache, self._later, self._own = cache, later, own
+    def __init__(self, storage: Storage, index: str, later: Callable[[Segment], None], own: set[str]) -> None:
+        self.bucket, self.index = storage.bucket, index
+        self._storage, self._later, self._own = storage, later, own
 
     async def generations(self) -> list[Number]:
         """The numbers of the stored generations, ascending."""
-        return _numbers(await names(self.bucket, format.home_of(self.index) + "manifest/"))
+        return _numbers(await self.bucket.names(format.home_of(self.index) + "manifest/"))
 
     async def manifest(self, number: Number) -> Manifest:
         """One generation."""
@@ -58,7 +55,7 @@ class Objects:
 
     async def entries(self, first: Number) -> list[log.Entry]:
         """The log entries from a number on, in order."""
-        stored = _numbers(await names(self.bucket, format.home_of(self.index) + "log/"))
+        stored = _numbers(await self.bucket.names(format.home_of(self.index) + "log/"))
         numbers = [n for n in stored if n.epoch == first.epoch and n >= first]
         keys = [format.log_key(self.index, number) for number in numbers]
         for place, number in enumerate(numbers):
@@ -96,7 +93,8 @@ class Objects:
             folder = (self.bucket.root / key).parent
             paths = {name: folder / name for name in doc.files}
         else:
-            paths = {name: await self._cached(doc, name) for name in doc.files}
+            copies = await fan_out([partial(self._cached, doc, name) for name in doc.files])
+            paths = dict(zip(doc.files, copies, strict=True))
         opened = await anyio.to_thread.run_sync(Segment, self.index, doc, ref.check, paths)
         if trusted:
             return opened
@@ -109,42 +107,37 @@ class Objects:
     async def put_segment(self, doc: format.SegmentDoc, folder: Path) -> None:
         """Store a written segment, its description last."""
         self._own.add(doc.id)
-        for name in (*doc.files, segment.DOC):
-            await self.bucket.put_file(format.segment_key(self.index, doc.id, name), folder / name, create=True)
+
+        async def put(name: str) -> None:
+            key = format.segment_key(self.index, doc.id, name)
+            await self._storage.put_immutable(key, folder / name, doc.files[name].sha256)
+
+        # A folder's files follow each other: each is forced to the same disk.
+        await fan_out([partial(put, name) for name in doc.files], AT_ONCE if self.bucket.remote else 1)
+        key = format.segment_key(self.index, doc.id, segment.DOC)
+        await self.bucket.put_file(key, folder / segment.DOC, create=True)
 
     async def _cached(self, doc: format.SegmentDoc, name: str) -> Path:
         ref = doc.files[name]
-        path = self._cache / ref.sha256[:2] / ref.sha256
-        if not await anyio.Path(path).exists():
-            await anyio.to_thread.run_sync(files.make_folder, path.parent)
-            part = files.beside(path)
-            key = format.segment_key(self.index, doc.id, name)
-            try:
-                await self._fetch(key, part)
-                if await anyio.to_thread.run_sync(files.sha256_of, part) != ref.sha256:
-                    raise damaged(key, "its checksum differs")
-                await anyio.to_thread.run_sync(files.place, part, path)
-            finally:
-                await anyio.Path(part).unlink(missing_ok=True)
-        return path
-
-    async def _fetch(self, key: str, path: Path) -> None:
+        key = format.segment_key(self.index, doc.id, name)
         try:
-            await self.bucket.get_to(key, path)
+            return await self._storage.cache.fetch(key, ref.sha256, ref.size)
         except KeyNotFound:
             raise damaged(key, "it is missing") from None
+        except Altered:
+            raise damaged(key, "its checksum differs") from None
 
     async def _read(self, keys: Sequence[str]) -> list[bytes]:
         root = self.bucket.root
         if root is not None:
             return await anyio.to_thread.run_sync(lambda: [_contents(root, key) for key in keys])
-        found = []
-        for key in keys:
-            try:
-                found.append(await self.bucket.get(key))
-            except KeyNotFound:
-                raise damaged(key, "it is missing") from None
-        return found
+        return await fan_out([partial(self._get, key) for key in keys])
+
+    async def _get(self, key: str) -> bytes:
+        try:
+            return await self.bucket.get(key)
+        except KeyNotFound:
+            raise damaged(key, "it is missing") from None
 
     async def verify(self) -> list[str]:
         """Read everything the newest generation needs; a line for each file that is not as it was written."""
@@ -181,8 +174,8 @@ class Objects:
         if not generations:
             return
         newest = await self.manifest(generations[-1])
-        log = _numbers(await names(self.bucket, home + "log/"))
-        parts = {kind: await names(self.bucket, f"{home}{kind}/") for kind in ("seg", "tomb")}
+        log = _numbers(await self.bucket.names(home + "log/"))
+        parts = {kind: await self.bucket.names(f"{home}{kind}/") for kind in ("seg", "tomb")}
         if newest.deleted:
             epoch = newest.number.epoch
             log = [number for number in log if number.epoch <= epoch]
@@ -234,7 +227,7 @@ class Objects:
         """Remove a segment that no generation names."""
         folder = format.segment_key(self.index, id, "")
         self._own.discard(id)
-        await self._remove([folder + file for file in await names(self.bucket, folder)], (folder,))
+        await self._remove([folder + file for file in await self.bucket.names(folder)], (folder,))
 
     async def _remove(self, keys: Sequence[str], folders: Sequence[str] = ()) -> None:
         """Remove objects, and folders that are left empty and that nobody will write into."""
@@ -242,29 +235,7 @@ class Objects:
         if root is not None:
             await anyio.to_thread.run_sync(_unlink, root, keys, folders)
         else:
-            for key in keys:
-                await self.bucket.delete(key)
-
-
-async def names(bucket: Bucket, folder: str) -> list[str]:
-    """The names directly in a folder of the bucket, sorted; `folder` ends in a slash."""
-    root = bucket.root
-    if root is not None:
-        # By the operating system: a library's listing fails when a file it has just seen is removed.
-        return await anyio.to_thread.run_sync(_listed, root / folder)
-    listing = await bucket.list(folder, limit=None)
-    return sorted({o.key.removeprefix(folder).partition("/")[0] for o in listing.objects})
-
-
-def _listed(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise Upstream(
-            f"the folder of {folder.name!r} cannot be listed: {error.strerror}.", fix="Check the data directory's disk."
-        ) from error
+            await self.bucket.delete_all(keys)
 
 
 def _numbers(found: Sequence[str]) -> list[Number]:

@@ -3,7 +3,6 @@
 import copy
 import json
 import logging
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
@@ -15,6 +14,7 @@ import anyio.to_thread
 
 from lakehouse import config
 from lakehouse.engine import moment
+from lakehouse.engine.fanout import fan_out
 from lakehouse.engine.storage import Storage
 from lakehouse.engine.vectors import format
 from lakehouse.engine.vectors.format import Manifest, Number
@@ -56,7 +56,6 @@ class Vectors:
         self.settings = settings
         self.problems: dict[str, str] = {}
         self._storage = storage
-        self._cache = home / "cache" / "vectors"
         self._indexes: dict[str, Index] = {}
         self._naming: dict[str, anyio.Lock] = {}
         self._searches = anyio.CapacityLimiter(8)
@@ -300,11 +299,9 @@ class Vectors:
         await anyio.to_thread.run_sync(wait, [*self._checks])
 
     async def aclose(self) -> None:
-        """Stop checking files, and forget the copies of a bucket that ends with the process."""
+        """Stop checking files, and let the indexes go."""
         if self._checker is not None:
             await anyio.to_thread.run_sync(partial(self._checker.shutdown, cancel_futures=True))
-        if self._storage.bucket.url.startswith("memory:"):
-            await anyio.to_thread.run_sync(lambda: shutil.rmtree(self._cache, ignore_errors=True))
         self._indexes.clear()
 
     async def _settle(self, index: "Index", *, now: bool = False) -> None:
@@ -321,11 +318,10 @@ class Vectors:
 
     async def _names(self) -> Names:
         await self._ready()
-        from lakehouse.engine.vectors.objects import names
-
         bucket = self._storage.bucket
-        found = await names(bucket, format.PREFIX)
-        return [name for name in found if await names(bucket, f"{format.home_of(name)}manifest/")]
+        found = await bucket.names(format.PREFIX)
+        begun = await fan_out([partial(bucket.names, f"{format.home_of(name)}manifest/") for name in found])
+        return [name for name, generations in zip(found, begun, strict=True) if generations]
 
     async def _index(self, name: str) -> "Index":
         found = self._indexes.get(name)
@@ -360,7 +356,7 @@ class Vectors:
         await self._ready()
         from lakehouse.engine.vectors.objects import Objects
 
-        return Objects(self._storage.bucket, name, self._cache, self._check_later, self._own)
+        return Objects(self._storage, name, self._check_later, self._own)
 
     def _check_later(self, segment: "Segment") -> None:
         if self._checker is None:

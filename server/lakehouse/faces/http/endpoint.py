@@ -2,34 +2,55 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup, TaskStatus
 from mcp.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.datastructures import QueryParams
 from starlette.types import Receive, Scope, Send
 
 from lakehouse.declare import TOOLSETS
 from lakehouse.errors import Busy, InvalidInput, LakehouseError, did_you_mean
-from lakehouse.faces.http.problem import problem
+from lakehouse.faces.http.drain import Drain
+from lakehouse.faces.http.problem import rpc_problem
+from lakehouse.faces.http.reply import Reply, too_large
+from lakehouse.faces.http.sessions import Sessions
 from lakehouse.faces.mcp import View, chosen
 from lakehouse.lake import Lakehouse
 from lakehouse.observe import Caller
 
 MAX_VIEWS = 64  # each is a server with sessions of its own
+_HANDSHAKE = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
+_LISTEN = b"subscriptions/listen"
+
+
+class _Shown:
+    """The server of one view while somebody uses it."""
+
+    def __init__(self, manager: StreamableHTTPSessionManager, idle_secs: float) -> None:
+        self.manager = manager
+        self.sessions = Sessions(idle_secs)
+        self.running = 0
+        self.unused = anyio.Event()
 
 
 class Endpoint:
     """The ASGI app at /mcp. `?toolsets=a,b` and `?read_only=true` narrow what a client sees, as its token may."""
 
-    def __init__(self, lake: Lakehouse, show: Callable[[View], Server[Any]]) -> None:
+    def __init__(self, lake: Lakehouse, show: Callable[[View], Server[Any]], drain: Drain) -> None:
         self._lake = lake
         self._show = show
-        self._managers: dict[View, StreamableHTTPSessionManager] = {}
+        self._drain = drain
+        self._settings = lake.config.server
+        self._shown: dict[View, _Shown] = {}
         self._opening = anyio.Lock()
         self._group: TaskGroup | None = None
+        self._view = lru_cache(256)(self._view_of)
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -39,59 +60,133 @@ class Endpoint:
             self._group.cancel_scope.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            manager = await self._manager(self._view(scope))
-        except LakehouseError as error:
-            await problem(error)(scope, receive, send)
-            return
-        await manager.handle_request(scope, receive, send)
-
-    def _view(self, scope: Scope) -> View:
+        version = session = listened = None
+        for name, value in scope["headers"]:
+            if name == b"mcp-protocol-version":
+                version = value
+            elif name == b"mcp-session-id":
+                session = value
+            elif name == b"mcp-method":
+                listened = value == _LISTEN
         caller: Caller = scope["lakehouse.caller"]
-        query = QueryParams(scope["query_string"])
+        shakes_hands = version is None or version in _HANDSHAKE
+        try:
+            self._check(scope)
+            shown = await self._find(self._view(scope["query_string"], caller.toolsets, caller.read_only))
+            if shakes_hands and session is None and scope["method"] == "POST":
+                self._check_room()
+        except LakehouseError as error:
+            await rpc_problem(error)(scope, receive, send)
+            return
+        reply = Reply(scope, send, self._settings.max_request_bytes)
+        shown.running += 1
+        try:
+            if listened or (shakes_hands and scope["method"] == "GET"):
+                await self._until_drained(shown, scope, receive, reply)
+            elif shakes_hands:
+                with shown.sessions.request(session):
+                    await shown.manager.handle_request(scope, receive, reply)
+            else:
+                await shown.manager.handle_request(scope, receive, reply)
+        finally:
+            shown.running -= 1
+            if shakes_hands:
+                _follow(shown.sessions, reply, scope["method"], session)
+
+    def _check(self, scope: Scope) -> None:
+        """Raises for what the body's headers alone rule out, before any of it is read."""
+        if scope["method"] != "POST":
+            return
+        headers = dict(scope["headers"])
+        if not headers.get(b"content-type", b"").lower().startswith(b"application/json"):
+            raise InvalidInput("MCP messages are JSON.", fix="Send the header Content-Type: application/json.")
+        length, limit = headers.get(b"content-length", b""), self._settings.max_request_bytes
+        if length.isdigit() and int(length) > limit:
+            raise too_large(limit)
+
+    def _check_room(self) -> None:
+        if sum(len(shown.sessions) for shown in self._shown.values()) >= self._settings.max_sessions:
+            raise Busy(
+                f"{self._settings.max_sessions} MCP sessions are open, as many as may be.",
+                fix="End one, use protocol version 2026-07-28, which needs none, or raise server.max_sessions.",
+            )
+
+    async def _until_drained(self, shown: _Shown, scope: Scope, receive: Receive, reply: Reply) -> None:
+        """A stream that waits for what may happen: it ends when the server does."""
+        async with anyio.create_task_group() as group:
+
+            async def end() -> None:
+                await self._drain.wait()
+                group.cancel_scope.cancel()
+
+            group.start_soon(end)
+            await shown.manager.handle_request(scope, receive, reply)
+            group.cancel_scope.cancel()
+        await reply.finish()
+
+    def _view_of(self, query_string: bytes, toolsets: frozenset[str], read_only: bool) -> View:
+        query = QueryParams(query_string)
         asked = frozenset(part for given in query.getlist("toolsets") for part in given.replace(",", " ").split())
         for name in sorted(asked):
             if name not in TOOLSETS:
                 fix = did_you_mean(name, TOOLSETS, f"Known are: {', '.join(TOOLSETS)}.")
                 raise InvalidInput(f"toolsets: there is none called {name[:100]!r}.", fix=fix)
         settings = chosen(self._lake)
-        toolsets = asked
-        for allowed in (settings.toolsets, caller.toolsets):
+        shown = asked
+        for allowed in (settings.toolsets, toolsets):
             if allowed:
-                toolsets = toolsets & allowed if toolsets else allowed
-                if not toolsets:
+                shown = shown & allowed if shown else allowed
+                if not shown:
                     raise InvalidInput(
                         "toolsets: none of those asked for is open here.",
                         fix=f"Open are: {', '.join(sorted(allowed))}.",
                     )
-        read_only = query.get("read_only", "").lower() in ("1", "true", "yes")
-        return View(toolsets, settings.read_only or caller.read_only or read_only)
+        asked_read_only = query.get("read_only", "").lower() in ("1", "true", "yes")
+        return View(shown, settings.read_only or read_only or asked_read_only)
 
-    async def _manager(self, view: View) -> StreamableHTTPSessionManager:
-        found = self._managers.get(view)
+    async def _find(self, view: View) -> _Shown:
+        found = self._shown.get(view)
         if found is None:
             async with self._opening:
-                found = self._managers.get(view)
+                found = self._shown.get(view)
                 if found is None:
-                    if len(self._managers) >= MAX_VIEWS:
-                        raise Busy("too many different choices of toolsets are in use.", fix="Use fewer.")
-                    found = self._managers[view] = await self._open(view)
+                    self._make_room()
+                    found = self._shown[view] = await self._open(view)
         return found
 
-    async def _open(self, view: View) -> StreamableHTTPSessionManager:
-        server = self._lake.config.server
+    def _make_room(self) -> None:
+        """Close the view that nobody uses for the longest, when there are as many as may be."""
+        if len(self._shown) < MAX_VIEWS:
+            return
+        for view, shown in self._shown.items():
+            if not shown.running and not len(shown.sessions):
+                shown.unused.set()
+                del self._shown[view]
+                return
+        raise Busy("too many different choices of toolsets are in use.", fix="Use fewer.")
+
+    async def _open(self, view: View) -> _Shown:
         manager = StreamableHTTPSessionManager(
-            self._show(view),
-            session_idle_timeout=server.session_idle_secs,
-            max_sessions=server.max_sessions,
-            max_request_body_size=server.max_request_bytes,
+            await anyio.to_thread.run_sync(self._show, view),
+            session_idle_timeout=self._settings.session_idle_secs,
+            max_sessions=self._settings.max_sessions,
+            max_request_body_size=self._settings.max_request_bytes,
         )
+        shown = _Shown(manager, self._settings.session_idle_secs)
 
         async def hold(*, task_status: TaskStatus[None]) -> None:
             async with manager.run():
                 task_status.started()
-                await anyio.sleep_forever()
+                await shown.unused.wait()
 
         assert self._group is not None, "the app's lifespan has not begun"
         await self._group.start(hold)
-        return manager
+        return shown
+
+
+def _follow(sessions: Sessions, reply: Reply, method: str, asked: bytes | None) -> None:
+    """What an answer says of its session."""
+    if asked is not None and (reply.status == 404 or (method == "DELETE" and reply.status == 200)):
+        sessions.ended(asked)
+    elif reply.session is not None and reply.status is not None and reply.status < 400:
+        sessions.opened(reply.session)

@@ -1,19 +1,113 @@
-"""Who may come in: checked before anything is read, for every path."""
+"""Who may come in: checked before anything is read, for every path but /health."""
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+import anyio
+from starlette.authentication import AuthCredentials
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lakehouse.config import Config
-from lakehouse.observe import Caller
+from lakehouse.errors import LakehouseError, Unavailable
+from lakehouse.faces.http.addresses import Addresses
+from lakehouse.faces.http.drain import Drain
+from lakehouse.faces.http.names import LOOPBACK_ORIGIN, Names
+from lakehouse.faces.http.problem import problem
+from lakehouse.faces.http.tokens import Tokens
+from lakehouse.observe import Caller, log, new_id
+
+PUBLIC = "/health"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+EXPOSED = ("Mcp-Session-Id", "Retry-After", "ETag", "WWW-Authenticate", "Content-Disposition")
+_STRANGER = Caller(via="http", remote=True, read_only=True)
 
 
 class Guard:
-    """ASGI middleware that says who calls: `scope["lakehouse.caller"]`."""
+    """ASGI middleware that says who calls, `scope["lakehouse.caller"]`, or refuses.
 
-    def __init__(self, app: ASGIApp, settings: Config) -> None:
+    In this order: the Host, the Origin, the address, then the token; a browser's preflight carries none and is
+    answered before. Whatever the app fails of leaves as a problem, with what happened in the log.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Config, drain: Drain) -> None:
         self._app = app
-        self._settings = settings
+        self._drain = drain
+        server = settings.server
+        self._names = Names(server.bind, server.allowed_hosts, server.allowed_origins)
+        self._addresses = Addresses(settings.auth)
+        self._tokens = Tokens(settings.auth)
+        self._cors = CORSMiddleware(
+            self._enter,
+            allow_origins=tuple(server.allowed_origins),
+            allow_origin_regex=LOOPBACK_ORIGIN,
+            allow_methods=METHODS,
+            allow_headers=("*",),  # MCP has headers named after parameters; what comes in is checked further on
+            allow_private_network=True,
+            expose_headers=EXPOSED,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            scope["lakehouse.caller"] = Caller(via="http")
-        await self._app(scope, receive, send)
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        if scope["path"] == PUBLIC:
+            scope["lakehouse.caller"] = _STRANGER
+            await self._app(scope, receive, send)
+            return
+        host = origin = forwarded = None
+        for name, value in scope["headers"]:
+            if name == b"host":
+                host = value
+            elif name == b"origin":
+                origin = value if origin is None else b"null"
+            elif name == b"x-forwarded-for":
+                forwarded = value if forwarded is None else forwarded + b"," + value
+        try:
+            self._names.check(host, origin)
+            peer = scope.get("client")
+            scope["lakehouse.source"] = self._addresses.source(peer and peer[0], forwarded)
+        except LakehouseError as error:
+            await self._refuse(error, scope, receive, send)
+            return
+        await (self._enter if origin is None else self._cors)(scope, receive, send)
+
+    async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            holder = self._tokens.holder([value for name, value in scope["headers"] if name == b"authorization"])
+        except LakehouseError as error:
+            await self._refuse(error, scope, receive, send)
+            return
+        if holder.user is not None:
+            scope["user"], scope["auth"] = holder.user, AuthCredentials(holder.user.scopes)
+        scope["lakehouse.caller"] = holder.far if scope["lakehouse.source"].remote else holder.near
+        started = False
+
+        async def answer(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, answer)
+        except ClientDisconnect:
+            return
+        except anyio.get_cancelled_exc_class():
+            # The server cancels a request only when it has stopped waiting for it.
+            if started or not self._drain.began:
+                raise
+            stopped = Unavailable("the server stopped before the call was done.", fix="Call again.")
+            await problem(stopped)(scope, receive, send)
+        except Exception:  # the last place where what nobody foresaw can still be answered
+            failed = new_id()
+            log.exception("http.failed %s %s (request %s)", scope["method"], scope["path"], failed)
+            if started:
+                return  # the server closes the connection: what was sent is no whole answer
+            failure = LakehouseError(
+                f"the request failed (request {failed}).", fix="The server's log has the details under this id."
+            )
+            await problem(failure)(scope, receive, send)
+
+    async def _refuse(self, error: LakehouseError, scope: Scope, receive: Receive, send: Send) -> None:
+        log.info("http.refused %s: %s", scope.get("client"), error.code)
+        await problem(error)(scope, receive, send)

@@ -1,13 +1,23 @@
 """How the server is: up, ready, and in figures."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Any
 
+import anyio
+import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+import lakehouse
+from lakehouse.condition import Part, condition
+from lakehouse.faces.http.metrics import Metrics
 from lakehouse.lake import Lakehouse
 from lakehouse.preview import compact
+
+JSON = "application/json"
 
 
 class State:
@@ -15,12 +25,42 @@ class State:
 
     def __init__(self, lake: Lakehouse, rendering: dict[str, Any]) -> None:
         self._lake = lake
-        self._rendering = rendering
+        self._skipped: list[dict[str, str]] = rendering["skipped"]
+        self.metrics = Metrics()
 
     def routes(self) -> list[Route]:
         """Their routes."""
-        return [Route("/health", self.health)]
+        return [Route("/health", self.health), Route("/ready", self.ready), Route("/metrics", self.figures)]
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Count while the block runs; the catalog is read meanwhile, so that the first question finds it there."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(condition, self._lake, None)
+            with self.metrics.watching(self._lake):
+                yield
+            group.cancel_scope.cancel()
 
     async def health(self, _: Request) -> Response:
         """Whether the server is up; open to everybody."""
-        return Response(compact({"status": "ok", "service": "lakehouse"}), media_type="application/json")
+        body = {"status": "ok", "service": "lakehouse", "version": lakehouse.__version__}
+        return Response(compact(body), media_type=JSON)
+
+    async def ready(self, _: Request) -> Response:
+        """Whether it can be used: 200, or 503 when something is missing without which nothing works."""
+        parts = [*await condition(self._lake), self._plugins()]
+        usable = all(part.ok for part in parts if part.required)
+        status = "ok" if all(part.ok for part in parts) else "degraded" if usable else "unavailable"
+        body = {"status": status, "parts": [asdict(part) for part in parts]}
+        return Response(compact(body), 200 if usable else 503, media_type=JSON)
+
+    async def figures(self, request: Request) -> Response:
+        """Everything counted, as Prometheus reads it."""
+        text, kind = await anyio.to_thread.run_sync(self.metrics.text, request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": kind})
+
+    def _plugins(self) -> Part:
+        if not self._skipped:
+            return Part("plugins", True, "all are loaded", required=False)
+        # Not which: that is a path of this machine.
+        return Part("plugins", False, f"{len(self._skipped)} left out; `lakehouse doctor` says why", required=False)

@@ -1,0 +1,39 @@
+"""What a caller may call."""
+
+from dataclasses import replace
+
+from lakehouse.catalogue import Catalogue
+from lakehouse.config import Config
+from lakehouse.declare import Capability
+from lakehouse.errors import Forbidden, NotFound
+from lakehouse.observe import Call, Caller
+
+OUTSIDE = ("mcp", "http")  # faces that others reach us through: modes, the steps of workflows, are not open to them
+
+
+def bound(caller: Caller, settings: Config) -> Caller:
+    """The caller with what this process' own settings close to everybody."""
+    return replace(caller, read_only=True) if settings.server.read_only else caller
+
+
+def permit(capability: Capability, caller: Caller) -> None:
+    """Raises Forbidden for what is closed to this caller."""
+    if capability.effect != "reads" and caller.read_only:
+        raise Forbidden(
+            f"{capability.name} {capability.effect}; access here is read-only.",
+            fix="Start the server without --read-only and server.read_only; over HTTP, use a token without read_only.",
+        )
+    if caller.toolsets and capability.public and not caller.toolsets.intersection(capability.facts.toolsets):
+        raise Forbidden(
+            f"{capability.name} is in none of the toolsets open to this token.",
+            fix=f"Use a token with one of {', '.join(capability.facts.toolsets)}.",
+        )
+
+
+def refuse_steps(catalogue: Catalogue, capability: Capability, call: Call) -> None:
+    """Raises NotFound for a mode that somebody outside asks for; what runs for them may use it."""
+    if call.parent is None and call.caller.via in OUTSIDE and catalogue.is_step(capability):
+        raise NotFound(
+            f"{capability.name} is a mode, a step of workflows; it is not called by itself.",
+            fix="Call a tool, or try it with `lakehouse call` on the machine itself.",
+        )

@@ -1,0 +1,67 @@
+"""Bearer tokens: who holds one, and what is open to them."""
+
+import hashlib
+import hmac
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+
+from lakehouse.config import Auth
+from lakehouse.errors import Unauthorized
+from lakehouse.observe import Caller
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Somebody who may call: from this machine as `near`, from elsewhere as `far`."""
+
+    near: Caller
+    far: Caller
+    user: AuthenticatedUser | None = None  # as the SDK knows them: MCP sessions are bound to it
+
+
+class Tokens:
+    """Every token of the settings. Without any, everybody is the same holder of none."""
+
+    def __init__(self, settings: Auth) -> None:
+        self._holders: list[tuple[bytes, Holder]] = []
+        if settings.token:
+            self._holders.append((_digest(b"Bearer " + settings.token.encode()), _holder("auth.token")))
+        for each in settings.tokens:
+            holder = _holder(f"auth.tokens.{each.name}", each.read_only, each.toolsets)
+            self._holders.append((_digest(b"Bearer " + each.token.encode()), holder))
+        self._anybody = None if self._holders else Holder(Caller(via="http"), Caller(via="http", remote=True))
+
+    def holder(self, given: Sequence[bytes]) -> Holder:
+        """Whose token the Authorization headers carry.
+
+        The whole value is compared in a time that says nothing of the tokens. Raises Unauthorized for none, for
+        several and for one that nobody holds.
+        """
+        if self._anybody is not None:
+            return self._anybody
+        found: Holder | None = None
+        if len(given) == 1:
+            digest = _digest(given[0])
+            for known, holder in self._holders:
+                if hmac.compare_digest(known, digest):
+                    found = holder
+        if found is None:
+            said = "no token" if not given else "no token that is known here" if len(given) == 1 else "several tokens"
+            raise Unauthorized(
+                f"the request carries {said}.", fix="Send the header Authorization: Bearer <token>, once."
+            )
+        return found
+
+
+def _holder(name: str, read_only: bool = False, toolsets: Collection[str] = ()) -> Holder:
+    near = Caller(via="http", read_only=read_only, toolsets=frozenset(toolsets))
+    far = Caller(via="http", read_only=read_only, toolsets=frozenset(toolsets), remote=True)
+    # The SDK wants a token to tell sessions apart; the name does that and is no secret.
+    return Holder(near, far, AuthenticatedUser(AccessToken(token=name, client_id=name, scopes=[])))
+
+
+def _digest(value: bytes) -> bytes:
+    return hashlib.sha256(value).digest()

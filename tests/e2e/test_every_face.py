@@ -1,0 +1,327 @@
+"""The same call gives the same result and the same error on every face: the whole catalogue, over all of them."""
+
+import base64
+import json
+import os
+import re
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import anyio
+import httpx
+import pytest
+import yaml
+from click.testing import CliRunner
+from tests.conftest import COMMAND
+from tests.e2e.test_wire import wire
+from tests.faces.http.answering import client_of
+
+import lakehouse
+from lakehouse import LakehouseError
+from lakehouse.catalogue import Catalogue
+from lakehouse.faces import cli
+from lakehouse.rendered import render
+
+CASES = yaml.safe_load((Path(__file__).parents[1] / "cases" / "every_face.yaml").read_text(encoding="utf-8"))["calls"]
+SPECS = {spec["mcp_name"]: spec for spec in render(Catalogue())["tools"]}
+# What differs between two equal calls: when they were made, how long they took, which file holds the bytes.
+VOLATILE = {
+    *("elapsed_ms", "duration_ms", "wall_s", "p50_ms", "p95_ms", "created_at", "updated_at", "built_at"),
+    *("ts", "since", "docs_per_s", "etag", "handle"),
+}
+NOTHING = "no body"  # what a status of 204 says
+META = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+    "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "0"},
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a call: a result, or the problem."""
+
+    value: Any
+    failed: bool = False
+
+
+Call = Callable[[str, dict[str, Any]], Outcome]
+Acall = Callable[[str, dict[str, Any]], Awaitable[Outcome]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files that every face reads, from the same place."""
+    made = tmp_path_factory.mktemp("files")
+    (made / "jobs.csv").write_text("id,role\n1,forklift driver\n2,nurse\n", encoding="utf-8")
+    (made / "bad.csv").write_text("a,b\n1,2\n3\n", encoding="utf-8")
+    return made
+
+
+@pytest.fixture(scope="module")
+def expected(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
+    """What each call gives in Python."""
+    return list(anyio.run(on_loop, python, tmp_path_factory.mktemp("python"), folder))
+
+
+def test_every_capability_has_its_rows() -> None:
+    """Whoever adds a tool says here, with a good call and a bad one, what is the same on every face."""
+    good, bad = ({c["call"] for c in CASES if ("error" in c) == failing} for failing in (False, True))
+    assert (good | bad) == set(SPECS), "tests/cases/every_face.yaml"
+    assert set(SPECS) - bad == set(), "each needs a call that fails"
+
+
+def test_the_rows_say_what_they_mean(expected: list[Outcome]) -> None:
+    for case, outcome in zip(CASES, expected, strict=True):
+        code = outcome.value["title"] if outcome.failed else None
+        assert code == case.get("error"), (case, outcome)
+
+
+@pytest.mark.parametrize("face", ["stdio", "mcp-2025", "mcp-2026", "rest", "call", "cli"])
+def test_the_same_everywhere(
+    face: str, expected: list[Outcome], folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A-S1-3, A-S1-2, A-S2-2: the results and errors of Python are those of each face."""
+    if face == "cli":
+        with serving(home, folder):
+            monkeypatch.setenv("LAKEHOUSE_HOME", str(home))
+            found = played(over_cli, folder)
+    elif face == "stdio":
+        with wire(COMMAND, home, LAKEHOUSE_INGEST__ROOTS=str(folder)) as server:
+            server.shake_hands()
+            found = played(lambda case, given: of_mcp(server.call(case["call"], given)), folder)
+    else:
+        faces = {"mcp-2025": mcp_2025, "mcp-2026": mcp_2026, "rest": rest, "call": by_call}
+        found = anyio.run(on_loop, faces[face], home, folder)
+    differing = []
+    for case, here, there in zip(CASES, found, expected, strict=True):
+        one, other = steady(case, here), steady(case, there)
+        if one != other and not (one == NOTHING and not there.failed):
+            differing.append(f"{case['call']} {case['with']}\n  {face}: {one}\n  python: {other}")
+    assert not differing, "\n".join(differing)
+
+
+def played(call: Callable[[dict[str, Any], dict[str, Any]], Outcome], folder: Path) -> list[Outcome]:
+    """Every row in order, what stands for a value put in."""
+    found, handle = [], ""
+    for case in CASES:
+        outcome = call(case, filled(case["with"], folder, handle))
+        found.append(outcome)
+        if not outcome.failed and isinstance(outcome.value, dict):
+            handle = outcome.value.get("handle") or handle
+    return found
+
+
+def filled(value: Any, folder: Path, handle: str) -> Any:
+    if isinstance(value, str):
+        return value.replace("{folder}", str(folder)).replace("{handle}", handle)
+    return {name: filled(inner, folder, handle) for name, inner in value.items()} if isinstance(value, dict) else value
+
+
+def steady(case: dict[str, Any], outcome: Outcome) -> Any:
+    """What must be the same: all but what is said to be volatile, which must be there."""
+    volatile = VOLATILE | set(case.get("volatile", ()))
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: "…" if name in volatile else clean(inner) for name, inner in value.items()}
+        return [clean(inner) for inner in value] if isinstance(value, list) else value
+
+    return ("failed", outcome.value) if outcome.failed else clean(outcome.value)
+
+
+async def on_loop(face: Callable[[Path, Path], Any], home: Path, folder: Path) -> list[Outcome]:
+    found: list[Outcome] = []
+    handle = ""
+    async with face(home, folder) as call:
+        for case in CASES:
+            found.append(await call(case, filled(case["with"], folder, handle)))
+            if not found[-1].failed and isinstance(found[-1].value, dict):
+                handle = found[-1].value.get("handle") or handle
+    return found
+
+
+def opened(home: Path, folder: Path) -> Any:
+    return lakehouse.open(home, overrides={"embed.provider": "hash", "ingest.roots": [folder]})
+
+
+@asynccontextmanager
+async def python(home: Path, folder: Path) -> AsyncIterator[Any]:
+    async with opened(home, folder) as lake:
+
+        async def call(case: dict[str, Any], given: dict[str, Any]) -> Outcome:
+            try:
+                return Outcome(await lake.call(case["call"], given))
+            except LakehouseError as error:
+                return Outcome(error.problem(), failed=True)
+
+        yield call
+
+
+def of_mcp(result: dict[str, Any]) -> Outcome:
+    if result.get("isError"):
+        problem = result["_meta"]["lakehouse/problem"]
+        assert result["content"][0]["text"].startswith(f"{problem['title']}: {problem['detail']}")
+        return Outcome(problem, failed=True)
+    assert json.loads(result["content"][0]["text"]) == result["structuredContent"]
+    return Outcome(result["structuredContent"])
+
+
+def of_http(answer: httpx.Response) -> Outcome:
+    if answer.status_code >= 400:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["status"] == answer.status_code
+        return Outcome(answer.json(), failed=True)
+    return Outcome(NOTHING if answer.status_code == 204 else answer.json())
+
+
+def message_of(answer: httpx.Response) -> dict[str, Any]:
+    """The JSON-RPC answer in an HTTP one: a body, or the last event of a stream."""
+    assert answer.status_code == 200, answer.text
+    if answer.headers["content-type"].startswith("application/json"):
+        return dict(answer.json()["result"])
+    return dict(json.loads(re.findall(r"^data: (\{.*)$", answer.text, re.MULTILINE)[-1])["result"])
+
+
+@asynccontextmanager
+async def mcp_2025(home: Path, folder: Path) -> AsyncIterator[Any]:
+    async with opened(home, folder) as lake, client_of(lake) as client:
+        client.headers["accept"] = "application/json, text/event-stream"
+        ask = partial(client.post, "/mcp")
+        about = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "0"}}
+        hello = await ask(json={"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": about})
+        client.headers["mcp-session-id"] = hello.headers["mcp-session-id"]
+        client.headers["mcp-protocol-version"] = message_of(hello)["protocolVersion"]
+        await ask(json={"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+        async def call(case: dict[str, Any], given: dict[str, Any]) -> Outcome:
+            params = {"name": case["call"], "arguments": given}
+            asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+            return of_mcp(message_of(await ask(json=asked)))
+
+        yield call
+
+
+@asynccontextmanager
+async def mcp_2026(home: Path, folder: Path) -> AsyncIterator[Any]:
+    async with opened(home, folder) as lake, client_of(lake) as client:
+
+        async def call(case: dict[str, Any], given: dict[str, Any]) -> Outcome:
+            headers = {
+                "accept": "application/json, text/event-stream",
+                "mcp-protocol-version": "2026-07-28",
+                "mcp-method": "tools/call",
+                "mcp-name": case["call"],
+            }
+            params = {"name": case["call"], "arguments": given, "_meta": META}
+            asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+            return of_mcp(message_of(await client.post("/mcp", json=asked, headers=headers)))
+
+        yield call
+
+
+@asynccontextmanager
+async def by_call(home: Path, folder: Path) -> AsyncIterator[Any]:
+    async with opened(home, folder) as lake, client_of(lake) as client:
+
+        async def call(case: dict[str, Any], given: dict[str, Any]) -> Outcome:
+            name = case["call"] if "error" in case else SPECS[case["call"]]["name"]
+            return of_http(await client.post(f"/v1/call/{name}", json=given))
+
+        yield call
+
+
+@asynccontextmanager
+async def rest(home: Path, folder: Path) -> AsyncIterator[Any]:
+    async with opened(home, folder) as lake, client_of(lake) as client:
+
+        async def call(case: dict[str, Any], given: dict[str, Any]) -> Outcome:
+            if "rest" in case.get("without", ()):
+                return of_http(await client.post(f"/v1/call/{case['call']}", json=given))
+            return of_http(await at_its_route(client, SPECS[case["call"]], dict(given)))
+
+        yield call
+
+
+async def at_its_route(client: httpx.AsyncClient, spec: dict[str, Any], given: dict[str, Any]) -> httpx.Response:
+    """A call as its route wants it: names in the path, contents as a body, the rest as a query or as JSON."""
+    path = re.sub(r"\{(\w+)(:path)?\}", lambda found: quote(str(given.pop(found[1])), safe=""), spec["route"])
+    url = httpx.URL("http://127.0.0.1:3110", raw_path=path.encode())
+    if spec["method"] == "POST":
+        return await client.post(url, json=given)
+    contents = b""
+    if spec["upload"]:
+        text, raw = given.pop("text", ""), given.pop("base64", "")
+        contents = base64.b64decode(raw) if raw else text.encode()
+    query = {name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
+    return await client.request(spec["method"], url, params=query or None, content=contents)
+
+
+@contextmanager
+def serving(home: Path, folder: Path) -> Iterator[None]:
+    """`lakehouse serve` owns the data directory; each command attaches to it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {"LAKEHOUSE_EMBED__PROVIDER": "hash", "LAKEHOUSE_INGEST__ROOTS": str(folder)}
+    child = subprocess.Popen(
+        [*COMMAND, "--home", str(home), "serve", "--port", str(port)],
+        stderr=subprocess.PIPE,
+        env={**os.environ, **environment},
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                assert httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
+                break
+            except httpx.TransportError:
+                assert child.poll() is None and time.monotonic() < deadline
+        yield
+        seen = httpx.get(f"http://127.0.0.1:{port}/v1/observer/stats").json()["by_source"]
+        assert set(seen) <= {"cli", "http"} and seen["cli"] >= len(CASES)  # they were attached
+    finally:
+        child.terminate()
+        with child:
+            pass
+
+
+def over_cli(case: dict[str, Any], given: dict[str, Any]) -> Outcome:
+    """By its command; by `call` what a command line cannot hold: arguments that are missing, unknown or mistyped."""
+    spec = SPECS[case["call"]]
+    if case.get("cli") == "call" or case.get("error") == "invalid_request":
+        words = ["call", case["call"], json.dumps(given)]
+    else:
+        words = [*spec["command"], "--json", *spelt(spec["input_schema"], given)]
+    ran = CliRunner().invoke(cli.root, words)
+    if isinstance(ran.exception, LakehouseError):
+        assert ran.stdout == ""
+        return Outcome(ran.exception.problem(), failed=True)
+    assert ran.exit_code == 0, (words, ran.output, ran.exception)
+    return Outcome(json.loads(ran.stdout))
+
+
+def spelt(schema: dict[str, Any], given: dict[str, Any]) -> list[str]:
+    """Arguments as words: required ones by their place, a list that is the last of them item by item."""
+    required = [name for name in schema["properties"] if name in schema.get("required", ())]
+    words: list[str] = []
+    for name, value in given.items():
+        flag = f"--{name.replace('_', '-')}" if len(name) > 1 else f"-{name}"
+        if isinstance(value, bool):
+            words.append(flag if value else f"--no-{flag[2:]}")
+        elif name not in required:
+            words += [flag, value if isinstance(value, str) else json.dumps(value)]
+    for name in required:
+        value = given[name]
+        plain = schema["properties"][name].get("items", {}).get("type") in ("string", "integer", "number")
+        items = value if name == required[-1] and isinstance(value, list) and plain else [value]
+        words += [item if isinstance(item, str) else json.dumps(item) for item in items]
+    return words
