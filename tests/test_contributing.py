@@ -100,7 +100,7 @@ def test_a_tool_in_five_minutes(reader: Reader, command: list[str], home: Path) 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the text's commands are bash")
 def test_as_a_package(reader: Reader, command: list[str], home: Path) -> None:
-    """A real wheel, built and installed into a folder of its own; then the tool and the mode are on every face."""
+    """A-S21-7: a real wheel, built and installed into a folder of its own; its tool and its mode are on every face."""
     for _, file, text in section("Write a tool in five minutes"):
         if file.startswith("words/"):
             (reader.folder / file).parent.mkdir(parents=True, exist_ok=True)

@@ -106,6 +106,16 @@ def test_the_python_of_this_installation_where_there_is_no_script(monkeypatch: p
     assert shown("cursor", Wish())["mcpServers"]["lakehouse"]["args"] == ["-m", "lakehouse", "stdio"]
 
 
+def test_a_command_that_will_be_gone_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`uvx` runs from a cache."""
+    script = tmp_path / "uv" / "archive-v0" / "x1" / "bin" / "lakehouse"
+    script.parent.mkdir(parents=True)
+    script.touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    with pytest.raises(InvalidInput, match="uv's cache"):
+        install("cursor", Wish())
+
+
 def test_a_data_directory_that_only_the_shell_knows_is_written_down(monkeypatch: pytest.MonkeyPatch) -> None:
     """A desktop program has none of the shell's variables: it would open another directory."""
     monkeypatch.setenv("LAKEHOUSE_HOME", "/data/lake")
@@ -153,7 +163,13 @@ def test_claude_desktop_takes_no_http_but_a_gateway() -> None:
         install("claude-desktop", Wish(http=""))
     arguments = shown("claude-desktop", Wish(gateway="http://127.0.0.1:3110"))["mcpServers"]["lakehouse"]["args"]
     assert arguments[-3:] == ["stdio", "--gateway", "http://127.0.0.1:3110"]
-    for wrong in (Wish(gateway="127.0.0.1"), Wish(http="", gateway="http://x"), Wish(name="a b"), Wish(http="x")):
+    for wrong in (
+        Wish(gateway="127.0.0.1"),
+        Wish(http="", gateway="http://x"),
+        Wish(name="a b"),
+        Wish(http="x"),
+        Wish(toolsets="sql,cor"),
+    ):
         with pytest.raises(InvalidInput):
             install("cursor", wrong)
 

@@ -169,7 +169,7 @@ def stdio(here: Invocation, toolsets: str | None, read_only: bool | None, gatewa
     if gateway is not None:
         from lakehouse.faces.gateway import pass_on
 
-        pass_on(gateway, here.home, here.config, toolsets, read_only)
+        pass_on(gateway, here.home, here.config, _published(toolsets, read_only))
         return
     from lakehouse.faces.serve import stdio as serve_stdio
 
