@@ -88,11 +88,15 @@ def test_a_tool_in_five_minutes(reader: Reader, command: list[str], home: Path) 
     configured = [*command, "--config", str(reader.folder / "words" / "lakehouse.toml")]
     with serving(configured, home, reader.port):
         counted, kept = reader.follow(blocks[over_http : over_http + 1])
-        mode = f"http://127.0.0.1:{reader.port}/v1/call/tidy.lower"
-        refused = reader.run(f"curl -s {mode} -H 'Content-Type: application/json' -d '{{\"text\": \"LOUD\"}}'")
+        server = f"http://127.0.0.1:{reader.port}"
+        described = reader.run(f"curl -fsS {server}/openapi.json")
+        refused = reader.run(
+            f"curl -s {server}/v1/call/tidy.lower -H 'Content-Type: application/json' -d '{{\"text\": \"LOUD\"}}'"
+        )
     assert json.loads(counted)["words"][0] == {"word": "to", "times": 2}
     assert json.loads(kept) == {"key": "words/a"}
-    assert json.loads(refused)["title"] == "not_found" and "is a mode" in json.loads(refused)["detail"]
+    assert json.loads(refused)["title"] == "not_found"
+    assert list(json.loads(described)["paths"]["/v1/words"]) == ["post"] and "/v1/words/keep" in described
     (tested,) = reader.follow(blocks[over_http + 1 :])
     assert "1 passed" in tested
 

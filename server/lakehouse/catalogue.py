@@ -167,7 +167,7 @@ class Catalogue(dict[str, Capability]):
             for held, other in taken.items():
                 if standards.meet(held, name):
                     raise _clash(kind, f"{name} ({held})", other, capability)
-        if kind == "route" and any(standards.meet(held, name) for held in standards.OWN_ROUTES):
+        if kind == "route" and any(standards.meet(path, capability.route) for path in standards.OWN_PATHS):
             raise Conflict(f"{name} of {capability.name} is a route of the server's own.", fix="Choose another route.")
         words = {"tool": capability.command[0], "command": name}
         word = words.get(kind)
