@@ -191,7 +191,8 @@ from lakehouse import Busy, Unavailable
 async def main(home, project, seed):
     source = random.Random(seed)
     name = f"w{seed}"
-    async with lakehouse.open(home, overrides={"embed.provider": "hash", "plugins.folders": [project]}) as lake:
+    settings = {"embed.provider": "hash", "plugins.folders": [project], "storage.upload_slots": 100}
+    async with lakehouse.open(home, overrides=settings) as lake:
         print(json.dumps(["open"]), flush=True)
 
         async def work(lane):
