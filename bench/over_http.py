@@ -176,7 +176,7 @@ def measured(servers: dict[str, Server], way: str, clients: int, rounds: int, ca
 
 def main(quick: bool = False) -> None:
     """Print all HTTP figures."""
-    rounds, calls = (3, 320) if quick else (7, 1600)
+    rounds, calls = (5, 800) if quick else (7, 1600)
     with tempfile.TemporaryDirectory() as folder:
         running = {name: started(command) for name, command in commands(Path(folder)).items()}
         try:

@@ -191,7 +191,8 @@ from lakehouse import Busy, Unavailable
 async def main(home, project, seed):
     source = random.Random(seed)
     name = f"w{seed}"
-    async with lakehouse.open(home, overrides={"embed.provider": "hash", "plugins.folders": [project]}) as lake:
+    settings = {"embed.provider": "hash", "plugins.folders": [project], "storage.upload_slots": 100}
+    async with lakehouse.open(home, overrides=settings) as lake:
         print(json.dumps(["open"]), flush=True)
 
         async def work(lane):
@@ -224,6 +225,9 @@ anyio.run(main, sys.argv[1], sys.argv[2], int(sys.argv[3]))
 """
 
 
+KINDS = {"add", "put", "ingest", "once", "read"}
+
+
 class Workers:
     """Processes that write as fast as they can, and what they say was done."""
 
@@ -253,6 +257,10 @@ class Workers:
         child.kill()
         reader.join()
         child.communicate()
+
+    def kinds(self) -> set[str]:
+        """What was done at least once."""
+        return {said[1] for said in list(self.said) if said[0] == "done"}
 
     def owner(self, home: Path) -> int | None:
         """The one that owns the directory, when it is one of ours that runs."""
@@ -293,7 +301,8 @@ def test_owners_killed_at_random_lose_and_double_nothing(
             all_of_them.start()
         end = time.monotonic() + seconds(8)
         kills = 0
-        while time.monotonic() < end:
+        # On a busy machine it takes longer until anything was proven.
+        while time.monotonic() < end or kills < 3 or all_of_them.kinds() < KINDS:
             pid = until(lambda: all_of_them.owner(home))
             wanted = len(all_of_them.said) + source.randrange(1, 25)
             until(lambda wanted=wanted: len(all_of_them.said) >= wanted)  # type: ignore[misc]
@@ -301,7 +310,6 @@ def test_owners_killed_at_random_lose_and_double_nothing(
             kills += 1
             all_of_them.start()
     done = {(kind, what) for word, kind, what, *_ in (s for s in all_of_them.said if s[0] == "done")}
-    assert kills >= 2 and {kind for kind, _ in done} == {"add", "put", "ingest", "once", "read"}
 
     async def look() -> None:
         async with opened(home, project) as lake:

@@ -50,7 +50,6 @@ def http(
 
     sockets = listening(settings.config)
     rendering = rendered(settings.config.plugins.folders)
-    gc.freeze()
     anyio.run(_listen, settings, rendering, sockets)
 
 
@@ -62,6 +61,7 @@ async def _listen(settings: config.Settings, rendering: dict[str, Any], sockets:
     url = address(sockets, settings.config.server.bind)
 
     def ready() -> None:
+        gc.freeze()  # as above; 7 % of a call
         sys.stderr.write(f"Lakehouse answers at {url} (MCP at /mcp); data in {settings.home}\n")
         sys.stderr.flush()
 

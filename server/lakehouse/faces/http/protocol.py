@@ -2,13 +2,14 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lakehouse.errors import Busy, InvalidInput, LakehouseError
 from lakehouse.faces.http.problem import problem
+from lakehouse.faces.http.together import Together
 
 MAX_HEADER_BYTES = 64 * 1024
 LINGER = 2.0  # seconds in which what a refused client still sends is taken, so that it reads why
@@ -47,7 +48,7 @@ class Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A new client."""
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, Together(transport, self.loop)))
         if len(self.connections) > self._patience.connections:
             self._refuse(Busy("too many connections are open.", fix="Close some, or come back."))
         else:
