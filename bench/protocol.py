@@ -25,7 +25,7 @@ class Sum(BaseModel):
     total: int
 
 
-@tool()
+@tool(name="bench_add")
 async def add(lake: Lakehouse, a: int, b: int) -> Sum:
     """Add two whole numbers."""
     return Sum(total=a + b)
@@ -87,7 +87,7 @@ QUIET = {"FASTMCP_CHECK_FOR_UPDATES": "off", "FASTMCP_SHOW_SERVER_BANNER": "fals
 def peers(folder: Path) -> dict[str, list[str]]:
     """The commands to compare; FastMCP only where it is installed."""
     (folder / "project" / "tools").mkdir(parents=True, exist_ok=True)
-    (folder / "project" / "tools" / "bench.py").write_text(TOOL, encoding="utf-8")
+    (folder / "project" / "tools" / "sums.py").write_text(TOOL, encoding="utf-8")
     config = folder / "lakehouse.toml"
     config.write_text('[plugins]\nfolders = ["project"]\n', encoding="utf-8")
     ours = [sys.executable, "-m", "lakehouse", "--home", str(folder / "home"), "--config", str(config), "stdio"]
