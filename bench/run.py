@@ -5,7 +5,10 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PARTS = ("protocol.py", "over_http.py", "tokens.py", "sql.py", "ingest.py", "vectors.py", "quality.py")
+PARTS = (
+    *("protocol.py", "over_http.py", "attach.py", "tokens.py", "sql.py", "ingest.py", "vectors.py", "buckets.py"),
+    "quality.py",
+)
 
 
 def main() -> int:

@@ -29,12 +29,14 @@ HEAVY = (
 ARROWS = {
     "errors": set(),
     "sources": {"errors"},
-    "config": {"errors", "sources"},
+    "sections": set(),
+    "config": {"errors", "sections", "sources"},
     "schema": set(),
     "preview": set(),
     "observe": set(),
     "transfer": {"config"},
     "declare": {"config", "schema", "transfer"},
+    "failure": {"errors"},
     "attach": {"attach", "errors", "observe", "preview", "transfer"},
     "arguments": {"declare", "errors"},
     "stdout": set(),
@@ -48,7 +50,7 @@ ARROWS = {
     "hold": {"attach", "config", "engine", "errors", "observe", "parts"},
     "lake": {
         *("arguments", "attach", "catalogue", "declare", "config", "observe", "errors", "engine", "schema", "preview"),
-        *("access", "hold", "transfer"),
+        *("access", "failure", "hold", "transfer"),
     },
     # What faces show beside the catalogue: uses of the open lake, not faces.
     "condition": {"errors", "lake"},

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -10,11 +9,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from lakehouse import config, sources, standards
+from lakehouse import config, sources
 from lakehouse.catalogue import Catalogue
 from lakehouse.errors import Conflict, NotFound
-from lakehouse.faces.cli import root
-from lakehouse.faces.commands import global_options
 from lakehouse.rendered import rendered
 
 GREET = '''"""Greetings."""
@@ -279,86 +276,6 @@ def test_a_checkout_and_a_wheel_find_the_same_folders(tmp_path: Path, monkeypatc
     (inside / "tools").mkdir(parents=True)
     monkeypatch.setattr(sources, "__file__", str(inside / "sources.py"))
     assert sources.shipped("tools") == inside / "tools"
-
-
-CLASHES = {
-    "a command of our own": ("serve.py", "hello", "", "`lakehouse serve` is a command of its own"),
-    "a command of our own as a short word": (
-        "greet.py",
-        "hello",
-        'short="stdio WHO"',
-        "`lakehouse stdio` is a command",
-    ),
-    "another's short word": ("greet.py", "hello", 'short="sql WHO"', "command sql"),
-    "another's short word as its file": ("search.py", "hello", "", "`lakehouse search` is a command of matrix"),
-    "another's file as a short word": (
-        "greet.py",
-        "hello",
-        'short="vectors WHO"',
-        "`lakehouse vectors` is a command of",
-    ),
-    "a route": ("greet.py", "hello", 'route="/v1/call/{who}"', "is a route of the server's own"),
-    "an address of another's route": (
-        "greet.py",
-        "hello",
-        'route="/v1/{who:path}"',
-        "two capabilities are called route",
-    ),
-}
-
-
-@pytest.mark.parametrize(("file", "name", "options", "reason"), CLASHES.values(), ids=CLASHES.keys())
-def test_what_a_plugin_may_not_take(tmp_path: Path, file: str, name: str, options: str, reason: str) -> None:
-    """Words of the command line and routes have one holder each; ours, and what was loaded before, stay as they are."""
-    write(tmp_path / "tools" / file, name=name, options=options)
-    found = Catalogue([tmp_path])
-    assert dict(found).keys() == dict(Catalogue()).keys()
-    (skipped,) = found.skipped
-    assert reason in skipped.reason
-
-
-@pytest.mark.parametrize("uri", ["lakehouse://datasets/{other}", "lakehouse://datasets/orders", "lakehouse://{what}"])
-def test_a_resource_may_not_stand_for_anothers_address(tmp_path: Path, uri: str) -> None:
-    path = tmp_path / "tools" / "mine.py"
-    path.parent.mkdir()
-    given = ", ".join(f"{name}: str" for name in re.findall(r"\{(\w+)\}", uri))
-    path.write_text(
-        f"from lakehouse import resource\n@resource({uri!r})\nasync def mine(lake, {given}) -> str: ...\n", "utf-8"
-    )
-    (skipped,) = Catalogue([tmp_path]).skipped
-    assert "two capabilities are called resource lakehouse://" in skipped.reason
-
-
-def test_a_plugin_may_have_routes_that_only_differ_in_how_much_they_say(tmp_path: Path) -> None:
-    """The nearer one is taken; of one shape there is one."""
-    path = write(tmp_path / "tools" / "greet.py", options='route="GET /v1/greet/{who}"')
-    more = GREET.split("\n\n")[-1]
-    path.write_text(
-        path.read_text("utf-8") + more.format(name="you", options='route="GET /v1/greet/you"', words="Hi"),
-        "utf-8",
-    )
-    assert Catalogue([tmp_path]).skipped == []
-    path.write_text(
-        path.read_text("utf-8")
-        + more.replace("who:", "whom:")
-        .replace("{{who}}", "")
-        .format(name="him", options='route="GET /v1/greet/{whom}"', words="Hi"),
-        "utf-8",
-    )
-    (skipped,) = Catalogue([tmp_path]).skipped
-    assert "two capabilities are called route GET /v1/greet/{}" in skipped.reason
-
-
-def test_ours_meet_what_is_asked_of_plugins() -> None:
-    """Nothing built in may do what a plugin may not."""
-    for capability in Catalogue().values():
-        standards.check(capability)
-
-
-def test_the_words_that_are_kept_are_those_of_the_command_line() -> None:
-    assert set(root.commands) == standards.OWN_COMMANDS
-    options = {option for p in [*global_options(), *root.params] for option in p.opts if option.startswith("--")}
-    assert {f"--{name}" for name in standards.OWN_OPTIONS} - {"--help"} == options - {"--version"}
 
 
 def test_a_folder_named_twice_and_our_own_folder_are_loaded_once(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Settings: layers, where each value comes from, and what stops a start."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -211,3 +212,42 @@ def test_reading_leaves_the_environment_alone(home: Path) -> None:
     before = dict(os.environ)
     read(home, "[sql]\nmax_rows = 1\n")
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(
+    ("section", "ok"),
+    [
+        ({"url": "s3://bucket"}, True),
+        ({"url": "s3://my.bucket-1/a/pre fix"}, True),
+        ({"url": "gs://bucket/a", "endpoint": "https://storage.example:4443/x"}, True),
+        ({"url": "az://container"}, True),
+        ({"url": "s3://key:secret@bucket"}, False),
+        ({"url": "s3://bucket?endpoint=x"}, False),
+        ({"url": "s3://"}, False),
+        ({"url": "ftp://bucket"}, False),
+        ({"endpoint": "http://127.0.0.1:9000", "allow_http": True}, True),
+        ({"endpoint": "http://127.0.0.1:9000"}, False),
+        ({"endpoint": "https://me:secret@host"}, False),
+        ({"endpoint": "https://höst"}, False),
+        ({"endpoint": "not a url"}, False),
+        ({"region": "eu west"}, False),
+    ],
+)
+def test_where_a_remote_bucket_may_be(tmp_path: Path, section: dict[str, object], ok: bool) -> None:
+    """A-S3-2: a malformed address stops the start with the key's name; credentials do not belong in one."""
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in section.items()]
+    (tmp_path / "lakehouse.toml").write_text("\n".join(["[storage]", *lines]), encoding="utf-8")
+    if ok:
+        assert config.read(tmp_path, environ={}).config.storage.model_dump().items() >= section.items()
+        return
+    with pytest.raises(InvalidInput, match="storage") as raised:
+        config.read(tmp_path, environ={})
+    assert "secret" not in str(raised.value)
+
+
+def test_the_secrets_file_is_meant_from_where_the_settings_lie(tmp_path: Path) -> None:
+    (tmp_path / "lakehouse.toml").write_text('[storage]\nsecrets = "mine/secrets.toml"', encoding="utf-8")
+    assert config.read(tmp_path, environ={}).config.storage.secrets == tmp_path / "mine" / "secrets.toml"
+    given = {"LAKEHOUSE_STORAGE__SECRETS": "~/secrets.toml"}
+    assert config.read(tmp_path, environ=given).config.storage.secrets == Path.home() / "secrets.toml"
+    assert config.Storage().secrets == Path(config.SECRETS)

@@ -9,10 +9,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
+from tests.doubles.s3 import S3
 
 import lakehouse
 from lakehouse import config
@@ -60,6 +60,22 @@ def test_the_commands_run(tmp_path: Path, scripts: Path) -> None:
     assert [hit["id"] for hit in json.loads(said[4])["results"]] == ["53-7051.00"]
 
 
+def test_the_data_lives_in_s3(tmp_path: Path, scripts: Path, moto: S3) -> None:
+    """The two files as they are shown, with the address and the keys of a server of this machine."""
+    files = {file: text for file, text in blocks("toml") if file}
+    place = moto.place()
+    settings = files["lakehouse.toml"].replace("s3://my-bucket/lake", place)
+    settings = settings.replace('"https://s3.example.com"', f'"{moto.endpoint}"\nallow_http = true')
+    (tmp_path / "lakehouse.toml").write_text(settings + 'secrets = "secrets.toml"\n', encoding="utf-8")
+    (tmp_path / "secrets.toml").write_text(files["secrets.toml"].replace("…", "x"), encoding="utf-8")
+    (tmp_path / "secrets.toml").chmod(0o600)
+    in_shell(commands()[0], tmp_path, scripts)
+    in_shell("lakehouse --config lakehouse.toml --home here ingest jobs.csv --name jobs", tmp_path, scripts)
+    said = in_shell("lakehouse --config lakehouse.toml --home there --json sql 'FROM jobs'", tmp_path, scripts)
+    assert json.loads(said)["row_count"] == 2
+    assert not (tmp_path / "here" / "objects").exists()
+
+
 def test_the_program_runs(tmp_path: Path, scripts: Path) -> None:
     in_shell(commands()[0], tmp_path, scripts)
     ((_, program),) = [(file, text) for file, text in blocks("python") if not file]
@@ -67,22 +83,6 @@ def test_the_program_runs(tmp_path: Path, scripts: Path) -> None:
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, encoding="utf-8"
     )
     assert ran.stdout.splitlines() == ["[['29-1141.00', 'Nurse'], ['53-7051.00', 'Forklift driver']]"]
-
-
-def test_the_tool_of_contributing_passes_its_test(tmp_path: Path, home: Path) -> None:
-    """As told there: a file below tools/, and a test that goes through the door."""
-    (tool, text), (_, test) = blocks("python", ROOT / "CONTRIBUTING.md")
-    (tmp_path / tool).parent.mkdir(parents=True)
-    (tmp_path / tool).write_text(text, encoding="utf-8")
-    told: dict[str, Any] = {}
-    exec(test, told)
-
-    async def follow() -> None:
-        async with lakehouse.open(home, overrides={"plugins.folders": [tmp_path]}) as lake:
-            assert lake.catalogue.find("census_take").command == ["census", "take"]
-            await told["test_it_counts_datasets_and_rows"](lake)
-
-    anyio.run(follow)
 
 
 def test_the_tool_works(tmp_path: Path, home: Path) -> None:
@@ -119,15 +119,18 @@ def first_sentence(text: str) -> str:
 def capabilities(catalogue: Catalogue) -> list[str]:
     """The tools by toolset, and the resources and prompts, as Markdown tables."""
     lines = [
-        "A capability is `lakehouse` and its name as two words in the shell, its name in Python, and a tool over MCP.",
+        "A capability is `lakehouse` and its name as two words in the shell, its name in Python, a tool over MCP, and",
+        "a route over HTTP, where `POST /v1/call/` and its name does, too; `/openapi.json` has the arguments.",
         "",
-        row("toolsets", "capability", "MCP tool", "effect", "what it does"),
-        row(*["---"] * 5),
+        row("toolsets", "capability", "MCP tool", "route", "effect", "what it does"),
+        row(*["---"] * 6),
     ]
     for toolset in TOOLSETS:
         for c in sorted((c for c in catalogue.public() if c.facts.toolsets[0] == toolset), key=lambda c: c.name):
             toolsets = " ".join(c.facts.toolsets)
-            lines.append(row(toolsets, f"`{c.name}`", f"`{c.mcp_name}`", c.effect, first_sentence(c.description)))
+            route = f"`{c.method} {c.route.replace(':path}', '}')}`"
+            about = first_sentence(c.description)
+            lines.append(row(toolsets, f"`{c.name}`", f"`{c.mcp_name}`", route, c.effect, about))
     others = [(c.facts.uri, c) for c in catalogue.of("resource")]
     others += [(f"prompt `{c.mcp_name}`", c) for c in catalogue.of("prompt")]
     lines += ["", row("resource or prompt", "what it is"), row("---", "---")]

@@ -49,6 +49,9 @@ class Skipped:
     reason: str
 
 
+_told: set[Skipped] = set()  # by this process
+
+
 @dataclass(frozen=True)
 class Part:
     """What one file or package brings."""
@@ -122,9 +125,11 @@ class Catalogue(dict[str, Capability]):
         return sorted(found, key=lambda e: (e.name, e.value))
 
     def _skip(self, origin: str, reason: str) -> None:
-        reason = " ".join(reason.split())[:500]
-        self.skipped.append(Skipped(origin, reason))
-        log.warning("plugin.skipped %s: %s", origin, reason)
+        left_out = Skipped(origin, " ".join(reason.split())[:500])
+        self.skipped.append(left_out)
+        if left_out not in _told:  # a command line reads the catalogue twice
+            _told.add(left_out)
+            log.warning("plugin.skipped %s: %s", left_out.origin, left_out.reason)
 
     def _add(self, part: Part, *, builtin: bool = False) -> None:
         """Take a part in, whole or not at all. Raises Conflict where it claims what another has."""
@@ -162,7 +167,7 @@ class Catalogue(dict[str, Capability]):
             for held, other in taken.items():
                 if standards.meet(held, name):
                     raise _clash(kind, f"{name} ({held})", other, capability)
-        if kind == "route" and any(standards.meet(held, name) for held in standards.OWN_ROUTES):
+        if kind == "route" and any(standards.meet(path, capability.route) for path in standards.OWN_PATHS):
             raise Conflict(f"{name} of {capability.name} is a route of the server's own.", fix="Choose another route.")
         words = {"tool": capability.command[0], "command": name}
         word = words.get(kind)

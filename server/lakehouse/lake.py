@@ -17,6 +17,7 @@ from lakehouse.arguments import anchored, validated
 from lakehouse.catalogue import Catalogue
 from lakehouse.declare import Capability
 from lakehouse.errors import InvalidInput, LakehouseError, NotFound, TimedOut, Unavailable
+from lakehouse.failure import crashed, known
 from lakehouse.hold import Hold
 from lakehouse.observe import Call, Caller, Progress
 from lakehouse.preview import compact, scrubbed, shortened
@@ -238,13 +239,15 @@ class Lakehouse(Hold):
             outcome = "ok"
             return answer, text
         except Exception as failure:
-            error = _known(failure)
+            error = known(failure)
             if error is None:
                 observe.log.exception("call.crashed %s (call %s)", capability.name, call.id)
-                error = _crash(capability, call)
+                error = crashed(capability.name, call.id)
             self.clean(error)
             outcome = error.code
-            raise error from (None if error is failure else failure)
+            if error is failure:
+                raise  # with what caused it
+            raise error from failure
         finally:
             observe.current.reset(token)
             await self._record(capability, call, arguments, answer, error, outcome, time.perf_counter() - began)
@@ -319,20 +322,6 @@ def _working_folder() -> str:
         return os.getcwd()
     except FileNotFoundError:  # it was removed: nothing is below this one
         return os.devnull
-
-
-def _known(failure: Exception) -> LakehouseError | None:
-    """The failure as an error a caller can act on: itself, or the first of a task group that failed of nothing else."""
-    if isinstance(failure, ExceptionGroup):
-        known = [_known(inner) for inner in failure.exceptions]
-        return known[0] if None not in known else None
-    return failure if isinstance(failure, LakehouseError) else None
-
-
-def _crash(capability: Capability, call: Call) -> LakehouseError:
-    return LakehouseError(
-        f"{capability.name} failed (call {call.id}).", fix="The server's log has the details under this id."
-    )
 
 
 def redactor(settings: config.Config) -> "Redactor":

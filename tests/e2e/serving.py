@@ -37,13 +37,8 @@ def serving(command: list[str], home: Path, port: int, **environment: str) -> It
                 answered.close()
                 break
             except OSError:
-                select_a_while()
+                time.sleep(0.05)  # it is starting; nothing tells but its answer
         yield child
     finally:
         child.kill()
         child.wait()
-
-
-def select_a_while() -> None:
-    """Let somebody else run."""
-    time.sleep(0.05)

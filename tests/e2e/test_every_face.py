@@ -300,21 +300,28 @@ def over_cli(case: dict[str, Any], given: dict[str, Any]) -> Outcome:
     if case.get("cli") == "call" or case.get("error") == "invalid_request":
         words = ["call", case["call"], json.dumps(given)]
     else:
-        required = [
-            name for name in spec["input_schema"]["properties"] if name in spec["input_schema"].get("required", ())
-        ]
-        words = [*spec["command"], "--json"]
-        for name, value in given.items():
-            text = value if isinstance(value, str) else json.dumps(value)
-            if name not in required:
-                words += [f"--{name.replace('_', '-')}" if len(name) > 1 else f"-{name}", text]
-        for name in required:
-            last = name == required[-1] and isinstance(given[name], list)
-            items = given[name] if last and all(isinstance(i, str) for i in given[name]) else [given[name]]
-            words += [item if isinstance(item, str) else json.dumps(item) for item in items]
+        words = [*spec["command"], "--json", *spelt(spec["input_schema"], given)]
     ran = CliRunner().invoke(cli.root, words)
     if isinstance(ran.exception, LakehouseError):
         assert ran.stdout == ""
         return Outcome(ran.exception.problem(), failed=True)
     assert ran.exit_code == 0, (words, ran.output, ran.exception)
     return Outcome(json.loads(ran.stdout))
+
+
+def spelt(schema: dict[str, Any], given: dict[str, Any]) -> list[str]:
+    """Arguments as words: required ones by their place, a list that is the last of them item by item."""
+    required = [name for name in schema["properties"] if name in schema.get("required", ())]
+    words: list[str] = []
+    for name, value in given.items():
+        flag = f"--{name.replace('_', '-')}" if len(name) > 1 else f"-{name}"
+        if isinstance(value, bool):
+            words.append(flag if value else f"--no-{flag[2:]}")
+        elif name not in required:
+            words += [flag, value if isinstance(value, str) else json.dumps(value)]
+    for name in required:
+        value = given[name]
+        plain = schema["properties"][name].get("items", {}).get("type") in ("string", "integer", "number")
+        items = value if name == required[-1] and isinstance(value, list) and plain else [value]
+        words += [item if isinstance(item, str) else json.dumps(item) for item in items]
+    return words

@@ -42,6 +42,7 @@ def steps(folder: Path) -> list[tuple[str, dict[str, Any]]]:
         ("search_vectors", {"index": "raw", "vector": [1, 0], "k": 1}),
         ("delete_vector", {"index": "raw", "id": "a"}),
         ("delete_index", {"name": "raw"}),
+        ("workflow_modes", {"name": "sql.query"}),
         ("observer_recent", {}),
         ("observer_stats", {}),
         ("doctor", {}),

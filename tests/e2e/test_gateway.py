@@ -147,6 +147,19 @@ def test_what_is_shown_is_chosen_by_the_same_flags(command: list[str], address: 
         assert "query_sql" in {tool["name"] for tool in tools} and "trial_add" not in {tool["name"] for tool in tools}
 
 
+def test_the_token_of_the_settings_is_shown(command: list[str], home: Path, tmp_path: Path) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with serving(command, home, port, LAKEHOUSE_AUTH__TOKEN="s3cret-token-of-this-test"):
+        with through(command, tmp_path, url) as client:
+            refused = client.ask("tools/list", {"_meta": MODERN})["error"]["message"]
+            assert refused.startswith("unauthorized: ") and "Set LAKEHOUSE_AUTH__TOKEN" in refused
+        with through(command, tmp_path, url, LAKEHOUSE_AUTH__TOKEN="s3cret-token-of-this-test") as client:
+            client.shake_hands()
+            assert asked(client, False, "list_datasets", {})["result"]["structuredContent"]["count"] == 0
+            assert asked(client, True, "list_datasets", {})["result"]["structuredContent"]["count"] == 0
+
+
 def test_an_address_that_is_none_names_the_option(command: list[str], home: Path) -> None:
     line = [*command, "--home", str(home), "stdio", "--gateway", "127.0.0.1:3110"]
     ran = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)

@@ -103,6 +103,22 @@ async def test_a_store_that_fails_is_an_error_not_an_empty_catalog(
     assert (await fresh.get("orders")).version == 1
 
 
+async def test_a_store_that_fails_takes_nothing_back(
+    datasets: Datasets, storage: Storage, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    """A new version that cannot be fetched yet is no damage: the known one stays, as before anybody looked."""
+    await datasets.commit("orders", COLUMNS, [a_file("one")])
+    fresh = Datasets(home, storage)
+    assert (await fresh.get("orders")).version == 1
+    await datasets.commit("orders", COLUMNS, [a_file("two")])
+    Failing(storage, monkeypatch, "get")
+    assert await fresh.refresh() == []
+    assert [m.version for m in await fresh.list()] == [1]
+    monkeypatch.undo()
+    assert await fresh.refresh() == []
+    assert [m.version for m in await fresh.list()] == [2]
+
+
 async def test_strangers_below_the_prefix_are_ignored(datasets: Datasets, storage: Storage, home: Path) -> None:
     for key in (
         "_catalog/readme.txt",

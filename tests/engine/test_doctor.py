@@ -12,6 +12,7 @@ import anyio.to_thread
 import pytest
 from packaging.requirements import Requirement
 from tests.doubles.fake_ollama import FakeOllama
+from tests.doubles.s3 import S3, free_port, write_secrets
 
 from lakehouse import config
 from lakehouse.engine import doctor
@@ -158,6 +159,38 @@ async def test_a_bucket_in_memory_and_a_read_only_server(home: Path) -> None:
     assert memory.ok and "gone when the process ends" in memory.detail
     (untouched,) = await places.check_storage(settings(home, server=config.Server(read_only=True)))
     assert untouched.ok and "read-only" in untouched.detail
+
+
+async def test_a_bucket_of_a_service(home: Path, moto: S3, rclone: S3) -> None:
+    """Its kind, whether it is reached, whether it keeps conditions, and who can read its credentials."""
+    sound, secrets = await places.check_storage(settings(home, storage=moto.settings()))
+    assert sound.ok and "s3 bucket primary reads, writes and refuses to overwrite" in sound.detail
+    assert (secrets.name, secrets.ok) == ("secrets", True)
+    place = rclone.place()
+    alone, _ = await places.check_storage(settings(home, storage=rclone.settings(place)))
+    assert alone.ok and "storage.single_writer" in alone.detail
+    shared, _ = await places.check_storage(settings(home, storage=rclone.settings(place, single_writer=False)))
+    assert not shared.ok and shared.required and "overwrites" in shared.detail and "It can be read" in shared.detail
+    assert "storage.single_writer = true" in shared.fix
+    bucket = Bucket(place, settings=rclone.settings(place))
+    assert (await bucket.list()).objects == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
+async def test_a_service_that_is_not_there_and_open_secrets(home: Path, tmp_path: Path) -> None:
+    """S3.6. A read-only server is not told that all is well when the bucket cannot be reached."""
+    secrets = write_secrets(tmp_path / "secrets.toml")
+    secrets.chmod(0o644)
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    storage = config.Storage(url="s3://things", endpoint=endpoint, allow_http=True, secrets=secrets, timeout_secs=0.5)
+    for server in (config.Server(), config.Server(read_only=True)):
+        unreached, readable = await places.check_storage(settings(home, storage=storage, server=server))
+        assert not unreached.ok and "cannot be reached" in unreached.detail and unreached.fix
+        assert (readable.name, readable.ok, readable.required) == ("secrets", False, False)
+        assert readable.fix == f"chmod 600 {secrets}"
+    secrets.unlink()
+    unreached, absent = await places.check_storage(settings(home, storage=storage))
+    assert not absent.ok and absent.required and "there is no file" in absent.detail
 
 
 async def test_little_room(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

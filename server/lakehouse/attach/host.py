@@ -12,7 +12,6 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
-from anyio.abc import TaskGroup
 
 from lakehouse.attach import wire
 from lakehouse.attach.line import MAX_FRAME, Ended, Line, Oversized, only_here
@@ -46,7 +45,7 @@ class Reception:
         self._running: set[Line] = set()
         self._quiet = anyio.Event()
         self._closing = False
-        self._group: TaskGroup | None = None
+        self._scope = anyio.CancelScope()
         self._listener: asyncio.Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -57,20 +56,16 @@ class Reception:
         loop = asyncio.get_running_loop()
         try:
             if self._secret:
-                self._listener = await loop.create_server(self._line, sock=bound, backlog=BACKLOG, start_serving=False)
+                self._listener = await loop.create_server(self._line, sock=bound, backlog=BACKLOG)
             else:
-                self._listener = await loop.create_unix_server(
-                    self._line, sock=bound, backlog=BACKLOG, start_serving=False
-                )
+                self._listener = await loop.create_unix_server(self._line, sock=bound, backlog=BACKLOG)
         except BaseException:
             bound.close()
             raise
-        started = asyncio.Event()
         # A task of its own, ended in `aclose`, and not a task group around the open lake: that would tie the lake to
         # the task that opened it, wrap what its block raises, and end guests' calls at the first sign of an end here.
         # An empty context: what a guest asks for is not part of the call that happened to open the lake.
-        self._serving = asyncio.create_task(self._serve(self._listener, started), context=Context())
-        await started.wait()
+        self._serving = asyncio.create_task(self._serve(), context=Context())
         return address
 
     async def aclose(self, grace: float) -> None:
@@ -87,20 +82,18 @@ class Reception:
             if self._running:
                 with anyio.move_on_after(grace):
                     await self._quiet.wait()
-            if self._group is not None:
-                self._group.cancel_scope.cancel()
+            self._scope.cancel()
             if self._serving is not None:
                 await asyncio.wait([self._serving])
             for line in list(self._lines):  # nobody has attended to it yet
                 line.abort()
                 await line.closed()
 
-    async def _serve(self, listener: asyncio.Server, started: asyncio.Event) -> None:
-        async with anyio.create_task_group() as self._group:
-            await listener.start_serving()
-            started.set()
-            while True:
-                self._group.start_soon(self._attend, await self._knocking.get())
+    async def _serve(self) -> None:
+        with self._scope:
+            async with anyio.create_task_group() as group:
+                while True:
+                    group.start_soon(self._attend, await self._knocking.get())
 
     def _line(self) -> Line:
         return Line(self._opened)
@@ -120,7 +113,8 @@ class Reception:
                 if self._closing:
                     await line.send(wire.GOING, b"")
                     return
-                if kind != wire.ASK or not await self._one(line, payload):
+                # A guest says nothing while it waits: whatever comes then is its end, or its mistake.
+                if kind != wire.ASK or line.waiting or not await self._one(line, payload):
                     return
         except Ended:
             return  # it went; what it asked for is cancelled
@@ -159,7 +153,7 @@ class Reception:
         self._running.add(line)
         try:
             with anyio.CancelScope() as scope:
-                line.watch = scope.cancel  # a guest says nothing while it waits: whatever comes is its end
+                line.watch = scope.cancel
                 kind, answer = await self._answered(line, payload)
                 line.watch = None
             if scope.cancelled_caught:
@@ -195,12 +189,17 @@ class Reception:
 
 def _bound(path: Path) -> tuple[socket.socket, str, bytes]:
     """A bound socket, its address, and the secret a guest has to begin with where anybody can reach it."""
-    if not reachable(path):
-        # No socket can lie there: loopback, behind a secret that stands in a file only this user can read.
-        secret = secrets.token_hex(16)
-        server = socket.socket()
-        server.bind(("127.0.0.1", 0))
-        return server, f"tcp:{server.getsockname()[1]}:{secret}", secret.encode()
+    if reachable(path):
+        with suppress(OSError):  # not every file system takes sockets
+            return _bound_at(path), f"unix:{path}", b""
+    # Loopback, behind a secret that stands in a file only this user can read.
+    secret = secrets.token_hex(16)
+    server = socket.socket()
+    server.bind(("127.0.0.1", 0))
+    return server, f"tcp:{server.getsockname()[1]}:{secret}", secret.encode()
+
+
+def _bound_at(path: Path) -> socket.socket:
     path.unlink(missing_ok=True)  # a dead owner's: only the owner comes here
     server = socket.socket(socket.AF_UNIX)
     try:
@@ -209,7 +208,7 @@ def _bound(path: Path) -> tuple[socket.socket, str, bytes]:
     except BaseException:
         server.close()
         raise
-    return server, f"unix:{path}", b""
+    return server
 
 
 def reachable(path: Path) -> bool:

@@ -46,6 +46,7 @@ class Cache:
             if not await anyio.to_thread.run_sync(self._have, path, size):
                 copy = files.beside(path)
                 try:
+                    await anyio.to_thread.run_sync(files.make_folder, path.parent)
                     await self._bucket.get_to(key, copy)
                     await anyio.to_thread.run_sync(_settle, copy, path, key, sha256, size)
                 except OSError as error:
@@ -57,6 +58,11 @@ class Cache:
                     with anyio.CancelScope(shield=True):
                         await anyio.Path(copy).unlink(missing_ok=True)
         return path
+
+    def has(self, sha256: str, size: int) -> Path | None:
+        """The local copy, when it is there; blocking."""
+        path = self._path(sha256)
+        return path if self._have(path, size) else None
 
     async def adopt(self, path: Path, sha256: str) -> None:
         """Take over a local file with these contents, which is on the data directory's disk; it is gone from `path`.
@@ -81,7 +87,6 @@ class Cache:
 
     def _have(self, path: Path, size: int) -> bool:
         self.sweep()
-        files.make_folder(path.parent)
         try:
             if path.stat().st_size != size:
                 return False

@@ -57,6 +57,7 @@ log = logging.getLogger("lakehouse")
 # Inside the class below, `list` is its method.
 Texts = list[str]
 Paths = list[Path]
+Copies = list[Paths | None]
 
 
 class DatasetNotFound(NotFound):
@@ -229,6 +230,16 @@ class Datasets:
         except KeyNotFound as missing:
             raise lost(missing.detail) from missing
 
+    async def copies(self, manifests: Sequence[Manifest]) -> Copies:
+        """For each manifest its Parquet files' verified copies; None where some of a remote bucket are not here yet."""
+
+        def found(manifest: Manifest) -> Paths | None:
+            here = [self._cache.has(file.sha256, file.size_bytes) for file in manifest.objects]
+            paths = [path for path in here if path is not None]
+            return paths if len(paths) == len(here) else None
+
+        return await anyio.to_thread.run_sync(lambda: [found(manifest) for manifest in manifests])
+
     async def _load(self) -> None:
         if not self._loaded:
             async with self._loading:
@@ -250,7 +261,11 @@ class Datasets:
                 try:
                     newest[folder] = await self._read(folder, version)
                 except (Upstream, KeyNotFound) as error:
-                    problems[folder] = error.detail
+                    known = before.newest.get(folder)
+                    if known is None or isinstance(error, DatasetDamaged | KeyNotFound):
+                        problems[folder] = error.detail
+                    else:  # the store failed: what is known stays, as if nobody had looked
+                        newest[folder] = known
 
         async with anyio.create_task_group() as tasks:
             for folder, version in latest.items():

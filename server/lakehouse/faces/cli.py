@@ -137,7 +137,11 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
     async def called() -> None:
         async with lakehouse.open(invocation.home, config_file=invocation.config) as lake:
             with spared(), terminal.progress_bar() as progress:  # what a tool prints is no part of its answer
-                answer = await lake.call(name, arguments, via="cli", progress=progress)
+                try:
+                    answer = await lake.call(name, arguments, via="cli", progress=progress)
+                except anyio.get_cancelled_exc_class():
+                    lake.grace = 0  # who interrupts does not wait for others' calls; these are made again
+                    raise
             # Before the end: other processes' calls may still run here, and are waited for.
             await anyio.to_thread.run_sync(functools.partial(terminal.show, answer, as_json=invocation.json))
 
@@ -165,7 +169,7 @@ def stdio(here: Invocation, toolsets: str | None, read_only: bool | None, gatewa
     if gateway is not None:
         from lakehouse.faces.gateway import pass_on
 
-        pass_on(gateway, here.home, here.config, toolsets, read_only)
+        pass_on(gateway, here.home, here.config, _published(toolsets, read_only))
         return
     from lakehouse.faces.serve import stdio as serve_stdio
 

@@ -2,10 +2,11 @@
 
 One POST for each message, as the protocol's Streamable HTTP has it: a request of 2026-07-28 and later says its version
 itself, older ones belong to a session that begins with `initialize`. A session the server no longer knows, since it
-was started anew or the session was idle for long, is begun again, and the message sent again.
+was started anew or the session was idle for long, is begun again, and the message sent again. The standing stream of
+older sessions is not opened: Lakehouse sends nothing there.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -44,17 +45,16 @@ async def _drop(message: Message) -> None:
     """Nobody waits for it."""
 
 
-def pass_on(
-    gateway: str, home: str | None, config_file: str | None, toolsets: str | None, read_only: bool | None
-) -> None:
+def pass_on(gateway: str, home: str | None, config_file: str | None, overrides: Mapping[str, Any]) -> None:
     """Serve stdin and stdout until the client goes, by asking the server at `gateway`.
 
-    The token is that of `auth.token`, usually from the variable LAKEHOUSE_AUTH__TOKEN. Raises InvalidInput for an
-    address that is none.
+    Of the settings it uses the token (`auth.token`, usually from the variable LAKEHOUSE_AUTH__TOKEN) and what of
+    `server` says what a client sees. Raises InvalidInput for an address that is none.
     """
     wire = take_wire()
+    settings = config.read(home, config_file, overrides).config
+    toolsets, read_only = ",".join(settings.server.toolsets), settings.server.read_only
     url = mcp_address(gateway, "--gateway", toolsets, read_only)
-    settings = config.read(home, config_file).config
     anyio.run(_serve, url, settings.auth.token, settings.server.max_request_bytes, wire)
 
 

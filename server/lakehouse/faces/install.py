@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lakehouse.errors import Conflict, InvalidInput
+from lakehouse.declare import TOOLSETS
+from lakehouse.errors import Conflict, InvalidInput, did_you_mean
 from lakehouse.faces.address import bound_address, is_here, mcp_address
 from lakehouse.faces.clients import CLIENTS, TOKEN_VARIABLE, Client
 from lakehouse.faces.jsontext import JsonText, NotPlain
@@ -103,6 +104,10 @@ def _file(client: Client, called: str, wish: Wish) -> Path:
 
 def _entry(client: Client, wish: Wish, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The entry, and the inputs the client has to ask for."""
+    for toolset in (wish.toolsets or "").split(",") if wish.toolsets else ():
+        if toolset.strip() not in TOOLSETS:
+            fix = did_you_mean(toolset.strip(), TOOLSETS, f"Known are: {', '.join(TOOLSETS)}.")
+            raise InvalidInput(f"--toolsets: there is none called {toolset.strip()[:100]!r}.", fix=fix)
     if wish.http is None:
         return client.over_pipes(_command(), _arguments(wish)), []
     if wish.gateway is not None:
@@ -149,6 +154,11 @@ def _command() -> list[str]:
     """How this very Lakehouse is started, from anywhere: a desktop program does not have the shell's PATH."""
     script = sys.argv[0]
     if Path(script).stem in ("lakehouse", "lakehouse-mcp") and (found := shutil.which(script)):
+        if any(part.startswith(("archive-v", "environments-v", "builds-v")) for part in Path(found).parts):
+            raise InvalidInput(
+                f"this Lakehouse, {found}, lies in uv's cache, which is emptied at times.",
+                fix="Install it for good, with `uv tool install`, and use that one.",
+            )
         return [os.path.abspath(found)]  # not resolved: the link stays where it is when what it leads to is renewed
     return [os.path.abspath(sys.executable), "-m", "lakehouse"]
 

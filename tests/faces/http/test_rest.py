@@ -73,8 +73,13 @@ async def test_every_tool_has_a_route_and_answers_there(client: httpx.AsyncClien
         assert answer.status_code not in (404, 405) or answer.json()["title"] == "not_found", capability.name
 
 
-async def test_file_to_rows(client: httpx.AsyncClient) -> None:
-    """A-S4-3, without a network between: an object is put, made a dataset and queried."""
+async def test_file_to_rows(trying: Lakehouse) -> None:
+    """A-S4-3: through one port an object is put, made a dataset and queried."""
+    async with port_of(trying) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        await file_to_rows(client)
+
+
+async def file_to_rows(client: httpx.AsyncClient) -> None:
     rows = "\n".join(f"{i},Worker {i:06}" for i in range(123, 130))
     put = await client.put("/v1/storage/object/in/workers.csv", content=f"worker_id,name\n{rows}\n")
     assert put.status_code == 200 and put.json()["key"] == "in/workers.csv"

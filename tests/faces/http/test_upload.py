@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import httpx
 import pytest
 from hypothesis import given
@@ -161,6 +162,29 @@ async def test_memory_does_not_grow_with_the_file(home: Path) -> None:
                 tracemalloc.stop()
             left = await anyio.to_thread.run_sync(lambda home=at_home: [*(home / "tmp").glob("*")])  # type: ignore[misc]
             assert left == []
+
+
+async def test_who_hangs_up_is_sent_no_more(small: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of any size is not read to its end for nobody."""
+    read: list[int] = []
+    closed = anyio.Event()
+    close = download.Sending._close
+
+    def told(self: download.Sending, file: Any) -> None:
+        read.append(file.tell())
+        close(self, file)
+        anyio.from_thread.run_sync(closed.set)
+
+    monkeypatch.setattr(download.Sending, "_close", told)
+    await small.storage.bucket.put("big", bytes(50_000_000))
+    async with port_of(small) as port:
+        stream = await anyio.connect_tcp("127.0.0.1", port)
+        await stream.send(f"GET {AT}big HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        assert (await stream.receive()).startswith(b"HTTP/1.1 200")
+        await anyio.aclose_forcefully(stream)
+        with anyio.fail_after(30):
+            await closed.wait()
+    assert read[0] < 50_000_000
 
 
 async def test_only_what_changed_and_only_a_part(client: httpx.AsyncClient) -> None:

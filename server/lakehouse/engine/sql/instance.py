@@ -10,7 +10,7 @@ import duckdb
 
 from lakehouse.engine.quoting import identifier, literal
 from lakehouse.engine.sql.gate import folded
-from lakehouse.errors import Conflict, InvalidInput, TimedOut, Upstream, did_you_mean
+from lakehouse.errors import Conflict, InvalidInput, TimedOut, Unavailable, Upstream, did_you_mean
 
 _READ_BYTES = 8 * 2**20
 _RESTORE = "Ingest it again, or restore its data files from a backup; other datasets are not affected."
@@ -28,11 +28,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class View:
-    """A dataset's name and files (local path, sha256), or what is wrong with it."""
+    """A dataset's name and files (local path, sha256), or what is wrong with it, or that they are not here yet."""
 
     name: str
     files: tuple[tuple[str, str], ...]
     problem: str = ""
+    absent: bool = False
 
 
 class Files:
@@ -83,13 +84,17 @@ class Instance:
     def show(self, tables: Sequence[str], deadline: float) -> None:
         """Make these datasets readable, with their files verified. `deadline` is in time.monotonic() seconds.
 
-        Raises InvalidInput for a name that is no dataset, Upstream naming a dataset that is damaged.
+        Raises InvalidInput for a name that is no dataset, Upstream naming a dataset that is damaged, Unavailable with
+        the names of those whose files have to be fetched first.
         """
         chosen: dict[str, View] = {}
         for name in tables:
             view = self._find(name)
             if chosen.setdefault(folded(view.name), view) is not view:
                 raise _same(view.name, chosen[folded(view.name)].name)
+        absent = [view.name for view in chosen.values() if view.absent]
+        if absent:
+            raise Unavailable("the data files are not here yet.", fix="Ask again.", data={"absent": absent})
         for key, view in chosen.items():
             self._verify(view, deadline)
             if self._shown.get(key) is not view:

@@ -2,8 +2,9 @@
 
 import json
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -13,12 +14,14 @@ from pydantic import BaseModel, Field
 
 from lakehouse import config
 from lakehouse.engine.child import ChildDied
+from lakehouse.engine.fanout import fan_out
 from lakehouse.engine.sql.pool import Pool, Visible, Worker
+from lakehouse.engine.sql.views import Later, Views
 from lakehouse.engine.sql.worker import ends_process
-from lakehouse.errors import InvalidInput, LakehouseError, TimedOut, TooLarge, Upstream
+from lakehouse.errors import InvalidInput, LakehouseError, TimedOut, TooLarge, Unavailable, Upstream
 
 if TYPE_CHECKING:
-    from lakehouse.engine.datasets import Datasets, Manifest
+    from lakehouse.engine.datasets import Datasets
     from lakehouse.engine.results import Results
     from lakehouse.engine.storage import Storage
 
@@ -68,9 +71,10 @@ class Sql:
         datasets: "Datasets",
         results: "Results",
         settings: config.Sql,
-        later: Callable[[Callable[[], Coroutine[Any, Any, None]]], bool] = lambda work: False,
+        later: Later = lambda work: False,
     ) -> None:
         self._later = later
+        self._views = Views(datasets, storage.bucket.root is not None, later)
         self._storage = storage
         self._datasets = datasets
         self._results = results
@@ -80,7 +84,7 @@ class Sql:
             hidden.append(str(storage.bucket.root))
         self._pool = Pool(storage.scratch_root, settings, hidden)
         self._visible: Visible | None = None
-        self._views: dict[tuple[str, int], dict[str, Any]] = {}
+        self._seen = (-1, -1)  # of which set of versions, and of files here, the visible set was made
         self._looking = anyio.Lock(fast_acquire=True)
         self._refreshing = False
         self._looked_at = float("-inf")
@@ -176,6 +180,22 @@ class Sql:
 
     async def _run(self, request: dict[str, Any], seconds: float, kept: AsyncExitStack) -> _Raw:
         deadline = anyio.current_time() + seconds
+        while True:
+            try:
+                return await self._run_once(request, deadline, seconds, kept)
+            except Unavailable as error:
+                if "absent" not in error.data:
+                    raise
+                absent: list[str] = error.data["absent"]
+            with anyio.CancelScope(deadline=deadline) as waiting:
+                await fan_out([partial(self._views.fetch, name) for name in absent])
+            if waiting.cancelled_caught:
+                raise TimedOut(
+                    f"after {seconds:g} seconds the files of dataset {absent[0]!r} were still being copied here.",
+                    fix="Ask again in a while: that goes on.",
+                )
+
+    async def _run_once(self, request: dict[str, Any], deadline: float, seconds: float, kept: AsyncExitStack) -> _Raw:
         async with AsyncExitStack() as held:
             with anyio.CancelScope(deadline=deadline) as waiting:
                 visible = await self._look()
@@ -245,21 +265,20 @@ class Sql:
         due = now - self._looked_at >= self._settings.refresh_secs
         if due and self._visible is not None and self._storage.bucket.remote:
             due = not self._refreshing and not self._start_refresh()
-        if not due and self._visible is not None and self._visible.number == self._datasets.generation:
+        if not due and self._visible is not None and self._seen == self._newest():
             return self._visible
         async with self._looking:
             if due and now - self._looked_at >= self._settings.refresh_secs:
                 await self._refresh()
-            number = self._datasets.generation
-            if self._visible is None or self._visible.number != number:
-                manifests = await self._datasets.list()
-                self._visible = Visible(number, [await self._view(manifest) for manifest in manifests])
-                self._views = {
-                    (m.name, m.version): self._views[m.name, m.version]
-                    for m in manifests
-                    if (m.name, m.version) in self._views
-                }
+            newest = self._newest()
+            if self._visible is None or self._seen != newest:
+                views = await self._views.of(await self._datasets.list())
+                self._visible = Visible(self._visible.number + 1 if self._visible else 1, views)
+                self._seen = newest
             return self._visible
+
+    def _newest(self) -> tuple[int, int]:
+        return self._datasets.generation, self._views.arrivals
 
     def _start_refresh(self) -> bool:
         """Have the bucket listed meanwhile; False when there is nobody to do it."""
@@ -283,19 +302,6 @@ class Sql:
             if self._visible is None:
                 self._looked_at = float("-inf")
                 raise
-
-    async def _view(self, manifest: "Manifest") -> dict[str, Any]:
-        version = (manifest.name, manifest.version)
-        if version in self._views:
-            return self._views[version]
-        try:
-            paths = await self._datasets.local_files(manifest)
-        except LakehouseError as error:
-            # It is reported to whoever asks for this dataset; the others are not its concern.
-            return {"name": manifest.name, "files": [], "problem": error.detail}
-        files = [[str(path), file.sha256] for path, file in zip(paths, manifest.objects, strict=True)]
-        self._views[version] = view = {"name": manifest.name, "files": files}
-        return view
 
     async def _explain_missing(self, name: str) -> None:
         """Raises what is wrong with a dataset that is there and cannot be shown."""

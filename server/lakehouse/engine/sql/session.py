@@ -71,7 +71,10 @@ class Session:
         return header | {"verified": fresh, "elapsed_ms": round((time.monotonic() - began) * 1000, 3)}, rows
 
     def _over(self, views: Sequence[Mapping[str, Any]]) -> Instance:
-        listed = [View(v["name"], tuple((f[0], f[1]) for f in v["files"]), v.get("problem", "")) for v in views]
+        listed = [
+            View(v["name"], tuple((f[0], f[1]) for f in v["files"]), v.get("problem", ""), v.get("absent", False))
+            for v in views
+        ]
         return Instance(listed, self._limits, self._folder, self._files)
 
 

@@ -145,7 +145,7 @@ class Rest:
     async def _download(self, spec: Spec, asked: Asked, given: dict[str, Any]) -> None:
         caller = asked.scope["lakehouse.caller"]
         found = await heeded(asked.receive, lambda: self._lake.call(spec["name"], given, caller=caller))
-        await Sending(found)(asked.scope, asked.receive, asked.send)
+        await heeded(asked.receive, lambda: Sending(found)(asked.scope, asked.receive, asked.send))
 
     async def _upload(self, spec: Spec, asked: Asked, given: dict[str, Any]) -> None:
         capability = (await self._lake.load()).find(spec["name"])
