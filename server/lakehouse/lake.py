@@ -173,7 +173,8 @@ class Lakehouse(Hold):
 
     def _tell(self, call: Call, outcome: str, seconds: float) -> None:
         with suppress(NotFound):  # there is no such capability, and who counts calls counts by name
-            call = replace(call, name=self.catalogue.find(call.name).name)
+            name = self.catalogue.find(call.name).name
+            call = call if call.name == name else replace(call, name=name)
             for watcher in self.watchers:
                 watcher(call, outcome, seconds)
 
@@ -226,7 +227,7 @@ class Lakehouse(Hold):
         self, capability: Capability, call: Call, arguments: Mapping[str, Any], upload: Upload | None
     ) -> tuple[Any, bytes]:
         """Check, run and record it in this process, which owns the data directory."""
-        call = replace(call, name=capability.name)
+        call = call if call.name == capability.name else replace(call, name=capability.name)
         token = observe.current.set(call)
         began, outcome, answer = time.perf_counter(), "cancelled", None
         error: LakehouseError | None = None

@@ -60,18 +60,14 @@ class Endpoint:
             self._group.cancel_scope.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        version = session = listened = None
-        for name, value in scope["headers"]:
-            if name == b"mcp-protocol-version":
-                version = value
-            elif name == b"mcp-session-id":
-                session = value
-            elif name == b"mcp-method":
-                listened = value == _LISTEN
+        headers = dict(scope["headers"])
+        version, session = headers.get(b"mcp-protocol-version"), headers.get(b"mcp-session-id")
+        listened = headers.get(b"mcp-method") == _LISTEN
         caller: Caller = scope["lakehouse.caller"]
         shakes_hands = version is None or version in _HANDSHAKE
         try:
-            self._check(scope)
+            if scope["method"] == "POST":
+                self._check(headers)
             shown = await self._find(self._view(scope["query_string"], caller.toolsets, caller.read_only))
             if shakes_hands and session is None and scope["method"] == "POST":
                 self._check_room()
@@ -93,11 +89,8 @@ class Endpoint:
             if shakes_hands:
                 _follow(shown.sessions, reply, scope["method"], session)
 
-    def _check(self, scope: Scope) -> None:
+    def _check(self, headers: dict[bytes, bytes]) -> None:
         """Raises for what the body's headers alone rule out, before any of it is read."""
-        if scope["method"] != "POST":
-            return
-        headers = dict(scope["headers"])
         if not headers.get(b"content-type", b"").lower().startswith(b"application/json"):
             raise InvalidInput("MCP messages are JSON.", fix="Send the header Content-Type: application/json.")
         length, limit = headers.get(b"content-length", b""), self._settings.max_request_bytes

@@ -48,7 +48,8 @@ class Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A new client."""
-        super().connection_made(cast(asyncio.Transport, Together(transport, self.loop)))
+        self._together = Together(transport, self.loop)
+        super().connection_made(cast(asyncio.Transport, self._together))
         if len(self.connections) > self._patience.connections:
             self._refuse(Busy("too many connections are open.", fix="Close some, or come back."))
         else:
@@ -69,6 +70,7 @@ class Protocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         """An answer is sent; the next request may have begun to come in meanwhile."""
+        self._together.flush()
         super().on_response_complete()
         if not self.transport.is_closing():
             self._watch()
