@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 PAGE = 100
 MAX_COMPLETIONS = 100
 MAX_ECHO = 200  # characters of an unknown name that an error repeats
-LONG, SHORT = CacheHint(300_000, "public"), CacheHint(5_000, "private")
+LONG_MS, SHORT_MS = 300_000, 5_000  # how long clients may keep a list
 _BY_PIPE = Caller(via="mcp")
 PROMISE = "Lakehouse holds versioned datasets and text corpora for you, and answers in rows and records."
 ADVICE = """\
@@ -85,6 +85,8 @@ class Shown:
 
     def server(self) -> Server[Any]:
         """The SDK server with our handlers."""
+        # What is shown depends on the token where there are any: no cache may pass it from one holder to another.
+        lasting = CacheHint(LONG_MS, "private" if self.lake.config.auth.needed else "public")
         server = Server[Any](
             "lakehouse",
             title="Lakehouse",
@@ -92,11 +94,11 @@ class Shown:
             instructions=self.instructions,
             get_tool_input_schema=self.repeating.get,
             cache_hints={
-                "tools/list": LONG,
-                "prompts/list": LONG,
-                "resources/templates/list": LONG,
-                "server/discover": LONG,
-                "resources/list": SHORT,
+                "tools/list": lasting,
+                "prompts/list": lasting,
+                "resources/templates/list": lasting,
+                "server/discover": lasting,
+                "resources/list": CacheHint(SHORT_MS, "private"),
             },
             on_list_tools=self.list_tools,
             on_call_tool=self.call_tool,

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import anyio
@@ -74,20 +74,18 @@ class Endpoint:
         except LakehouseError as error:
             await rpc_problem(error)(scope, receive, send)
             return
-        reply = Reply(scope, send, self._settings.max_request_bytes)
+        limit = self._settings.max_request_bytes
         shown.running += 1
         try:
-            if listened or (shakes_hands and scope["method"] == "GET"):
-                await self._until_drained(shown, scope, receive, reply)
-            elif shakes_hands:
-                with shown.sessions.request(session):
-                    await shown.manager.handle_request(scope, receive, reply)
+            if not shakes_hands:
+                reply = Reply(scope, send, limit)
+                await (self._until_drained if listened else _handle)(shown, scope, receive, reply)
             else:
-                await shown.manager.handle_request(scope, receive, reply)
+                reply = Reply(scope, send, limit, partial(_follow, shown.sessions, scope["method"], session))
+                with shown.sessions.request(session):
+                    await (self._until_drained if scope["method"] == "GET" else _handle)(shown, scope, receive, reply)
         finally:
             shown.running -= 1
-            if shakes_hands:
-                _follow(shown.sessions, reply, scope["method"], session)
 
     def _check(self, headers: dict[bytes, bytes]) -> None:
         """Raises for what the body's headers alone rule out, before any of it is read."""
@@ -113,7 +111,7 @@ class Endpoint:
                 group.cancel_scope.cancel()
 
             group.start_soon(end)
-            await shown.manager.handle_request(scope, receive, reply)
+            await _handle(shown, scope, receive, reply)
             group.cancel_scope.cancel()
         await reply.finish()
 
@@ -177,9 +175,15 @@ class Endpoint:
         return shown
 
 
-def _follow(sessions: Sessions, reply: Reply, method: str, asked: bytes | None) -> None:
-    """What an answer says of its session."""
-    if asked is not None and (reply.status == 404 or (method == "DELETE" and reply.status == 200)):
-        sessions.ended(asked)
-    elif reply.session is not None and reply.status is not None and reply.status < 400:
-        sessions.opened(reply.session)
+async def _handle(shown: _Shown, scope: Scope, receive: Receive, reply: Reply) -> None:
+    await shown.manager.handle_request(scope, receive, reply)
+
+
+def _follow(sessions: Sessions, method: str, asked: bytes | None, status: int, named: bytes | None) -> None:
+    """What an answer that begins says of its session. Only a request without one opens one: an answer still on its
+    way when the session is ended names it, too."""
+    if asked is not None:
+        if status == 404 or (method == "DELETE" and status == 200):
+            sessions.ended(asked)
+    elif named is not None and status < 400:
+        sessions.opened(named)
