@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from tests.test_catalogue import GREET, write
 
-from lakehouse import standards
-from lakehouse.catalogue import Catalogue
+from lakehouse.catalogue import Catalogue, standards
 from lakehouse.faces.cli import root
 from lakehouse.faces.commands import global_options
 

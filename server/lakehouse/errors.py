@@ -153,6 +153,14 @@ def by_code(code: str, detail: str, *, fix: str = "", data: dict[str, Any] | Non
     return found(detail, fix=fix, data=data)
 
 
+def foreseen(failure: Exception) -> LakehouseError | None:
+    """The failure as an error a caller can act on: itself, or the first of a task group that failed of nothing else."""
+    if isinstance(failure, ExceptionGroup):
+        found = [foreseen(inner) for inner in failure.exceptions]
+        return found[0] if None not in found else None
+    return failure if isinstance(failure, LakehouseError) else None
+
+
 def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str:
     """The `fix` for a name that is not there: the one that is spelled like it, or two or three much alike.
 

@@ -12,10 +12,10 @@ from importlib.metadata import EntryPoint, distributions, entry_points
 from pathlib import Path
 from types import ModuleType
 
-from lakehouse import standards
+from lakehouse.catalogue import standards
+from lakehouse.catalogue.loading import refuse_nesting, run_source, set_apart
 from lakehouse.declare import Capability, capabilities_in
 from lakehouse.errors import Conflict, LakehouseError, NotFound, did_you_mean
-from lakehouse.loading import refuse_nesting, run_source, set_apart
 from lakehouse.observe import log
 from lakehouse.sources import plugin_files, source_of
 
