@@ -63,7 +63,7 @@ def document(specs: Sequence[Mapping[str, Any]], groups: Mapping[str, str], conf
             },
         },
     }
-    if config.auth.token or config.auth.tokens:
+    if config.auth.needed:
         said["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
         said["security"] = [{"bearer": []}]
         said["paths"]["/health"]["get"]["security"] = []

@@ -122,7 +122,7 @@ def _entry(client: Client, wish: Wish, name: str) -> tuple[dict[str, Any], list[
 
     settings = read(wish.home, wish.config).config
     url = mcp_address(wish.http or bound_address(settings.server.bind), "--http", wish.toolsets, wish.read_only)
-    needed = bool(settings.auth.token or settings.auth.tokens) or not is_here(url)
+    needed = settings.auth.needed or not is_here(url)
     asked = {
         "type": "promptString",
         "id": f"{name}-token",
