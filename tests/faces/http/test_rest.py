@@ -18,7 +18,7 @@ from tests.faces.http.answering import app_of, asked, client_of, port_of, proble
 import lakehouse
 from lakehouse import Lakehouse
 from lakehouse.faces.http import rest
-from lakehouse.faces.http.paths import Paths, Template, decoded
+from lakehouse.faces.http.rest.paths import Paths, Template, decoded
 
 pytestmark = pytest.mark.anyio
 JSON = {"content-type": "application/json"}

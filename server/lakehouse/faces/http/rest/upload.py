@@ -17,8 +17,8 @@ from starlette.types import Receive
 from lakehouse.config import Config
 from lakehouse.declare import Capability
 from lakehouse.errors import Busy, InvalidInput, Upstream
-from lakehouse.faces.http import body
-from lakehouse.faces.http.form import FIX, MAX_FIELD_BYTES, Form
+from lakehouse.faces.http.rest import body
+from lakehouse.faces.http.rest.form import FIX, MAX_FIELD_BYTES, Form
 from lakehouse.transfer import Accepts, Upload
 
 FOLDER = "uploads"

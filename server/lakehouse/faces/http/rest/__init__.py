@@ -13,13 +13,13 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lakehouse.errors import InvalidInput, LakehouseError, NotFound, did_you_mean
-from lakehouse.faces.http import body, query, upload
-from lakehouse.faces.http.download import Sending
 from lakehouse.faces.http.metrics import Metrics
-from lakehouse.faces.http.openapi import document
-from lakehouse.faces.http.paths import Paths, Template, decoded, path_of
 from lakehouse.faces.http.problem import problem
-from lakehouse.faces.http.running import Events, heeded, wants_events
+from lakehouse.faces.http.rest import body, query, upload
+from lakehouse.faces.http.rest.download import Sending
+from lakehouse.faces.http.rest.openapi import document
+from lakehouse.faces.http.rest.paths import Paths, Template, decoded, path_of
+from lakehouse.faces.http.rest.running import Events, heeded, wants_events
 from lakehouse.lake import Lakehouse
 from lakehouse.observe import Progress, no_progress
 from lakehouse.preview import compact

@@ -5,8 +5,8 @@ from typing import Any
 
 import lakehouse
 from lakehouse.config import Config
-from lakehouse.faces.http.form import FILE
-from lakehouse.faces.http.paths import Template
+from lakehouse.faces.http.rest.form import FILE
+from lakehouse.faces.http.rest.paths import Template
 from lakehouse.preview import compact
 
 Json = dict[str, Any]
