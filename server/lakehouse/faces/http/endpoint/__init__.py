@@ -17,9 +17,9 @@ from starlette.types import Receive, Scope, Send
 from lakehouse.declare import TOOLSETS
 from lakehouse.errors import Busy, InvalidInput, LakehouseError, did_you_mean
 from lakehouse.faces.http.drain import Drain
+from lakehouse.faces.http.endpoint.reply import Reply, too_large
+from lakehouse.faces.http.endpoint.sessions import Sessions
 from lakehouse.faces.http.problem import rpc_problem
-from lakehouse.faces.http.reply import Reply, too_large
-from lakehouse.faces.http.sessions import Sessions
 from lakehouse.faces.mcp import View, chosen
 from lakehouse.lake import Lakehouse
 from lakehouse.observe import Caller
@@ -146,7 +146,7 @@ class Endpoint:
         return found
 
     def _make_room(self) -> None:
-        """Close the view that nobody uses for the longest, when there are as many as may be."""
+        """Close a view that nobody uses, the oldest, when there are as many as may be."""
         if len(self._shown) < MAX_VIEWS:
             return
         for view, shown in self._shown.items():

@@ -12,13 +12,13 @@ import anyio
 import anyio.to_thread
 from pydantic_core import from_json
 
-from lakehouse import access, attach, config, observe
-from lakehouse.arguments import anchored, validated
+from lakehouse import attach, config, observe
 from lakehouse.catalogue import Catalogue
 from lakehouse.declare import Capability
-from lakehouse.errors import InvalidInput, LakehouseError, NotFound, TimedOut, Unavailable
-from lakehouse.failure import crashed, known
-from lakehouse.hold import Hold
+from lakehouse.errors import InvalidInput, LakehouseError, NotFound, TimedOut, Unavailable, foreseen
+from lakehouse.lake import access
+from lakehouse.lake.arguments import anchored, validated
+from lakehouse.lake.hold import Hold
 from lakehouse.observe import Call, Caller, Progress
 from lakehouse.preview import compact, scrubbed, shortened
 from lakehouse.transfer import Download, Upload
@@ -239,10 +239,12 @@ class Lakehouse(Hold):
             outcome = "ok"
             return answer, text
         except Exception as failure:
-            error = known(failure)
+            error = foreseen(failure)
             if error is None:
                 observe.log.exception("call.crashed %s (call %s)", capability.name, call.id)
-                error = crashed(capability.name, call.id)
+                error = LakehouseError(
+                    f"{capability.name} failed (call {call.id}).", fix="The server's log has the details under this id."
+                )
             self.clean(error)
             outcome = error.code
             if error is failure:

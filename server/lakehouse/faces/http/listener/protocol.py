@@ -8,8 +8,8 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lakehouse.errors import Busy, InvalidInput, LakehouseError
+from lakehouse.faces.http.listener.together import Together
 from lakehouse.faces.http.problem import problem
-from lakehouse.faces.http.together import Together
 
 MAX_HEADER_BYTES = 64 * 1024
 LINGER = 2.0  # seconds in which what a refused client still sends is taken, so that it reads why
