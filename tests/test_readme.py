@@ -115,6 +115,13 @@ def test_the_data_lives_in_s3(tmp_path: Path, scripts: Path, moto: S3) -> None:
     assert not (tmp_path / "here" / "objects").exists()
 
 
+def test_the_settings_of_an_open_server_are_settings(tmp_path: Path) -> None:
+    (shown,) = [text for file, text in blocks("toml") if not file and "[auth]" in text]
+    (tmp_path / "lakehouse.toml").write_text(shown, encoding="utf-8")
+    read = config.read(tmp_path).config
+    assert [each.name for each in read.auth.tokens] == ["agents", "loader"] and read.server.bind == "0.0.0.0:3110"
+
+
 def test_the_program_runs(tmp_path: Path, scripts: Path) -> None:
     in_shell(commands()[0], tmp_path, scripts)
     ((_, program),) = [(file, text) for file, text in blocks("python") if not file]
