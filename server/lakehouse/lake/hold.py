@@ -58,8 +58,7 @@ class Hold(Parts):
             return
         asked = time.monotonic()
         async with self._starting:
-            if self._closed:
-                raise Unavailable("this lake is closed.", fix="Open it again.")
+            self._check_open()
             if self._started:
                 return
             if self._refused is not None and self._refused[0] > asked:
@@ -90,6 +89,7 @@ class Hold(Parts):
                 if problem or time.monotonic() > deadline:
                     raise await self._owner.busy(problem) from held
                 await anyio.sleep(0.05)  # it is starting, or ending, or it has just gone
+                self._check_open()
                 continue
             self._owns, self.attached_to = True, ""
         await self.storage.sweep()
@@ -151,6 +151,8 @@ class Hold(Parts):
         """
         self._closed = True
         with anyio.CancelScope(shield=True):
+            async with self._starting:
+                pass  # what is under way would take the data directory when nobody gives it up any more
             reception, self._reception = self._reception, None
             attachment, self._attachment = self._attachment, None
             if reception is not None:
@@ -164,6 +166,10 @@ class Hold(Parts):
             finally:
                 await self._owner.release()
         self._started = False
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("this lake is closed.", fix="Open it again.")
 
     def _let_go(self, attachment: attach.Attachment) -> None:
         """The owner is gone: the next start takes over, or attaches to whoever was faster."""
