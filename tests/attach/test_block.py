@@ -1,14 +1,13 @@
 """The block around an open lake: what it raises, how it is cancelled, who may close it."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
-from tests.owners import opened, probe
+from tests.owners import opened
 
 from lakehouse import (
     Lakehouse,
@@ -17,12 +16,6 @@ from lakehouse import (
 )
 
 pytestmark = pytest.mark.anyio
-posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    return probe(tmp_path)
 
 
 async def test_what_the_block_raises_leaves_as_it_is(home: Path) -> None:
