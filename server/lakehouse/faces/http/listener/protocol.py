@@ -42,6 +42,7 @@ class Protocol(H11Protocol):
     def __init__(self, *, patience: Patience, **given: Any) -> None:
         super().__init__(**given)
         self._patience = patience
+        self._due = ""  # what the deadline is for: headers, body, or nothing
         self._timer: asyncio.TimerHandle | None = None
         self._heard = 0.0
         self._refused = False
@@ -92,17 +93,22 @@ class Protocol(H11Protocol):
 
     def _watch(self) -> None:
         """Keep a deadline while a request is on its way in, and none otherwise."""
-        state = self.conn.their_state
+        state, due = self.conn.their_state, ""
         if state is h11.SEND_BODY:
-            if self._timer is None:
-                self._timer = self.loop.call_later(self._patience.body_secs, self._look)
+            due = "body"
         elif state is h11.IDLE and (self.cycle is None or self.conn.trailing_data[0]):
-            if self._timer is None:
-                self._timer = self.loop.call_later(self._patience.header_secs, self._late, "headers")
-        else:
-            self._rest()
+            due = "headers"
+        if due == self._due:
+            return
+        self._rest()
+        self._due = due
+        if due == "body":
+            self._timer = self.loop.call_later(self._patience.body_secs, self._look)
+        elif due == "headers":
+            self._timer = self.loop.call_later(self._patience.header_secs, self._late, "headers")
 
     def _rest(self) -> None:
+        self._due = ""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
