@@ -5,6 +5,7 @@ import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
@@ -255,7 +256,12 @@ class Shown:
     def _caller(self, context: Context) -> Caller:
         """Who asks: over HTTP whom the request proved to be, over a pipe whoever started us."""
         caller: Caller = _BY_PIPE if context.request is None else context.request.scope["lakehouse.caller"]
-        return replace(caller, via="mcp", read_only=caller.read_only or self.read_only)
+        return _over_mcp(caller, self.read_only)
+
+
+@lru_cache(256)
+def _over_mcp(caller: Caller, read_only: bool) -> Caller:
+    return replace(caller, via="mcp", read_only=caller.read_only or read_only)
 
 
 def _fault(error: LakehouseError, **data: str) -> MCPError:

@@ -16,7 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from lakehouse.config import Server
-from lakehouse.faces.http.protocol import MAX_HEADER_BYTES, Patience, Protocol
+from lakehouse.faces.http.listener.protocol import MAX_HEADER_BYTES, Patience, Protocol
 from lakehouse.faces.stdio import insist_on_ending
 
 KEEP_ALIVE = 75

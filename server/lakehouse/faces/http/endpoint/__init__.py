@@ -17,9 +17,9 @@ from starlette.types import Receive, Scope, Send
 from lakehouse.declare import TOOLSETS
 from lakehouse.errors import Busy, InvalidInput, LakehouseError, did_you_mean
 from lakehouse.faces.http.drain import Drain
+from lakehouse.faces.http.endpoint.reply import Reply, too_large
+from lakehouse.faces.http.endpoint.sessions import Sessions
 from lakehouse.faces.http.problem import rpc_problem
-from lakehouse.faces.http.reply import Reply, too_large
-from lakehouse.faces.http.sessions import Sessions
 from lakehouse.faces.mcp import View, chosen
 from lakehouse.lake import Lakehouse
 from lakehouse.observe import Caller
@@ -60,18 +60,14 @@ class Endpoint:
             self._group.cancel_scope.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        version = session = listened = None
-        for name, value in scope["headers"]:
-            if name == b"mcp-protocol-version":
-                version = value
-            elif name == b"mcp-session-id":
-                session = value
-            elif name == b"mcp-method":
-                listened = value == _LISTEN
+        headers = dict(scope["headers"])
+        version, session = headers.get(b"mcp-protocol-version"), headers.get(b"mcp-session-id")
+        listened = headers.get(b"mcp-method") == _LISTEN
         caller: Caller = scope["lakehouse.caller"]
         shakes_hands = version is None or version in _HANDSHAKE
         try:
-            self._check(scope)
+            if scope["method"] == "POST":
+                self._check(headers)
             shown = await self._find(self._view(scope["query_string"], caller.toolsets, caller.read_only))
             if shakes_hands and session is None and scope["method"] == "POST":
                 self._check_room()
@@ -91,11 +87,8 @@ class Endpoint:
         finally:
             shown.running -= 1
 
-    def _check(self, scope: Scope) -> None:
+    def _check(self, headers: dict[bytes, bytes]) -> None:
         """Raises for what the body's headers alone rule out, before any of it is read."""
-        if scope["method"] != "POST":
-            return
-        headers = dict(scope["headers"])
         if not headers.get(b"content-type", b"").lower().startswith(b"application/json"):
             raise InvalidInput("MCP messages are JSON.", fix="Send the header Content-Type: application/json.")
         length, limit = headers.get(b"content-length", b""), self._settings.max_request_bytes
@@ -153,7 +146,7 @@ class Endpoint:
         return found
 
     def _make_room(self) -> None:
-        """Close the view that nobody uses for the longest, when there are as many as may be."""
+        """Close a view that nobody uses, the oldest, when there are as many as may be."""
         if len(self._shown) < MAX_VIEWS:
             return
         for view, shown in self._shown.items():
