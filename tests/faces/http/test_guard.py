@@ -202,6 +202,22 @@ async def test_each_token_opens_what_is_its_own(home: Path, tmp_path: Path) -> N
         assert wider.status_code == 400 and "core" in wider.json()["error"]["message"]
 
 
+async def test_what_stands_beside_tools_is_as_open_as_they_are(home: Path) -> None:
+    """A token without the tools of storage and vectors reads neither their downloads nor their resources."""
+    tokens = [{"name": "asker", "token": "asking-token", "toolsets": ["sql"]}]
+    asker = "Bearer asking-token"
+    async with serving(home, auth__token=TOKEN, auth__tokens=tokens) as served:
+        kept = "/v1/storage/object/kept.txt"
+        assert (await served.client.put(kept, content=b"kept", headers={"authorization": RIGHT})).status_code == 200
+        assert (await served.client.get(kept, headers={"authorization": RIGHT})).text == "kept"
+        assert "data" in refused(await served.client.get(kept, headers={"authorization": asker}), 403)["fix"]
+        for uri, status in (("lakehouse://datasets", 200), ("lakehouse://guide", 200), ("lakehouse://indexes", 400)):
+            assert (await served.rpc("resources/read", {"uri": uri}, authorization=RIGHT)).status_code == 200
+            assert (await served.rpc("resources/read", {"uri": uri}, authorization=asker)).status_code == status
+            listed = (await served.rpc("resources/list", authorization=asker)).json()["result"]["resources"]
+            assert (uri in {resource["uri"] for resource in listed}) is (status == 200)
+
+
 async def test_a_session_is_its_token_s_alone(home: Path, tmp_path: Path) -> None:
     """A session that one token opened is unknown to another, as one that never was."""
     tokens = [{"name": "b", "token": "token-b"}, {"name": "c", "token": "token-c"}]

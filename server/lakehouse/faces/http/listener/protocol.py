@@ -115,7 +115,6 @@ class Protocol(H11Protocol):
 
     def _look(self) -> None:
         """Whether the body still comes; while we do not read, it is not the client who is late."""
-        self._timer = None
         waited = 0.0 if self.flow.read_paused else self.loop.time() - self._heard
         if waited >= self._patience.body_secs:
             self._late("body")
@@ -123,7 +122,6 @@ class Protocol(H11Protocol):
             self._timer = self.loop.call_later(self._patience.body_secs - waited, self._look)
 
     def _late(self, part: str) -> None:
-        self._timer = None
         self._refuse(_TooSlow(f"the {part} of the request did not arrive in time.", fix="Send it again."))
 
     def _refuse(self, error: LakehouseError) -> None:
