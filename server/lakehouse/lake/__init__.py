@@ -145,7 +145,7 @@ class Lakehouse(Hold):
 
     def permit(self, capability: Capability, caller: Caller) -> None:
         """Raises Forbidden for what a caller from outside may not call, as the call itself would."""
-        access.permit(self.catalogue, capability, access.bound(caller, self.config))
+        access.permit(self.catalogue, capability, Call(capability.name, access.bound(caller, self.config)))
 
     async def _received(self, request: attach.Asked, progress: Progress) -> tuple[Any, bytes]:
         """A call of an attached process, whose own settings say what its caller may do."""
@@ -236,7 +236,7 @@ class Lakehouse(Hold):
         error: LakehouseError | None = None
         try:
             access.refuse_steps(self.catalogue, capability, call)
-            access.permit(self.catalogue, capability, call.caller)
+            access.permit(self.catalogue, capability, call)
             checked = validated(capability, anchored(capability, arguments, call.caller.folder))
             answer, text = await self._run(capability, checked, upload, call.limit)
             outcome = "ok"
