@@ -67,13 +67,13 @@ async def pump(answer: Callable[[Any, Any], Awaitable[None]], max_line: int, wir
         group.cancel_scope.cancel()
 
 
-def insist_on_ending(after: float = 0.0) -> None:
+def insist_on_ending(after: float = 0.0, code: int = 0) -> None:
     """The process ends within MAX_GRACE seconds, or so long `after` now, even when a thread is deep in a native call.
 
     It is called at the wish to end, before anything is cancelled: cancelling waits for such a thread. Nothing is
     lost: whatever was acknowledged is on disk already, and worker processes end with the pipes to them.
     """
-    timer = threading.Timer(after + MAX_GRACE, os._exit, (0,))
+    timer = threading.Timer(after + MAX_GRACE, os._exit, (code,))
     timer.daemon = True
     timer.start()
 
