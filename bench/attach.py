@@ -22,7 +22,7 @@ from lakehouse import Lakehouse
 
 ROWS = "SELECT i AS id, i % 7 AS grp, i * 2.5 AS price, 'item ' || i AS name FROM range(100) t(i)"
 CALLS: dict[str, tuple[str, dict[str, Any]]] = {
-    "trivial": ("bench.add", {"a": 1, "b": 2}),
+    "trivial": ("sums.add", {"a": 1, "b": 2}),
     "SQL, 100 rows": ("sql.query", {"sql": ROWS}),
 }
 
@@ -30,7 +30,7 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
 def settings(folder: Path) -> dict[str, Any]:
     """The tool of the benchmark, beside the shipped ones."""
     (folder / "project" / "tools").mkdir(parents=True, exist_ok=True)
-    (folder / "project" / "tools" / "bench.py").write_text(TOOL, encoding="utf-8")
+    (folder / "project" / "tools" / "sums.py").write_text(TOOL, encoding="utf-8")
     return {"plugins.folders": [str(folder / "project")]}
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
-from lakehouse.arguments import validated
 from lakehouse.declare import Capability, Facts, capabilities_in, mode, prompt, resource, tool
 from lakehouse.errors import InvalidInput
+from lakehouse.lake.arguments import validated
 from lakehouse.schema import portable
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse import loading
-from lakehouse.catalogue import Catalogue
+from lakehouse.catalogue import Catalogue, loading
 
 TOOL = '''
 from lakehouse import tool

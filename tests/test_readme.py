@@ -6,13 +6,16 @@ LAKEHOUSE_UPDATE=1 writes its generated tables anew.
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import anyio
 import pytest
+from mcp import Client
 from tests.doubles.s3 import S3
+from tests.e2e.serving import free_port, serving
 
 import lakehouse
 from lakehouse import config
@@ -33,17 +36,23 @@ def blocks(language: str, document: Path = README) -> list[tuple[str, str]]:
 
 
 def commands() -> list[str]:
-    return [
-        line.removeprefix("$ ") for _, text in blocks("console") for line in text.splitlines() if line.startswith("$ ")
-    ]
+    """What is typed into a shell, but for the requests to a server that must run."""
+    lines = [line for _, text in blocks("console") for line in text.splitlines()]
+    return [line.removeprefix("$ ") for line in lines if not line.startswith("$ curl")]
 
 
-def in_shell(line: str, folder: Path, scripts: Path) -> str:
+def requests(port: int) -> list[str]:
+    """The requests to a server, at the port where it is."""
+    lines = [line.removeprefix("$ ") for _, text in blocks("console") for line in text.splitlines()]
+    return [line.replace(":3110", f":{port}") for line in lines if line.startswith("curl")]
+
+
+def in_shell(line: str, folder: Path, scripts: Path, **environment: str) -> str:
     path = os.pathsep.join([str(scripts), os.environ["PATH"]])
     ran = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", line],
         cwd=folder,
-        env=os.environ | {"PATH": path},
+        env=os.environ | {"PATH": path} | environment,
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -60,6 +69,36 @@ def test_the_commands_run(tmp_path: Path, scripts: Path) -> None:
     assert [hit["id"] for hit in json.loads(said[4])["results"]] == ["53-7051.00"]
 
 
+@pytest.mark.skipif(not shutil.which("curl"), reason="the text's commands are curl")
+def test_the_server_answers(tmp_path: Path, scripts: Path, command: list[str], home: Path) -> None:
+    """Over HTTP: SQL, a file, MCP, and what is said of tokens and of 421."""
+    for line in commands()[:2]:
+        in_shell(line, tmp_path, scripts, LAKEHOUSE_HOME=str(home))
+    port, token = free_port(), "it-is-me"
+    server = f"http://127.0.0.1:{port}"
+    asked = requests(port)
+
+    async def toolset() -> list[str]:
+        async with Client(f"{server}/mcp?toolsets=sql") as client:
+            return [tool.name for tool in (await client.list_tools()).tools]
+
+    with serving(command, home, port):
+        rows, more, listed = [
+            json.loads(in_shell(line, tmp_path, scripts, LAKEHOUSE_AUTH__TOKEN=token)) for line in asked
+        ]
+        assert rows["rows"] == [[2]] and more["row_count"] == 2
+        assert [entry["name"] for entry in listed["manifests"]] == ["jobs", "more"]
+        assert "query_sql" in anyio.run(toolset) and "storage_put" not in anyio.run(toolset)
+        for path in ("openapi.json", "health", "ready", "metrics"):
+            in_shell(f"curl -fsS {server}/{path}", tmp_path, scripts)
+        status = "curl -s -o answer -w '%{http_code}' "
+        assert in_shell(f"{status} -H 'Host: evil' {server}/v1/catalog/list", tmp_path, scripts) == "421"
+        assert "server.allowed_hosts" in (tmp_path / "answer").read_text("utf-8")
+    with serving(command, home, port, LAKEHOUSE_AUTH__TOKEN=token):
+        assert in_shell(f"{status} {server}/v1/catalog/list", tmp_path, scripts) == "401"
+        assert json.loads(in_shell(asked[2], tmp_path, scripts, LAKEHOUSE_AUTH__TOKEN=token)) == listed
+
+
 def test_the_data_lives_in_s3(tmp_path: Path, scripts: Path, moto: S3) -> None:
     """The two files as they are shown, with the address and the keys of a server of this machine."""
     files = {file: text for file, text in blocks("toml") if file}
@@ -74,6 +113,13 @@ def test_the_data_lives_in_s3(tmp_path: Path, scripts: Path, moto: S3) -> None:
     said = in_shell("lakehouse --config lakehouse.toml --home there --json sql 'FROM jobs'", tmp_path, scripts)
     assert json.loads(said)["row_count"] == 2
     assert not (tmp_path / "here" / "objects").exists()
+
+
+def test_the_settings_of_an_open_server_are_settings(tmp_path: Path) -> None:
+    (shown,) = [text for file, text in blocks("toml") if not file and "[auth]" in text]
+    (tmp_path / "lakehouse.toml").write_text(shown, encoding="utf-8")
+    read = config.read(tmp_path).config
+    assert [each.name for each in read.auth.tokens] == ["agents", "loader"] and read.server.bind == "0.0.0.0:3110"
 
 
 def test_the_program_runs(tmp_path: Path, scripts: Path) -> None:

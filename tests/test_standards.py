@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from tests.test_catalogue import GREET, write
 
-from lakehouse import standards
-from lakehouse.catalogue import Catalogue
+from lakehouse.catalogue import Catalogue, standards
 from lakehouse.faces.cli import root
 from lakehouse.faces.commands import global_options
 
@@ -29,6 +28,7 @@ CLASHES = {
     ),
     "a route": ("greet.py", "hello", 'route="/v1/call/{who}"', "is a route of the server's own"),
     "a route by another method": ("greet.py", "hello", 'route="GET /v1/call/x"', "is a route of the server's own"),
+    "a route below it": ("greet.py", "hello", 'route="/v1/call/{who}/x"', "is a route of the server's own"),
     "an address of another's route": (
         "greet.py",
         "hello",

@@ -37,12 +37,7 @@ async def file(
     types: Annotated[
         dict[str, str] | None, "Column types to use: BIGINT DOUBLE BOOLEAN DATE TIMESTAMP TIMESTAMPTZ VARCHAR."
     ] = None,
-    upload: Annotated[
-        Upload | None,
-        Accepts(
-            lambda config, _: config.ingest.max_bytes, "ingest.max_bytes", lambda config: config.storage.upload_slots
-        ),
-    ] = None,
+    upload: Annotated[Upload | None, Accepts(lambda config, _: config.ingest.max_bytes, "ingest.max_bytes")] = None,
 ) -> Ingested:
     """Make a CSV, TSV, JSON, JSON Lines or Parquet file (gzip or zstd too) a dataset that query_sql can read.
 

@@ -66,11 +66,6 @@ def _most(config: Any, arguments: Mapping[str, Any]) -> int:
     return max_put_bytes(config.storage, str(arguments.get("key", "")))
 
 
-Contents = Annotated[
-    Upload | None, Accepts(_most, "storage.max_put_bytes", slots=lambda config: config.storage.upload_slots)
-]
-
-
 @tool(
     "writes",
     name="storage_put",
@@ -84,7 +79,7 @@ async def put(
     key: Annotated[str, "Where to, for instance notes/today.txt."],
     text: Annotated[str | None, "The contents as text."] = None,
     base64: Annotated[str | None, "The contents in base64, instead of text."] = None,
-    upload: Contents = None,
+    upload: Annotated[Upload | None, Accepts(_most, "storage.max_put_bytes")] = None,
 ) -> Stored:
     """Store text or bytes under a key, replacing what was there. Keys below _catalog/, datasets/, _vectors/ and
     _journal/ are Lakehouse's own. To query a file's rows, use ingest_file or register_dataset."""

@@ -31,6 +31,7 @@ class LakehouseError(Exception):
     code: ClassVar[str] = "internal"
     http: ClassVar[int] = 500
     exit: ClassVar[int] = 70
+    retry_after: int | None = None  # seconds after which it may be worth another try
 
     def __init__(self, detail: str, *, fix: str = "", data: dict[str, Any] | None = None) -> None:
         self.detail = _unicode(detail)
@@ -50,6 +51,8 @@ class LakehouseError(Exception):
             body["fix"] = _cut(self.fix)
         if self.data:
             body["data"] = self.data
+        if self.retry_after is not None:
+            body["retry_after"] = self.retry_after
         return body
 
     def __str__(self) -> str:
@@ -119,17 +122,13 @@ class Upstream(LakehouseError):
 
 
 class Busy(LakehouseError):
-    """No room now; try again later. `retry_after` is in seconds."""
+    """No room now; try again after `retry_after` seconds."""
 
     code, http, exit = "busy", 503, 75
 
     def __init__(self, detail: str, *, fix: str = "", data: dict[str, Any] | None = None, retry_after: int = 5) -> None:
         super().__init__(detail, fix=fix, data=data)
         self.retry_after = retry_after
-
-    def problem(self) -> dict[str, Any]:
-        """The usual shape, and when to come back."""
-        return super().problem() | {"retry_after": self.retry_after}
 
 
 class Unavailable(LakehouseError):
@@ -151,6 +150,14 @@ def by_code(code: str, detail: str, *, fix: str = "", data: dict[str, Any] | Non
         kinds.extend(k for k in kind.__subclasses__() if k not in kinds)
     found = next((kind for kind in kinds if "code" in vars(kind) and kind.code == code), LakehouseError)
     return found(detail, fix=fix, data=data)
+
+
+def foreseen(failure: Exception) -> LakehouseError | None:
+    """The failure as an error a caller can act on: itself, or the first of a task group that failed of nothing else."""
+    if isinstance(failure, ExceptionGroup):
+        found = [foreseen(inner) for inner in failure.exceptions]
+        return found[0] if None not in found else None
+    return failure if isinstance(failure, LakehouseError) else None
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str:

@@ -34,10 +34,8 @@ class Download(BaseModel):
 class Accepts:
     """How much a parameter of type Upload takes: `Annotated[Upload | None, Accepts(limit, "section.key")]`.
 
-    `limit` gives the bytes from the settings and the other arguments; `setting` is the one an error names. `slots`
-    gives how many uploads run at once; one more is told at once to come back.
+    `limit` gives the bytes from the settings and the other arguments; `setting` is the one an error names.
     """
 
     limit: Callable[[Config, Mapping[str, Any]], int]
     setting: str
-    slots: Callable[[Config], int] | None = None

@@ -20,11 +20,11 @@ from lakehouse import (
     Lakehouse,
     attach,
     config,
-    hold,
 )
 from lakehouse.attach import guest, host, wire
 from lakehouse.engine.doctor.places import check_owner
 from lakehouse.engine.owner import Owner
+from lakehouse.lake import hold
 
 pytestmark = pytest.mark.anyio
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")

@@ -19,8 +19,8 @@ from mcp.shared.exceptions import MCPError
 import lakehouse
 from lakehouse import Lakehouse
 from lakehouse.faces.http import http_app
-from lakehouse.faces.http.bind import address, listening
 from lakehouse.faces.http.listener import Listener
+from lakehouse.faces.http.listener.bind import address, listening
 from lakehouse.faces.mcp import Context, Shown, View
 from lakehouse.rendered import rendered
 

@@ -60,6 +60,7 @@ def test_two_hosts_and_a_shell_go_on_when_the_first_host_is_killed(
         assert structured(second.call("list_indexes", {}))["count"] == 1 and owner(home) == first.child.pid
         with subprocess.Popen(
             [*command, "--home", str(home), "ingest", str(table), "--name", "orders", "--json"],
+            env={**os.environ, **environment},  # it may be the next owner, and asked for the plugin's tools
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         ) as shell:

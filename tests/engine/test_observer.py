@@ -203,3 +203,39 @@ async def test_records_of_another_version_are_read_as_far_as_they_go(home: Path)
     again = observer(home)
     await again.start()
     assert [op.id for op in again.recent()] == ["3", "1"]
+
+
+async def test_a_read_is_written_behind_and_in_order(home: Path) -> None:
+    """Nobody waits for it; closing does, and another life goes on where this one ended."""
+    seen = observer(home)
+    await seen.start()
+    for n in range(200):
+        await record(seen, f"{n:03d}", settled=False)
+    assert seen.stats().total == 200
+    await seen.aclose()
+    assert [line["id"] for line in lines(home)] == [f"{n:03d}" for n in range(200)]
+    await record(seen, "more", settled=False)
+    await seen.aclose()
+    assert lines(home)[-1]["id"] == "more"
+
+
+async def test_a_read_is_on_disk_soon_without_anybody_closing(home: Path) -> None:
+    seen = observer(home)
+    await seen.start()
+    await record(seen, "one", settled=False)
+    with anyio.fail_after(20):
+        while not await anyio.Path(home / "observer/ops.jsonl").exists() or not lines(home):
+            await anyio.sleep(0.005)
+    assert lines(home)[0]["id"] == "one"
+    await seen.aclose()
+
+
+async def test_a_failed_write_behind_is_counted(home: Path) -> None:
+    """A-S19-3."""
+    (home / "observer/ops.jsonl").mkdir(parents=True)
+    broken = observer(home)
+    await broken.start()
+    await record(broken, "x", settled=False)
+    await broken.aclose()
+    stats = broken.stats()
+    assert (stats.total, stats.persist_errors) == (1, 1) and str(home) not in (stats.last_error or "")

@@ -90,7 +90,8 @@ def test_config_says_where_each_value_comes_from(run: Run, home: Path) -> None:
     assert values["sql.max_rows"] == (7, str(home / "lakehouse.toml"))
     assert values["embed.provider"] == ("hash", "LAKEHOUSE_EMBED__PROVIDER")
     assert values["sql.timeout_secs"] == (28.0, "default")
-    assert "sql.max_rows" in run("config").stdout
+    said = run("config").stdout
+    assert f"sql.max_rows = 7  ({home / 'lakehouse.toml'})\n" in said and "sql.workers = 2\n" in said
 
 
 def test_a_bad_setting_stops_every_command(run: Run, home: Path) -> None:

@@ -15,11 +15,10 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from lakehouse.errors import Conflict, InvalidInput
-from lakehouse.faces import clients
 from lakehouse.faces import install as installing
 from lakehouse.faces.cli import root
-from lakehouse.faces.clients import CLIENTS
-from lakehouse.faces.install import Wish, install, shown
+from lakehouse.faces.install import Wish, clients, install, shown
+from lakehouse.faces.install.clients import CLIENTS
 
 
 @pytest.fixture(autouse=True)

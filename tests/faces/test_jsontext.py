@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakehouse.faces.jsontext import JsonText, NotPlain
+from lakehouse.faces.install.jsontext import JsonText, NotPlain
 
 ENTRY = {"command": "lakehouse", "args": ["stdio"]}
 

@@ -9,10 +9,10 @@ from typing import Any
 import click
 import pytest
 
-from lakehouse.arguments import validated
 from lakehouse.catalogue import Catalogue
 from lakehouse.faces import wording
 from lakehouse.faces.commands import Invocation, ShortGroup, derived
+from lakehouse.lake.arguments import validated
 from lakehouse.rendered import render
 
 CATALOGUE = Catalogue()

@@ -32,6 +32,12 @@ async def test_every_call_is_an_op(lake: Lakehouse, home: Path) -> None:
         assert (await again.call("observer_recent", {"limit": 1000}))["ops"][-1] == good
 
 
+async def test_what_changed_something_is_on_record_before_its_caller_hears_of_it(lake: Lakehouse, home: Path) -> None:
+    """A process that is killed right after an answer has left its record; that of a read may come a little later."""
+    await lake.call("ingest.file", {"name": "t", "content": "a\n1\n"})
+    assert '"op":"ingest.file"' in (home / "observer" / "ops.jsonl").read_text(encoding="utf-8")
+
+
 async def test_an_unknown_source_is_refused(lake: Lakehouse) -> None:
     """S19.1: no call can come from there, so an empty answer would mislead."""
     with pytest.raises(InvalidInput, match="source: 'mpc' is unknown"):

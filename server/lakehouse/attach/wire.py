@@ -89,7 +89,7 @@ def problem(error: LakehouseError, clean: Callable[[str], str]) -> bytes:
             "detail": error.detail,
             "fix": error.fix,
             "data": error.data,
-            "retry_after": getattr(error, "retry_after", None),
+            "retry_after": error.retry_after,
             "unknown": isinstance(error, UnknownCapability),
             "cause": None if cause is None else clean(f"{type(cause).__name__}: {scrubbed(str(cause))}"[:2000]),
         },
@@ -102,8 +102,7 @@ def raised(payload: bytes) -> LakehouseError:
     found = from_json(payload)
     said = found["detail"], {"fix": found["fix"], "data": found["data"]}
     error = UnknownCapability(said[0], **said[1]) if found["unknown"] else by_code(found["code"], said[0], **said[1])
-    if found["retry_after"] is not None:
-        error.retry_after = found["retry_after"]  # type: ignore[attr-defined]
+    error.retry_after = found["retry_after"]
     if found["cause"] is not None:
         error.__cause__ = There(found["cause"])
     return error

@@ -19,7 +19,8 @@ NEXT = """\
 That was all: nothing left this machine. Next:
   lakehouse ingest YOUR.csv --name yours        your own data
   lakehouse doctor                              is everything in place?
-  mcp.json                                      how an MCP host starts Lakehouse: `lakehouse stdio`"""
+  lakehouse install claude-code                 or claude-desktop, cursor, vscode: for an agent
+  lakehouse serve                               over HTTP: MCP, and a route for each tool"""
 
 
 @contextmanager
@@ -238,7 +239,10 @@ def config(here: Invocation) -> None:
     settings = read(here.home, here.config)
     rows = listing(settings)
     file = str(settings.file) if settings.file else "none"
-    terminal.show({"home": str(settings.home), "file": file, "settings": rows}, as_json=here.json)
+    if here.json:
+        terminal.show({"home": str(settings.home), "file": file, "settings": rows}, as_json=True)
+    else:
+        terminal.show_settings(str(settings.home), file, rows)
 
 
 @root.command()
@@ -279,9 +283,10 @@ def init(here: Invocation, folder: str) -> None:
 @click.option("--force", is_flag=True, help="Replace another server of the same name.")
 @own
 def install(here: Invocation, client: str, show: bool, **wished: Any) -> None:
-    """Add Lakehouse to an MCP client: this very installation, with the --home and --config given here.
+    """Add Lakehouse to an MCP client.
 
-    Whatever else the client's file holds stays as it is. Of another installation or folder, add a second one: --name.
+    The entry starts this very installation, with the --home and --config given here. Whatever else the client's file
+    holds stays as it is. Of another installation or folder, add a second one: --name.
     """
     from lakehouse.faces import terminal
     from lakehouse.faces.install import Wish, install, shown

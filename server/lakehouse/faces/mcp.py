@@ -5,6 +5,7 @@ import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
@@ -24,7 +25,7 @@ Item = TypeVar("Item")
 PAGE = 100
 MAX_COMPLETIONS = 100
 MAX_ECHO = 200  # characters of an unknown name that an error repeats
-LONG, SHORT = CacheHint(300_000, "public"), CacheHint(5_000, "private")
+LONG_MS, SHORT_MS = 300_000, 5_000  # how long clients may keep a list
 _BY_PIPE = Caller(via="mcp")
 PROMISE = "Lakehouse holds versioned datasets and text corpora for you, and answers in rows and records."
 ADVICE = """\
@@ -84,6 +85,8 @@ class Shown:
 
     def server(self) -> Server[Any]:
         """The SDK server with our handlers."""
+        # What is shown depends on the token where there are any: no cache may pass it from one holder to another.
+        lasting = CacheHint(LONG_MS, "private" if self.lake.config.auth.needed else "public")
         server = Server[Any](
             "lakehouse",
             title="Lakehouse",
@@ -91,11 +94,11 @@ class Shown:
             instructions=self.instructions,
             get_tool_input_schema=self.repeating.get,
             cache_hints={
-                "tools/list": LONG,
-                "prompts/list": LONG,
-                "resources/templates/list": LONG,
-                "server/discover": LONG,
-                "resources/list": SHORT,
+                "tools/list": lasting,
+                "prompts/list": lasting,
+                "resources/templates/list": lasting,
+                "server/discover": lasting,
+                "resources/list": CacheHint(SHORT_MS, "private"),
             },
             on_list_tools=self.list_tools,
             on_call_tool=self.call_tool,
@@ -253,7 +256,12 @@ class Shown:
     def _caller(self, context: Context) -> Caller:
         """Who asks: over HTTP whom the request proved to be, over a pipe whoever started us."""
         caller: Caller = _BY_PIPE if context.request is None else context.request.scope["lakehouse.caller"]
-        return replace(caller, via="mcp", read_only=caller.read_only or self.read_only)
+        return _over_mcp(caller, self.read_only)
+
+
+@lru_cache(256)
+def _over_mcp(caller: Caller, read_only: bool) -> Caller:
+    return replace(caller, via="mcp", read_only=caller.read_only or read_only)
 
 
 def _fault(error: LakehouseError, **data: str) -> MCPError:

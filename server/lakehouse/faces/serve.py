@@ -47,7 +47,7 @@ def http(
         settings = config.read(home, config_file, {**overrides, "server.bind": where})
     keep_logs(settings, brief=False)
 
-    from lakehouse.faces.http.bind import listening
+    from lakehouse.faces.http.listener.bind import listening
 
     sockets = listening(settings.config)
     rendering = rendered(settings.config.plugins.folders)
@@ -56,8 +56,8 @@ def http(
 
 async def _listen(settings: config.Settings, rendering: dict[str, Any], sockets: list[socket.socket]) -> None:
     from lakehouse.faces.http import http_app
-    from lakehouse.faces.http.bind import address
     from lakehouse.faces.http.listener import Listener
+    from lakehouse.faces.http.listener.bind import address
 
     url = address(sockets, settings.config.server.bind)
 

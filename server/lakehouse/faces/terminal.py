@@ -71,6 +71,17 @@ def show_checks(checks: list[dict[str, Any]]) -> None:
             click.echo(f"      {check['fix']}")
 
 
+def show_settings(home: str, file: str, rows: list[dict[str, Any]]) -> None:
+    """Print settings: a line each, with where it was set if it was, and what it means below."""
+    click.echo(f"home: {home}\nfile: {file}")
+    width = shutil.get_terminal_size().columns
+    for row in rows:
+        value = json.dumps(row["value"], ensure_ascii=False)
+        origin = "" if row["origin"] == "default" else click.style(f"  ({row['origin']})", dim=True)
+        click.echo(f"{click.style(row['setting'], bold=True)} = {value}{origin}")
+        click.echo(click.wrap_text(row["meaning"], width, initial_indent="    ", subsequent_indent="    "))
+
+
 @contextmanager
 def progress_bar() -> Iterator[Progress | None]:
     """Where a call's progress goes: a bar on a terminal, nowhere else."""

@@ -13,8 +13,8 @@ import httpx
 import lakehouse
 from lakehouse import Lakehouse
 from lakehouse.faces.http import http_app
-from lakehouse.faces.http.bind import address, listening
 from lakehouse.faces.http.listener import Listener
+from lakehouse.faces.http.listener.bind import address, listening
 from lakehouse.rendered import rendered
 
 MODERN = "2026-07-28"

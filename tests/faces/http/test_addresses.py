@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lakehouse import config
-from lakehouse.faces.http.addresses import Addresses, read_address
+from lakehouse.faces.http.guard.addresses import Addresses, read_address
 
 
 def test_an_invalid_network_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from lakehouse import config
 from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, Unavailable
-from lakehouse.faces.http.bind import address, listening
+from lakehouse.faces.http.listener.bind import address, listening
 
 OPEN = {"LH_ALLOW_NON_LOOPBACK": "1"}
 

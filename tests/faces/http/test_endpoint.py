@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,20 @@ async def test_sessions_are_few_and_end(home: Path) -> None:
         ended = {"mcp-session-id": first.headers["mcp-session-id"]}
         assert (await served.client.delete("/mcp", headers=ended)).status_code == 200
         assert (await served.client.delete("/mcp", headers=ended)).status_code == 404
+        assert (await served.open_session()).status_code == 200
+
+
+async def test_a_session_ended_while_it_answers_leaves_room(home: Path, tmp_path: Path) -> None:
+    """The answer still on its way names the session, which is not open again by that."""
+    async with serving(home, server__max_sessions=1, plugins__folders=[str(probe(tmp_path / "project"))]) as served:
+        opened = await served.open_session()
+        headers = {"mcp-session-id": opened.headers["mcp-session-id"], "accept": ACCEPT}
+        call = {"name": "probe_gate", "arguments": {"folder": str(tmp_path)}}
+        asked = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call}
+        async with anyio.create_task_group() as group:
+            group.start_soon(partial(served.client.post, "/mcp", json=asked, headers=headers))
+            await until(tmp_path / "began")
+            assert (await served.client.delete("/mcp", headers=headers)).status_code == 200
         assert (await served.open_session()).status_code == 200
 
 

@@ -193,8 +193,9 @@ async def test_each_token_opens_what_is_its_own(home: Path, tmp_path: Path) -> N
         assert who(await served.rest("probe.caller", authorization=asker))["toolsets"] == ["core"]
         for token, status in ((RIGHT, 200), (reader, 403), (asker, 403)):
             assert (await served.rest("probe.change", authorization=token)).status_code == status
-            listed = (await served.rpc("tools/list", authorization=token)).json()["result"]["tools"]
-            assert ("probe_change" in {tool["name"] for tool in listed}) is (status == 200)
+            listed = (await served.rpc("tools/list", authorization=token)).json()["result"]
+            assert ("probe_change" in {tool["name"] for tool in listed["tools"]}) is (status == 200)
+            assert listed["cacheScope"] == "private"  # a shared cache would show one holder the list of another
             called = (await served.tool("probe_change", authorization=token)).json()
             assert ("error" in called or called["result"].get("isError", False)) is (status == 403)
         wider = await served.rpc("tools/list", path="/mcp?toolsets=admin", authorization=asker)

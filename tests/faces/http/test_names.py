@@ -4,7 +4,7 @@ import pytest
 
 from lakehouse import config
 from lakehouse.errors import Forbidden, InvalidInput
-from lakehouse.faces.http.names import Misdirected, Names
+from lakehouse.faces.http.guard.names import Misdirected, Names
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from tests.faces.http.answering import client_of
 import lakehouse
 from lakehouse import Lakehouse, config
 from lakehouse.catalogue import Catalogue
-from lakehouse.faces.http.openapi import document
+from lakehouse.faces.http.rest.openapi import document
 from lakehouse.rendered import render
 
 pytestmark = pytest.mark.anyio

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
-from tests.faces.http.answering import app_of, asked, client_of, port_of, problem, rendering_of
+from tests.faces.http.answering import app_of, asked, client_of, port_of, problem
 
 import lakehouse
 from lakehouse import Lakehouse
-from lakehouse.faces.http import http_app, rest
-from lakehouse.faces.http.paths import Paths, Template, decoded
+from lakehouse.faces.http import rest
+from lakehouse.faces.http.rest.paths import Paths, Template, decoded
 
 pytestmark = pytest.mark.anyio
 JSON = {"content-type": "application/json"}
@@ -365,24 +365,6 @@ async def test_who_hangs_up_cancels_the_call(trying: Lakehouse, tmp_path: Path, 
         with anyio.fail_after(30):
             while not await anyio.Path(told).exists():
                 await anyio.sleep(0.01)
-
-
-async def test_capabilities_that_want_one_route(trying: Lakehouse, caplog: pytest.LogCaptureFixture) -> None:
-    """The first has it; the others are still called by name."""
-    rendering = await rendering_of(trying)
-    add = next(spec for spec in rendering["tools"] if spec["name"] == "trial.add")
-    routes = ["/v1/sql", "/v1/call/x", "/health", "no path", "/v1/{a}/{a}", "/v1/good (one)/{a}"]
-    others = [{**add, "name": f"other.n{i}", "mcp_name": f"other_n{i}", "route": r} for i, r in enumerate(routes)]
-    more = {**rendering, "tools": [*rendering["tools"], *others]}
-    app = http_app(trying, more)
-    async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:3110") as client:
-            assert (await client.post("/v1/sql", json={"sql": "SELECT 1"})).json()["rows"] == [[1]]
-            assert (await client.get("/health")).json()["status"] == "ok"
-            assert problem(await client.post("/v1/good (one)/1"), 404)["detail"].endswith("called 'other.n5'.")
-    skipped = [record.getMessage() for record in caplog.records if record.getMessage().startswith("route.skipped")]
-    assert [line.split(" of ")[1].split(":")[0] for line in skipped] == [f"other.n{i}" for i in range(5)]
 
 
 SEGMENT = st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_size=8)

@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.faces.http.answering import app_of, client_of, problem
 
 import lakehouse
-from lakehouse import Lakehouse, Upstream, condition
+from lakehouse import Lakehouse, Upstream
+from lakehouse.lake.readiness import readiness
 
 pytestmark = pytest.mark.anyio
 
@@ -74,7 +75,7 @@ async def test_not_ready_without_storage(
     assert answer.status_code == 503 and answer.json()["status"] == "unavailable"
     assert parts(answer)["storage"] == (False, "bucket primary failed at '': it is down. Start it.")
     monkeypatch.setattr(lake.storage.bucket, "head", silent)
-    found = await condition.condition(lake, 0.01)
+    found = await readiness(lake, 0.01)
     assert [(part.name, part.ok) for part in found] == [("data directory", True), ("storage", False)]
     assert found[1].detail == "it did not answer within 0.01 seconds"
     assert (await client.get("/health")).status_code == 200

@@ -6,7 +6,7 @@ from typing import cast
 import anyio.lowlevel
 import pytest
 
-from lakehouse.faces.http.together import MAX_HELD, Together
+from lakehouse.faces.http.listener.together import MAX_HELD, Together
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lakehouse import config
 from lakehouse.errors import InvalidInput, Unauthorized
-from lakehouse.faces.http.tokens import Tokens
+from lakehouse.faces.http.guard.tokens import Tokens
 
 
 @pytest.mark.parametrize(

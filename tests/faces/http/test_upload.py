@@ -17,8 +17,8 @@ from tests.faces.http.answering import app_of, asked, client_of, port_of, proble
 
 import lakehouse
 from lakehouse import InvalidInput, Lakehouse, TooLarge
-from lakehouse.faces.http import download, upload
-from lakehouse.faces.http.form import Form
+from lakehouse.faces.http.rest import download, upload
+from lakehouse.faces.http.rest.form import Form
 
 pytestmark = pytest.mark.anyio
 AT = "/v1/storage/object/"

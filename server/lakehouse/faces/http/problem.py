@@ -23,8 +23,7 @@ def rpc_problem(error: LakehouseError) -> Response:
 
 
 def _headers(error: LakehouseError) -> dict[str, str]:
-    retry_after = getattr(error, "retry_after", None)
-    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     if error.http == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return headers

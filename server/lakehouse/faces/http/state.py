@@ -12,9 +12,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import lakehouse
-from lakehouse.condition import Part, condition
 from lakehouse.faces.http.metrics import Metrics
 from lakehouse.lake import Lakehouse
+from lakehouse.lake.readiness import Part, readiness
 from lakehouse.preview import compact
 
 JSON = "application/json"
@@ -36,7 +36,7 @@ class State:
     async def run(self) -> AsyncIterator[None]:
         """Count while the block runs; the catalog is read meanwhile, so that the first question finds it there."""
         async with anyio.create_task_group() as group:
-            group.start_soon(condition, self._lake, None)
+            group.start_soon(readiness, self._lake, None)
             with self.metrics.watching(self._lake):
                 yield
             group.cancel_scope.cancel()
@@ -48,7 +48,7 @@ class State:
 
     async def ready(self, _: Request) -> Response:
         """Whether it can be used: 200, or 503 when something is missing without which nothing works."""
-        parts = [*await condition(self._lake), self._plugins()]
+        parts = [*await readiness(self._lake), self._plugins()]
         usable = all(part.ok for part in parts if part.required)
         status = "ok" if all(part.ok for part in parts) else "degraded" if usable else "unavailable"
         body = {"status": status, "parts": [asdict(part) for part in parts]}

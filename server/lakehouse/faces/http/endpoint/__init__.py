@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import anyio
@@ -17,9 +17,9 @@ from starlette.types import Receive, Scope, Send
 from lakehouse.declare import TOOLSETS
 from lakehouse.errors import Busy, InvalidInput, LakehouseError, did_you_mean
 from lakehouse.faces.http.drain import Drain
+from lakehouse.faces.http.endpoint.reply import Reply, too_large
+from lakehouse.faces.http.endpoint.sessions import Sessions
 from lakehouse.faces.http.problem import rpc_problem
-from lakehouse.faces.http.reply import Reply, too_large
-from lakehouse.faces.http.sessions import Sessions
 from lakehouse.faces.mcp import View, chosen
 from lakehouse.lake import Lakehouse
 from lakehouse.observe import Caller
@@ -60,44 +60,35 @@ class Endpoint:
             self._group.cancel_scope.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        version = session = listened = None
-        for name, value in scope["headers"]:
-            if name == b"mcp-protocol-version":
-                version = value
-            elif name == b"mcp-session-id":
-                session = value
-            elif name == b"mcp-method":
-                listened = value == _LISTEN
+        headers = dict(scope["headers"])
+        version, session = headers.get(b"mcp-protocol-version"), headers.get(b"mcp-session-id")
+        listened = headers.get(b"mcp-method") == _LISTEN
         caller: Caller = scope["lakehouse.caller"]
         shakes_hands = version is None or version in _HANDSHAKE
         try:
-            self._check(scope)
+            if scope["method"] == "POST":
+                self._check(headers)
             shown = await self._find(self._view(scope["query_string"], caller.toolsets, caller.read_only))
             if shakes_hands and session is None and scope["method"] == "POST":
                 self._check_room()
         except LakehouseError as error:
             await rpc_problem(error)(scope, receive, send)
             return
-        reply = Reply(scope, send, self._settings.max_request_bytes)
+        limit = self._settings.max_request_bytes
         shown.running += 1
         try:
-            if listened or (shakes_hands and scope["method"] == "GET"):
-                await self._until_drained(shown, scope, receive, reply)
-            elif shakes_hands:
-                with shown.sessions.request(session):
-                    await shown.manager.handle_request(scope, receive, reply)
+            if not shakes_hands:
+                reply = Reply(scope, send, limit)
+                await (self._until_drained if listened else _handle)(shown, scope, receive, reply)
             else:
-                await shown.manager.handle_request(scope, receive, reply)
+                reply = Reply(scope, send, limit, partial(_follow, shown.sessions, scope["method"], session))
+                with shown.sessions.request(session):
+                    await (self._until_drained if scope["method"] == "GET" else _handle)(shown, scope, receive, reply)
         finally:
             shown.running -= 1
-            if shakes_hands:
-                _follow(shown.sessions, reply, scope["method"], session)
 
-    def _check(self, scope: Scope) -> None:
+    def _check(self, headers: dict[bytes, bytes]) -> None:
         """Raises for what the body's headers alone rule out, before any of it is read."""
-        if scope["method"] != "POST":
-            return
-        headers = dict(scope["headers"])
         if not headers.get(b"content-type", b"").lower().startswith(b"application/json"):
             raise InvalidInput("MCP messages are JSON.", fix="Send the header Content-Type: application/json.")
         length, limit = headers.get(b"content-length", b""), self._settings.max_request_bytes
@@ -120,7 +111,7 @@ class Endpoint:
                 group.cancel_scope.cancel()
 
             group.start_soon(end)
-            await shown.manager.handle_request(scope, receive, reply)
+            await _handle(shown, scope, receive, reply)
             group.cancel_scope.cancel()
         await reply.finish()
 
@@ -155,7 +146,7 @@ class Endpoint:
         return found
 
     def _make_room(self) -> None:
-        """Close the view that nobody uses for the longest, when there are as many as may be."""
+        """Close a view that nobody uses, the oldest, when there are as many as may be."""
         if len(self._shown) < MAX_VIEWS:
             return
         for view, shown in self._shown.items():
@@ -184,9 +175,15 @@ class Endpoint:
         return shown
 
 
-def _follow(sessions: Sessions, reply: Reply, method: str, asked: bytes | None) -> None:
-    """What an answer says of its session."""
-    if asked is not None and (reply.status == 404 or (method == "DELETE" and reply.status == 200)):
-        sessions.ended(asked)
-    elif reply.session is not None and reply.status is not None and reply.status < 400:
-        sessions.opened(reply.session)
+async def _handle(shown: _Shown, scope: Scope, receive: Receive, reply: Reply) -> None:
+    await shown.manager.handle_request(scope, receive, reply)
+
+
+def _follow(sessions: Sessions, method: str, asked: bytes | None, status: int, named: bytes | None) -> None:
+    """What an answer that begins says of its session. Only a request without one opens one: an answer still on its
+    way when the session is ended names it, too."""
+    if asked is not None:
+        if status == 404 or (method == "DELETE" and status == 200):
+            sessions.ended(asked)
+    elif named is not None and status < 400:
+        sessions.opened(named)

@@ -4,8 +4,8 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,8 +17,8 @@ from starlette.types import Receive
 from lakehouse.config import Config
 from lakehouse.declare import Capability
 from lakehouse.errors import Busy, InvalidInput, Upstream
-from lakehouse.faces.http import body
-from lakehouse.faces.http.form import FIX, MAX_FIELD_BYTES, Form
+from lakehouse.faces.http.rest import body
+from lakehouse.faces.http.rest.form import FIX, MAX_FIELD_BYTES, Form
 from lakehouse.transfer import Accepts, Upload
 
 FOLDER = "uploads"
@@ -37,7 +37,7 @@ class Uploads:
         self._received = received
         self._folder = home / FOLDER
         self._config = config
-        self._running: dict[str, int] = {}
+        self._slots = anyio.Semaphore(config.storage.upload_slots)
 
     async def sweep(self) -> None:
         """Remove what killed processes left. Others may run on this data directory, so only what is a day old goes."""
@@ -93,9 +93,19 @@ class Uploads:
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(spool.remove)
 
-    def _slot(self, capability: Capability) -> "_Slot":
+    @contextmanager
+    def _slot(self, capability: Capability) -> Iterator[Accepts]:
+        """One of the places for uploads, and how much the capability takes."""
         assert capability.upload is not None
-        return _Slot(self._running, capability, capability.upload[1], self._config)
+        try:
+            self._slots.acquire_nowait()
+        except anyio.WouldBlock:
+            fix = f"Try again in {RETRY_SECS} seconds."
+            raise Busy("all upload slots are taken.", fix=fix, retry_after=RETRY_SECS) from None
+        try:
+            yield capability.upload[1]
+        finally:
+            self._slots.release()
 
     def _sweep(self) -> None:
         oldest = time.time() - LEFTOVER_SECS
@@ -103,24 +113,6 @@ class Uploads:
             with suppress(OSError):
                 if path.stat().st_mtime < oldest:
                     path.unlink()
-
-
-class _Slot:
-    """One of the places for a capability's uploads, while the block runs."""
-
-    def __init__(self, running: dict[str, int], capability: Capability, accepts: Accepts, config: Config) -> None:
-        self._running, self._name, self._accepts = running, capability.name, accepts
-        self._slots = accepts.slots(config) if accepts.slots is not None else None
-
-    def __enter__(self) -> Accepts:
-        taken = self._running.get(self._name, 0)
-        if self._slots is not None and taken >= self._slots:
-            raise Busy("all upload slots are taken.", fix=f"Try again in {RETRY_SECS} seconds.", retry_after=RETRY_SECS)
-        self._running[self._name] = taken + 1
-        return self._accepts
-
-    def __exit__(self, *_: object) -> None:
-        self._running[self._name] -= 1
 
 
 class _Spool:

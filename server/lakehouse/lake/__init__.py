@@ -12,13 +12,13 @@ import anyio
 import anyio.to_thread
 from pydantic_core import from_json
 
-from lakehouse import access, attach, config, observe
-from lakehouse.arguments import anchored, validated
+from lakehouse import attach, config, observe
 from lakehouse.catalogue import Catalogue
 from lakehouse.declare import Capability
-from lakehouse.errors import InvalidInput, LakehouseError, NotFound, TimedOut, Unavailable
-from lakehouse.failure import crashed, known
-from lakehouse.hold import Hold
+from lakehouse.errors import InvalidInput, LakehouseError, NotFound, TimedOut, Unavailable, foreseen
+from lakehouse.lake import access
+from lakehouse.lake.arguments import anchored, validated
+from lakehouse.lake.hold import Hold
 from lakehouse.observe import Call, Caller, Progress
 from lakehouse.preview import compact, scrubbed, shortened
 from lakehouse.transfer import Download, Upload
@@ -173,7 +173,8 @@ class Lakehouse(Hold):
 
     def _tell(self, call: Call, outcome: str, seconds: float) -> None:
         with suppress(NotFound):  # there is no such capability, and who counts calls counts by name
-            call = replace(call, name=self.catalogue.find(call.name).name)
+            name = self.catalogue.find(call.name).name
+            call = call if call.name == name else replace(call, name=name)
             for watcher in self.watchers:
                 watcher(call, outcome, seconds)
 
@@ -226,7 +227,7 @@ class Lakehouse(Hold):
         self, capability: Capability, call: Call, arguments: Mapping[str, Any], upload: Upload | None
     ) -> tuple[Any, bytes]:
         """Check, run and record it in this process, which owns the data directory."""
-        call = replace(call, name=capability.name)
+        call = call if call.name == capability.name else replace(call, name=capability.name)
         token = observe.current.set(call)
         began, outcome, answer = time.perf_counter(), "cancelled", None
         error: LakehouseError | None = None
@@ -238,10 +239,12 @@ class Lakehouse(Hold):
             outcome = "ok"
             return answer, text
         except Exception as failure:
-            error = known(failure)
+            error = foreseen(failure)
             if error is None:
                 observe.log.exception("call.crashed %s (call %s)", capability.name, call.id)
-                error = crashed(capability.name, call.id)
+                error = LakehouseError(
+                    f"{capability.name} failed (call {call.id}).", fix="The server's log has the details under this id."
+                )
             self.clean(error)
             outcome = error.code
             if error is failure:

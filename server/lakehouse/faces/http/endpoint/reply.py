@@ -1,5 +1,7 @@
 """An answer of the MCP transport on its way out: its bare refusals become ones that say what to do."""
 
+from collections.abc import Callable
+
 from starlette.types import Message, Scope, Send
 
 from lakehouse.errors import InvalidInput, LakehouseError, TooLarge
@@ -19,11 +21,13 @@ class _NotAcceptable(InvalidInput):
 
 
 class Reply:
-    """An ASGI `send` that knows what has been said."""
+    """An ASGI `send` that knows what has been said. `begins` hears status and session before the client does."""
 
-    def __init__(self, scope: Scope, send: Send, limit: int) -> None:
+    def __init__(
+        self, scope: Scope, send: Send, limit: int, begins: Callable[[int, bytes | None], None] | None = None
+    ) -> None:
         self.status: int | None = None
-        self.session: bytes | None = None
+        self._begins = begins
         self._scope = scope
         self._send = send
         self._limit = limit
@@ -33,7 +37,9 @@ class Reply:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = dict(message.get("headers", ()))
-            self.status, self.session = message["status"], headers.get(b"mcp-session-id")
+            self.status = message["status"]
+            if self._begins is not None:
+                self._begins(self.status, headers.get(b"mcp-session-id"))
             if self.status >= 400 and not headers.get(b"content-type", b"").startswith(b"application/json"):
                 await self._replace(headers)
                 return

@@ -8,11 +8,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lakehouse.config import Config
 from lakehouse.errors import LakehouseError, Unavailable
-from lakehouse.faces.http.addresses import Addresses
 from lakehouse.faces.http.drain import Drain
-from lakehouse.faces.http.names import LOOPBACK_ORIGIN, Names
+from lakehouse.faces.http.guard.addresses import Addresses
+from lakehouse.faces.http.guard.names import LOOPBACK_ORIGIN, Names
+from lakehouse.faces.http.guard.tokens import Tokens
 from lakehouse.faces.http.problem import problem
-from lakehouse.faces.http.tokens import Tokens
 from lakehouse.observe import Caller, log, new_id
 
 PUBLIC = "/health"

@@ -1,6 +1,5 @@
 """The service API: a route for each capability, and one door to all of them."""
 
-import re
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -14,20 +13,19 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lakehouse.errors import InvalidInput, LakehouseError, NotFound, did_you_mean
-from lakehouse.faces.http import body, query, upload
-from lakehouse.faces.http.download import Sending
 from lakehouse.faces.http.metrics import Metrics
-from lakehouse.faces.http.openapi import document
-from lakehouse.faces.http.paths import Paths, Template, decoded, path_of
 from lakehouse.faces.http.problem import problem
-from lakehouse.faces.http.running import Events, heeded, wants_events
+from lakehouse.faces.http.rest import body, query, upload
+from lakehouse.faces.http.rest.download import Sending
+from lakehouse.faces.http.rest.openapi import document
+from lakehouse.faces.http.rest.paths import Paths, Template, decoded, path_of
+from lakehouse.faces.http.rest.running import Events, heeded, wants_events
 from lakehouse.lake import Lakehouse
-from lakehouse.observe import Progress, log, no_progress
+from lakehouse.observe import Progress, no_progress
 from lakehouse.preview import compact
 from lakehouse.transfer import Upload
 
 JSON = "application/json"
-CALL = "/v1/call/"
 DOCUMENT = "/openapi.json"
 OTHERS = ("/mcp", "/health", "/ready", "/metrics", DOCUMENT)  # what else this app answers
 MAX_ANSWER = 16 * 2**20  # bytes; the rest of a longer one is behind a handle
@@ -60,14 +58,15 @@ class Rest:
         self._tools: dict[str, Spec] = {}
         for spec in rendering["tools"]:
             self._tools[spec["name"]] = self._tools[spec["mcp_name"]] = spec
-        taken: dict[tuple[str, str], Spec] = {}
-        places: dict[str, Place] = {}
-        for spec in [*rendering["tools"], *rendering["downloads"]]:
-            self._add(spec, taken, places)
-        call = Template(CALL + "{capability}")
-        places[call.shape] = Place(call, {"POST": self._any})
+        call = Template("/v1/call/{capability}")
+        places = {call.shape: Place(call, {"POST": self._any})}
+        specs = [*rendering["tools"], *rendering["downloads"]]
+        for spec in specs:
+            template = Template(spec["route"])
+            place = places.setdefault(template.shape, Place(template, {}))
+            place.methods[spec["method"]] = self._handler(spec, template)
         self.paths = Paths((place.template, place) for place in places.values())
-        self._document = document(list(taken.values()), rendering["groups"], lake.config)
+        self._document = document(specs, rendering["groups"], lake.config)
 
     async def start(self) -> None:
         """Remove what uploads of killed processes left."""
@@ -93,24 +92,6 @@ class Rest:
     async def openapi(self, _: Request) -> Response:
         """The description of these routes."""
         return Response(self._document, media_type=JSON)
-
-    def _add(self, spec: Spec, taken: dict[tuple[str, str], Spec], places: dict[str, "Place"]) -> None:
-        """Lay a capability at its route. A plugin may declare what is taken or no path: that is no reason to die."""
-        reason = ""
-        try:
-            template = Template(spec["route"])
-            if spec["route"] in OTHERS or spec["route"].startswith(CALL) or not spec["route"].startswith("/"):
-                reason = "it is no path of a capability's own"
-        except re.error:
-            reason = "it names a parameter twice"
-        if not reason and (spec["method"], template.shape) in taken:
-            reason = f"{taken[spec['method'], template.shape]['name']} has it"
-        if reason:
-            log.warning("route.skipped %s %s of %s: %s", spec["method"], spec["route"], spec["name"], reason)
-            return
-        taken[spec["method"], template.shape] = spec
-        place = places.setdefault(template.shape, Place(template, {}))
-        place.methods[spec["method"]] = self._handler(spec, template)
 
     def _handler(self, spec: Spec, template: Template) -> Callable[[Asked], Any]:
         async def handle(asked: Asked) -> None:
@@ -149,7 +130,6 @@ class Rest:
 
     async def _upload(self, spec: Spec, asked: Asked, given: dict[str, Any]) -> None:
         capability = (await self._lake.load()).find(spec["name"])
-        self._lake.permit(capability, asked.scope["lakehouse.caller"])  # before a file is read for nothing
         self._lake.permit(capability, asked.scope["lakehouse.caller"])  # before a file is read for nothing
         kind = body.media_type(asked.headers)
         async with AsyncExitStack() as stack:

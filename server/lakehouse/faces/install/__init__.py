@@ -15,8 +15,8 @@ from typing import Any
 from lakehouse.declare import TOOLSETS
 from lakehouse.errors import Conflict, InvalidInput, did_you_mean
 from lakehouse.faces.address import bound_address, is_here, mcp_address
-from lakehouse.faces.clients import CLIENTS, TOKEN_VARIABLE, Client
-from lakehouse.faces.jsontext import JsonText, NotPlain
+from lakehouse.faces.install.clients import CLIENTS, TOKEN_VARIABLE, Client
+from lakehouse.faces.install.jsontext import JsonText, NotPlain
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -122,7 +122,7 @@ def _entry(client: Client, wish: Wish, name: str) -> tuple[dict[str, Any], list[
 
     settings = read(wish.home, wish.config).config
     url = mcp_address(wish.http or bound_address(settings.server.bind), "--http", wish.toolsets, wish.read_only)
-    needed = bool(settings.auth.token or settings.auth.tokens) or not is_here(url)
+    needed = settings.auth.needed or not is_here(url)
     asked = {
         "type": "promptString",
         "id": f"{name}-token",

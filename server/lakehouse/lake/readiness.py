@@ -22,7 +22,7 @@ class Part:
     required: bool = True
 
 
-async def condition(lake: Lakehouse, limit: float | None = LIMIT_SECS) -> list[Part]:
+async def readiness(lake: Lakehouse, limit: float | None = LIMIT_SECS) -> list[Part]:
     """The data directory, the storage and the catalog; each is given `limit` seconds. It raises nothing."""
     if not (held := await _within(limit, "data directory", lambda: _held(lake))).ok or lake.attached_to:
         return [held]

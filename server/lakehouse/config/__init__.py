@@ -9,8 +9,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from lakehouse.errors import InvalidInput, did_you_mean
-from lakehouse.sections import (
+from lakehouse.config.sections import (
     GIB,
     KIB,
     MIB,
@@ -31,6 +30,7 @@ from lakehouse.sections import (
     Toolset,
     Vectors,
 )
+from lakehouse.errors import InvalidInput, did_you_mean
 from lakehouse.sources import below, config_file, default_home, file_values, parts
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import lakehouse
 from lakehouse.config import Config
-from lakehouse.faces.http.form import FILE
-from lakehouse.faces.http.paths import Template
+from lakehouse.faces.http.rest.form import FILE
+from lakehouse.faces.http.rest.paths import Template
 from lakehouse.preview import compact
 
 Json = dict[str, Any]
@@ -63,7 +63,7 @@ def document(specs: Sequence[Mapping[str, Any]], groups: Mapping[str, str], conf
             },
         },
     }
-    if config.auth.token or config.auth.tokens:
+    if config.auth.needed:
         said["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
         said["security"] = [{"bearer": []}]
         said["paths"]["/health"]["get"]["security"] = []

@@ -8,8 +8,8 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lakehouse.errors import Busy, InvalidInput, LakehouseError
+from lakehouse.faces.http.listener.together import Together
 from lakehouse.faces.http.problem import problem
-from lakehouse.faces.http.together import Together
 
 MAX_HEADER_BYTES = 64 * 1024
 LINGER = 2.0  # seconds in which what a refused client still sends is taken, so that it reads why
@@ -48,7 +48,8 @@ class Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A new client."""
-        super().connection_made(cast(asyncio.Transport, Together(transport, self.loop)))
+        self._together = Together(transport, self.loop)
+        super().connection_made(cast(asyncio.Transport, self._together))
         if len(self.connections) > self._patience.connections:
             self._refuse(Busy("too many connections are open.", fix="Close some, or come back."))
         else:
@@ -69,6 +70,7 @@ class Protocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         """An answer is sent; the next request may have begun to come in meanwhile."""
+        self._together.flush()
         super().on_response_complete()
         if not self.transport.is_closing():
             self._watch()

@@ -2,20 +2,19 @@
 
 import hashlib
 import importlib.util
-import inspect
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint, distributions, entry_points
 from pathlib import Path
 from types import ModuleType
 
-from lakehouse import standards
+from lakehouse.catalogue import standards
+from lakehouse.catalogue.loading import refuse_nesting, run_source, set_apart
 from lakehouse.declare import Capability, capabilities_in
 from lakehouse.errors import Conflict, LakehouseError, NotFound, did_you_mean
-from lakehouse.loading import refuse_nesting, run_source, set_apart
 from lakehouse.observe import log
 from lakehouse.sources import plugin_files, source_of
 
@@ -60,7 +59,7 @@ class Part:
     capabilities: list[Capability]
     about: str = ""
     instructions: str = ""
-    files: list[str] = field(default_factory=list)  # of a package: those it was loaded from
+    files: Sequence[str] = ()  # of a package: those it was loaded from
 
 
 class Catalogue(dict[str, Capability]):
@@ -167,7 +166,7 @@ class Catalogue(dict[str, Capability]):
             for held, other in taken.items():
                 if standards.meet(held, name):
                     raise _clash(kind, f"{name} ({held})", other, capability)
-        if kind == "route" and any(standards.meet(path, capability.route) for path in standards.OWN_PATHS):
+        if kind == "route" and standards.meet(standards.OWN_PATH, capability.route):
             raise Conflict(f"{name} of {capability.name} is a route of the server's own.", fix="Choose another route.")
         words = {"tool": capability.command[0], "command": name}
         word = words.get(kind)
@@ -200,13 +199,13 @@ class Catalogue(dict[str, Capability]):
         return (c for c in self.values() if c.facts.kind == kind)
 
 
-def _part(module: ModuleType, prefix: str) -> Part:
-    said = str(getattr(module, "INSTRUCTIONS", ""))
-    return Part(prefix, capabilities_in(module, prefix), (inspect.getdoc(module) or "").partition("\n")[0], said)
+def _part(module: ModuleType, prefix: str, files: Sequence[str] = ()) -> Part:
+    about, instructions = standards.about(module), standards.instructions(module)
+    return Part(prefix, capabilities_in(module, prefix), about, instructions, files)
 
 
 def _from_source(source: bytes, path: Path, name: str) -> Part:
-    return _examined(run_source(source, path, name), path.stem, [])
+    return _examined(_part(run_source(source, path, name), path.stem))
 
 
 def _from_package(plugin: EntryPoint) -> Part:
@@ -215,15 +214,14 @@ def _from_package(plugin: EntryPoint) -> Part:
         raise TypeError(f"{plugin.value} is not a module")
     below = [m for name, m in list(sys.modules.items()) if f"{name}.".startswith(f"{module.__name__}.")]
     files = [file for m in below if isinstance(file := getattr(m, "__file__", None), str)]
-    return _examined(module, plugin.name, files)
+    return _examined(_part(module, plugin.name, files))
 
 
-def _examined(module: ModuleType, prefix: str, files: list[str]) -> Part:
+def _examined(part: Part) -> Part:
     """What a plugin declares is derived now, so that a faulty one is left out here and not met at call time."""
-    found = capabilities_in(module, prefix)
-    for capability in found:
+    for capability in part.capabilities:
         standards.check(capability)
-    return Part(prefix, found, standards.about(module), standards.instructions(module), files)
+    return part
 
 
 def _reason(error: Exception) -> str:

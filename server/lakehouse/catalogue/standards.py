@@ -14,7 +14,7 @@ from lakehouse.declare import Capability, Facts
 MAX_INSTRUCTIONS = 300  # characters of a plugin's INSTRUCTIONS: all files' together reach models that read 2,000
 OWN_COMMANDS = frozenset({"bench", "call", "config", "demo", "doctor", "init", "install", "serve", "stdio"})
 OWN_OPTIONS = frozenset({"config", "help", "home", "json"})
-OWN_PATHS = ("/v1/call/{capability}",)
+OWN_PATH = "/v1/call/{rest:path}"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 _MCP_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")

@@ -17,8 +17,8 @@ import anyio.to_thread
 
 from lakehouse import attach, config
 from lakehouse.errors import Busy, Conflict, Unavailable
+from lakehouse.lake.parts import Parts
 from lakehouse.observe import Progress, log
-from lakehouse.parts import Parts
 
 OWNER_WAIT_SECS = 10.0  # how long a process that holds the data directory may take to say where it answers
 
