@@ -63,13 +63,7 @@ class Hold(Parts):
             return
         asked = time.monotonic()
         async with self._starting:
-            if self._closed:
-                raise Unavailable("this lake is closed.", fix="Open it again.")
-            if self._lost:
-                raise Unavailable(
-                    "the data directory was removed, moved or replaced while this process held it.",
-                    fix="Put it back if it was moved, then start this process again.",
-                )
+            self._check_open()
             if self._started:
                 return
             if self._refused is not None and self._refused[0] > asked:
@@ -100,6 +94,7 @@ class Hold(Parts):
                 if problem or time.monotonic() > deadline:
                     raise await self._owner.busy(problem) from held
                 await anyio.sleep(0.05)  # it is starting, or ending, or it has just gone
+                self._check_open()
                 continue
             self._owns, self.attached_to = True, ""
         await self.storage.sweep()
@@ -191,6 +186,8 @@ class Hold(Parts):
         """
         self._closed = True
         with anyio.CancelScope(shield=True):
+            async with self._starting:
+                pass  # what is under way would take the data directory when nobody gives it up any more
             if self._looking is not None:
                 self._looking.cancel()
                 await asyncio.wait([self._looking])
@@ -207,6 +204,15 @@ class Hold(Parts):
             finally:
                 await self._owner.release()
         self._started = False
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("this lake is closed.", fix="Open it again.")
+        if self._lost:
+            raise Unavailable(
+                "the data directory was removed, moved or replaced while this process held it.",
+                fix="Put it back if it was moved, then start this process again.",
+            )
 
     def _let_go(self, attachment: attach.Attachment) -> None:
         """The owner is gone: the next start takes over, or attaches to whoever was faster."""

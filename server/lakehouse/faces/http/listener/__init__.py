@@ -22,6 +22,7 @@ from lakehouse.faces.http.listener.protocol import MAX_HEADER_BYTES, Patience, P
 KEEP_ALIVE = 75
 FILES_KEPT = 256  # handles that connections never take from the data
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ANSWER_SECS = 3  # for what was cancelled to be answered; 0.02 do, but for a machine with much else to do
 
 
 class Listener(uvicorn.Server):
@@ -85,7 +86,7 @@ class Listener(uvicorn.Server):
 
     def _stop(self) -> None:
         self.should_exit = True
-        insist_on_ending(self._drain_secs)
+        insist_on_ending(self._drain_secs + ANSWER_SECS)
 
 
 def _connections() -> int:
