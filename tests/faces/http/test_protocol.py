@@ -95,7 +95,7 @@ async def test_the_deadline_for_headers_is_not_put_off_by_single_bytes(home: Pat
 
 
 async def test_a_slow_body_that_goes_on_is_taken(home: Path) -> None:
-    """Each byte comes in time; all together take longer than a pause may."""
+    """Each byte comes in time; all together take longer than a pause may, and than the headers might have."""
     body = b'{"sql": "x"}'
 
     def drip(port: int) -> bytes:
@@ -109,7 +109,8 @@ async def test_a_slow_body_that_goes_on_is_taken(home: Path) -> None:
             wire.settimeout(PATIENT)
             return wire.recv(65536)
 
-    async with serving(home, server__body_timeout_secs=1.5) as served:
+    limits: dict[str, Any] = {"server__header_timeout_secs": 0.5, "server__body_timeout_secs": 1.5}
+    async with serving(home, **limits) as served:
         assert (await anyio.to_thread.run_sync(drip, served.port)).startswith(b"HTTP/1.1 400 ")
 
 

@@ -94,8 +94,10 @@ class Guard:
             return
         except anyio.get_cancelled_exc_class():
             # The server cancels a request only when it has stopped waiting for it.
-            if started or not self._drain.began:
+            if not self._drain.began:
                 raise
+            if started:
+                return  # the server closes the connection: what was sent is no whole answer
             stopped = Unavailable("the server stopped before the call was done.", fix="Call again.")
             await problem(stopped)(scope, receive, send)
         except Exception:  # the last place where what nobody foresaw can still be answered

@@ -16,8 +16,8 @@ import uvicorn
 from starlette.applications import Starlette
 
 from lakehouse.config import Server
+from lakehouse.faces.ending import insist_on_ending
 from lakehouse.faces.http.listener.protocol import MAX_HEADER_BYTES, Patience, Protocol
-from lakehouse.faces.stdio import insist_on_ending
 
 KEEP_ALIVE = 75
 FILES_KEPT = 256  # handles that connections never take from the data
