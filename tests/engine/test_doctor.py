@@ -48,6 +48,7 @@ async def ask_ollama(home: Path, **embed: Any) -> Check:
     return check
 
 
+@pytest.mark.slow
 async def test_a_sound_installation(home: Path) -> None:
     """A-S40-4: the report has one shape and names everything that was looked at, in a fixed order."""
     with FakeOllama() as ollama:

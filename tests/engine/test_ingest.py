@@ -103,6 +103,7 @@ async def test_empty_columns_are_told(bench: Bench) -> None:
     assert len(stored.warnings) == 1 and "'b'" in stored.warnings[0]
 
 
+@pytest.mark.slow
 async def test_fingerprints(bench: Bench) -> None:
     """A-S7-2, A-S7-3: the golden, ten times the same, names that only look alike, and nulls that change nothing."""
     golden = "916f5f59b41fe1bf3785e0e9d2fd6d6233b0a6bfb86da6241549582922a923a4"
@@ -148,6 +149,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     end=st.sampled_from(["\n", "\r\n"]),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
 )
+@pytest.mark.slow
 def test_what_a_csv_writer_writes_comes_back(
     engine: Engine, rows: list[tuple[str, str, str]], delimiter: str, end: str, quoting: Any
 ) -> None:
@@ -237,6 +239,7 @@ async def test_the_same_bytes_for_any_number_of_threads(tmp_path: Path) -> None:
     assert len(found) == 1
 
 
+@pytest.mark.slow
 async def test_rows_too_wide_for_a_whole_row_group(bench: Bench, tmp_path: Path) -> None:
     """S7.7: memory is bounded by batches, however long the rows; and they stay in order."""
     rows = [f'{n},"{os.urandom(1_000_000).hex()}"\n' for n in range(40)]

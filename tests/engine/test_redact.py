@@ -109,5 +109,6 @@ JSON = st.recursive(
 
 
 @given(JSON)
+@pytest.mark.slow
 def test_every_value_has_a_short_summary(value: Any) -> None:
     assert len(Redactor(ENVIRON).summary(value)) <= CUT

@@ -242,6 +242,7 @@ def test_the_quick_bench_prints_every_reference_figure(command: list[str]) -> No
     assert all(row["ours"] for row in report["rows"])
 
 
+@pytest.mark.slow
 def test_advice_names_commands_to_people_and_tools_to_machines(command: list[str], home: Path) -> None:
     line = [*command, "--home", str(home), "search", "lorries"]
     said = subprocess.run(line, capture_output=True, text=True)

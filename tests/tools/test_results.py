@@ -71,6 +71,7 @@ LIMITS: list[dict[str, int]] = [{}, {"limit": 10_000}, {"limit": 37}]
 
 
 @pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.slow
 async def test_a_long_table_reads_on_by_rows(lake: Lakehouse, limit: dict[str, int]) -> None:
     """A-S2-3 for rows: the handle's pages are rows too, whatever size is asked for, and none is lost."""
     sql = "SELECT i, repeat('é\"\u2028', 1 + (i % 40)::INT) AS t, sum(i) OVER (ORDER BY i) AS s FROM range(3000) r(i)"

@@ -116,6 +116,7 @@ def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     return st.one_of(kinds.get(str(schema.get("type")), JSON), JSON)
 
 
+@pytest.mark.slow
 def test_no_arguments_break_a_route(home: Path) -> None:
     """Whatever is sent, a fault is the sender's, or of something behind us: never a crash, always a problem."""
     specs = [s for s in render(Catalogue())["tools"] if s["name"] != "doctor.run"]

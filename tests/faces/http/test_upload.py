@@ -136,6 +136,7 @@ async def test_who_hangs_up_in_the_middle_leaves_nothing(small: Lakehouse, home:
     assert spooled(home) == [] and (await small.storage.bucket.list()).objects == []
 
 
+@pytest.mark.slow
 async def test_memory_does_not_grow_with_the_file(home: Path) -> None:
     """S5.7: both ways, and for a bucket that is no folder a copy is sent and removed."""
     size = 48 * 2**20
