@@ -144,6 +144,15 @@ async def test_a_proxy_that_is_trusted_names_the_caller(home: Path, tmp_path: Pa
         refused(await ask(served), 403)
 
 
+@pytest.mark.parametrize("header", ["forwarded", "via", "x-real-ip", "x-forwarded-host", "x-forwarded-proto"])
+async def test_whom_a_proxy_does_not_name_is_not_at_this_machine(home: Path, tmp_path: Path, header: str) -> None:
+    """Else everybody on the other side of it could name files of this one."""
+    async with serving(home, plugins__folders=[str(probe(tmp_path))]) as served:
+        for value in ("127.0.0.1", "1.1 proxy"):
+            called = await served.client.post("/v1/call/probe.caller", json={}, headers={header: value})
+            assert who(called)["remote"] is True
+
+
 async def test_foreign_names_and_pages_are_refused_everywhere(home: Path, tmp_path: Path, ask: Ask) -> None:
     """A-S39-4: a page that made its name ours (DNS rebinding) gets nothing, be it MCP or the service API."""
     async with serving(home, plugins__folders=[str(probe(tmp_path))]) as served:

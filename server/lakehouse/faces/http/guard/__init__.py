@@ -19,6 +19,7 @@ PUBLIC = "/health"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PIECE = 2**16  # bytes: a large answer leaves as it is read, so that who reads no more is noticed
 EXPOSED = ("Mcp-Session-Id", "Retry-After", "ETag", "WWW-Authenticate", "Content-Disposition")
+RELAYED = frozenset((b"forwarded", b"via", b"x-real-ip", b"x-forwarded-host", b"x-forwarded-proto"))
 _STRANGER = Caller(via="http", remote=True, read_only=True)
 
 
@@ -53,7 +54,7 @@ class Guard:
         if scope["type"] != "http":
             return
         host = origin = forwarded = length = None
-        coded = False
+        coded = relayed = False
         for name, value in scope["headers"]:
             if name == b"host":
                 host = value
@@ -65,6 +66,10 @@ class Guard:
                 length = value
             elif name == b"transfer-encoding":
                 coded = True
+            elif name in RELAYED:
+                relayed = True
+        if relayed and forwarded is None:
+            forwarded = b""  # a proxy that does not say whom it speaks for
         if coded and length is not None:
             await _ambiguous(scope, receive, send)
             return
