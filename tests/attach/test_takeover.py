@@ -17,7 +17,7 @@ from lakehouse import (
 from lakehouse.attach import guest
 from lakehouse.lake import MAX_OWNERS
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 
 @posix

@@ -50,6 +50,7 @@ class Outcome:
     failed: bool = False
 
 
+pytestmark = pytest.mark.xdist_group("every face")  # one process asks Python what to expect
 Call = Callable[[str, dict[str, Any]], Outcome]
 Acall = Callable[[str, dict[str, Any]], Awaitable[Outcome]]
 
