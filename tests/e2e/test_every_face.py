@@ -2,11 +2,7 @@
 
 import base64
 import json
-import os
 import re
-import socket
-import subprocess
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -21,6 +17,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from tests.conftest import COMMAND
+from tests.e2e.serving import free_port, serving
 from tests.e2e.test_wire import wire
 from tests.faces.http.answering import client_of
 
@@ -95,7 +92,7 @@ def test_the_same_everywhere(
 ) -> None:
     """A-S1-3, A-S1-2, A-S2-2: the results and errors of Python are those of each face."""
     if face == "cli":
-        with serving(home, folder):
+        with owned(home, folder):
             monkeypatch.setenv("LAKEHOUSE_HOME", str(home))
             found = played(over_cli, folder)
     elif face.startswith("stdio"):
@@ -317,32 +314,13 @@ async def at_its_route(client: httpx.AsyncClient, spec: dict[str, Any], given: d
 
 
 @contextmanager
-def serving(home: Path, folder: Path) -> Iterator[None]:
+def owned(home: Path, folder: Path) -> Iterator[None]:
     """`lakehouse serve` owns the data directory; each command attaches to it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {"LAKEHOUSE_EMBED__PROVIDER": "hash", "LAKEHOUSE_INGEST__ROOTS": str(folder)}
-    child = subprocess.Popen(
-        [*COMMAND, "--home", str(home), "serve", "--port", str(port)],
-        stderr=subprocess.PIPE,
-        env={**os.environ, **environment},
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                assert httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
-                break
-            except httpx.TransportError:
-                assert child.poll() is None and time.monotonic() < deadline
+    port = free_port()
+    with serving(COMMAND, home, port, LAKEHOUSE_INGEST__ROOTS=str(folder)):
         yield
         seen = httpx.get(f"http://127.0.0.1:{port}/v1/observer/stats").json()["by_source"]
         assert set(seen) <= {"cli", "http"} and seen["cli"] >= len(CASES)  # they were attached
-    finally:
-        child.terminate()
-        with child:
-            pass
 
 
 def over_cli(case: dict[str, Any], given: dict[str, Any]) -> Outcome:

@@ -190,18 +190,13 @@ class Catalogue(dict[str, Capability]):
             return False
         return not any(capability.name in (c.facts.complete or {}).values() for c in self.values())
 
-    def toolsets(self, capability: Capability) -> tuple[str, ...]:
-        """The toolsets of which somebody needs one for it; none: it is open to all.
-
-        A resource, a prompt or a download has those of the tools of its file: it shows what they show.
-        """
+    def toolsets_of(self, capability: Capability) -> tuple[str, ...]:
+        """The toolsets it is in; what is no tool is in those of the tools of its file, and in none beside none."""
         if capability.public:
             return capability.facts.toolsets
-        if self.is_step(capability):
-            return ()
         file = capability.name.rpartition(".")[0]
-        beside = [c.facts.toolsets for c in self.public() if c.name.rpartition(".")[0] == file]
-        return tuple(dict.fromkeys(name for toolsets in beside for name in toolsets))
+        beside = (c.facts.toolsets for c in self.public() if c.name.rpartition(".")[0] == file)
+        return tuple(sorted({toolset for toolsets in beside for toolset in toolsets}))
 
     def public(self) -> list[Capability]:
         """The tools, in order."""

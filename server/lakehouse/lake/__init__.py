@@ -134,15 +134,18 @@ class Lakehouse(Hold):
         parent = observe.current.get()
         heard = progress or (parent.progress if parent else observe.no_progress)
         given = caller or (parent.caller if parent else Caller())
-        given = given if via is None or caller is not None else replace(given, via=via)
-        given = replace(given, read_only=True) if parent and parent.caller.read_only else given
-        given = given if parent else access.bound(given, self.config)
+        if via is not None and caller is None:
+            given = replace(given, via=via)
+        if parent is None:
+            given = access.bound(given, self.config)
+        elif parent.caller.read_only:
+            given = replace(given, read_only=True)
         call = Call(name, given, parent.id if parent else None, heard, limit)
         return await self._watched(call, {} if arguments is None else arguments, upload)
 
     def permit(self, capability: Capability, caller: Caller) -> None:
         """Raises Forbidden for what a caller from outside may not call, as the call itself would."""
-        access.permit(self.catalogue, capability, access.bound(caller, self.config))
+        access.permit(self.catalogue, capability, Call(capability.name, access.bound(caller, self.config)))
 
     async def _received(self, request: attach.Asked, progress: Progress) -> tuple[Any, bytes]:
         """A call of an attached process, whose own settings say what its caller may do."""
@@ -233,7 +236,7 @@ class Lakehouse(Hold):
         error: LakehouseError | None = None
         try:
             access.refuse_steps(self.catalogue, capability, call)
-            access.permit(self.catalogue, capability, call.caller)
+            access.permit(self.catalogue, capability, call)
             checked = validated(capability, anchored(capability, arguments, call.caller.folder))
             answer, text = await self._run(capability, checked, upload, call.limit)
             outcome = "ok"

@@ -218,6 +218,36 @@ async def test_what_stands_beside_tools_is_as_open_as_they_are(home: Path) -> No
             assert (uri in {resource["uri"] for resource in listed}) is (status == 200)
 
 
+async def test_what_is_no_tool_is_open_with_the_tools_beside_it(home: Path) -> None:
+    """A download, a resource and a completion give a token nothing that the tools of their file would not."""
+    tokens = [{"name": name, "token": f"{name}-token", "toolsets": [name]} for name in ("data", "retrieval")]
+    column = {"ref": {"type": "ref/resource", "uri": "lakehouse://datasets/{name}"}}
+    async with serving(home, auth__tokens=tokens) as served:
+        file = {"file": ("t.csv", b"n\n1\n")}
+        data, retrieval = "Bearer data-token", "Bearer retrieval-token"
+        put = await served.client.put("/v1/storage/object/k", content=b"x", headers={"authorization": data})
+        made = await served.client.post(
+            "/v1/ingest", files=file, data={"name": "numbers"}, headers={"authorization": data}
+        )
+        assert put.is_success and made.is_success
+        for token, status in ((data, 200), (retrieval, 403)):
+            got = await served.client.get("/v1/storage/object/k", headers={"authorization": token})
+            assert got.status_code == status
+            for uri in ("lakehouse://datasets", "lakehouse://datasets/numbers/sample"):
+                read = (await served.rpc("resources/read", {"uri": uri}, authorization=token)).json()
+                assert ("error" in read) is (status == 403), read
+            typed = {**column, "argument": {"name": "name", "value": ""}}
+            found = (await served.rpc("completion/complete", typed, authorization=token)).json()
+            if status == 200:
+                assert found["result"]["completion"]["values"] == ["numbers"]
+            else:
+                assert found["error"]["code"] == -32602  # it is not shown, so there is nothing of the name
+            listed = (await served.rpc("resources/list", authorization=token)).json()["result"]["resources"]
+            assert ("lakehouse://datasets/numbers" in {each["uri"] for each in listed}) is (status == 200)
+            guide = await served.rpc("resources/read", {"uri": "lakehouse://guide"}, authorization=token)
+            assert "result" in guide.json()  # beside no tool: open to everybody
+
+
 async def test_a_session_is_its_token_s_alone(home: Path, tmp_path: Path) -> None:
     """A session that one token opened is unknown to another, as one that never was."""
     tokens = [{"name": "b", "token": "token-b"}, {"name": "c", "token": "token-c"}]

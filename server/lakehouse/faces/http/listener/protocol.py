@@ -42,8 +42,8 @@ class Protocol(H11Protocol):
     def __init__(self, *, patience: Patience, **given: Any) -> None:
         super().__init__(**given)
         self._patience = patience
+        self._due = ""  # what the deadline is for: headers, body, or nothing
         self._timer: asyncio.TimerHandle | None = None
-        self._awaited = ""  # what the timer is for
         self._heard = 0.0
         self._refused = False
 
@@ -93,24 +93,22 @@ class Protocol(H11Protocol):
 
     def _watch(self) -> None:
         """Keep a deadline while a request is on its way in, and none otherwise."""
-        state = self.conn.their_state
+        state, due = self.conn.their_state, ""
         if state is h11.SEND_BODY:
-            awaited = "body"
+            due = "body"
         elif state is h11.IDLE and (self.cycle is None or self.conn.trailing_data[0]):
-            awaited = "headers"
-        else:
-            awaited = ""
-        if awaited == self._awaited:
-            return  # more of the same does not put it off
+            due = "headers"
+        if due == self._due:
+            return
         self._rest()
-        self._awaited = awaited
-        if awaited == "body":
+        self._due = due
+        if due == "body":
             self._timer = self.loop.call_later(self._patience.body_secs, self._look)
-        elif awaited == "headers":
+        elif due == "headers":
             self._timer = self.loop.call_later(self._patience.header_secs, self._late, "headers")
 
     def _rest(self) -> None:
-        self._awaited = ""
+        self._due = ""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
