@@ -12,7 +12,8 @@ import anyio.to_thread
 import pytest
 from tests.owners import opened, probe
 
-from lakehouse import Conflict, Lakehouse, Unavailable, hold
+from lakehouse import Conflict, Lakehouse, Unavailable
+from lakehouse.lake import hold
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform == "win32", reason="what is open stays there")]
 
