@@ -190,6 +190,14 @@ class Catalogue(dict[str, Capability]):
             return False
         return not any(capability.name in (c.facts.complete or {}).values() for c in self.values())
 
+    def toolsets_of(self, capability: Capability) -> tuple[str, ...]:
+        """The toolsets it is in; what is no tool is in those of the tools of its file, and in none beside none."""
+        if capability.public:
+            return capability.facts.toolsets
+        file = capability.name.rpartition(".")[0]
+        beside = (c.facts.toolsets for c in self.public() if c.name.rpartition(".")[0] == file)
+        return tuple(sorted({toolset for toolsets in beside for toolset in toolsets}))
+
     def public(self) -> list[Capability]:
         """The tools, in order."""
         return [c for c in self.values() if c.facts.kind == "tool"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
-from pydantic_core import from_json
+from pydantic_core import PydanticSerializationError, from_json
 
 from lakehouse import attach, config, observe
 from lakehouse.catalogue import Catalogue
@@ -80,7 +80,10 @@ class Lakehouse(Hold):
 
         A longer one becomes a preview of the same shape, marked `truncated`, and a `handle` that reads back whole.
         """
-        text = compact(value)
+        try:
+            text = compact(value)
+        except PydanticSerializationError:  # half a character in what a tool passes on as it came
+            text = compact(value := scrubbed(value))
         if len(text) <= limit or not isinstance(value, dict):
             return value, text
         handle = value.get("handle") or self.results.uri_of(await self.results.keep_json(value))
@@ -145,7 +148,7 @@ class Lakehouse(Hold):
 
     def permit(self, capability: Capability, caller: Caller) -> None:
         """Raises Forbidden for what a caller from outside may not call, as the call itself would."""
-        access.permit(capability, access.bound(caller, self.config))
+        access.permit(self.catalogue, capability, Call(capability.name, access.bound(caller, self.config)))
 
     async def _received(self, request: attach.Asked, progress: Progress) -> tuple[Any, bytes]:
         """A call of an attached process, whose own settings say what its caller may do."""
@@ -236,7 +239,7 @@ class Lakehouse(Hold):
         error: LakehouseError | None = None
         try:
             access.refuse_steps(self.catalogue, capability, call)
-            access.permit(capability, call.caller)
+            access.permit(self.catalogue, capability, call)
             checked = validated(capability, anchored(capability, arguments, call.caller.folder))
             answer, text = await self._run(capability, checked, upload, call.limit)
             outcome = "ok"

@@ -16,17 +16,24 @@ def bound(caller: Caller, settings: Config) -> Caller:
     return replace(caller, read_only=True) if settings.server.read_only else caller
 
 
-def permit(capability: Capability, caller: Caller) -> None:
-    """Raises Forbidden for what is closed to this caller."""
+def permit(catalogue: Catalogue, capability: Capability, call: Call) -> None:
+    """Raises Forbidden for what is closed to whoever makes this call.
+
+    Toolsets bind what is asked for from outside and every tool, not the other capabilities that those call in turn.
+    """
+    caller = call.caller
     if capability.effect != "reads" and caller.read_only:
         raise Forbidden(
             f"{capability.name} {capability.effect}; access here is read-only.",
             fix="Start the server without --read-only and server.read_only; over HTTP, use a token without read_only.",
         )
-    if caller.toolsets and capability.public and not caller.toolsets.intersection(capability.facts.toolsets):
+    if not caller.toolsets or (call.parent is not None and not capability.public):
+        return
+    toolsets = catalogue.toolsets_of(capability)
+    if toolsets and not caller.toolsets.intersection(toolsets):
         raise Forbidden(
             f"{capability.name} is in none of the toolsets open to this token.",
-            fix=f"Use a token with one of {', '.join(capability.facts.toolsets)}.",
+            fix=f"Use a token with one of {', '.join(toolsets)}.",
         )
 
 

@@ -184,6 +184,7 @@ async def test_one_answer_needs_no_stream(home: Path) -> None:
         ({"headers": {"mcp-name": "query_sql"}}, 400, -32020),
         ({"headers": {"mcp-name": None}}, 400, -32020),
         ({"headers": {"content-type": "text/plain"}}, 400, t.INVALID_REQUEST),
+        ({"headers": {"content-type": "application/json-seq"}}, 400, t.INVALID_REQUEST),
         ({"headers": {"content-type": None}}, 400, t.INVALID_REQUEST),
         ({"headers": {"accept": "text/html"}}, 406, t.INVALID_REQUEST),
         ({"headers": {"accept": "application/json"}}, 406, t.INVALID_REQUEST),

@@ -1,5 +1,6 @@
 """Who may come in over HTTP: names, pages, addresses and tokens, on the service API and on MCP alike."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,8 @@ import pytest
 from tests.faces.http.serving import Served, probe, serving
 
 from lakehouse import config
+from lakehouse.faces.http.drain import Drain
+from lakehouse.faces.http.guard import Guard
 
 pytestmark = pytest.mark.anyio
 TOKEN = "t0ken-of-the-one"
@@ -202,6 +205,52 @@ async def test_each_token_opens_what_is_its_own(home: Path, tmp_path: Path) -> N
         assert wider.status_code == 400 and "core" in wider.json()["error"]["message"]
 
 
+async def test_what_stands_beside_tools_is_as_open_as_they_are(home: Path) -> None:
+    """A token without the tools of storage and vectors reads neither their downloads nor their resources."""
+    tokens = [{"name": "asker", "token": "asking-token", "toolsets": ["sql"]}]
+    asker = "Bearer asking-token"
+    async with serving(home, auth__token=TOKEN, auth__tokens=tokens) as served:
+        kept = "/v1/storage/object/kept.txt"
+        assert (await served.client.put(kept, content=b"kept", headers={"authorization": RIGHT})).status_code == 200
+        assert (await served.client.get(kept, headers={"authorization": RIGHT})).text == "kept"
+        assert "data" in refused(await served.client.get(kept, headers={"authorization": asker}), 403)["fix"]
+        for uri, status in (("lakehouse://datasets", 200), ("lakehouse://guide", 200), ("lakehouse://indexes", 400)):
+            assert (await served.rpc("resources/read", {"uri": uri}, authorization=RIGHT)).status_code == 200
+            assert (await served.rpc("resources/read", {"uri": uri}, authorization=asker)).status_code == status
+            listed = (await served.rpc("resources/list", authorization=asker)).json()["result"]["resources"]
+            assert (uri in {resource["uri"] for resource in listed}) is (status == 200)
+
+
+async def test_what_is_no_tool_is_open_with_the_tools_beside_it(home: Path) -> None:
+    """A download, a resource and a completion give a token nothing that the tools of their file would not."""
+    tokens = [{"name": name, "token": f"{name}-token", "toolsets": [name]} for name in ("data", "retrieval")]
+    column = {"ref": {"type": "ref/resource", "uri": "lakehouse://datasets/{name}"}}
+    async with serving(home, auth__tokens=tokens) as served:
+        file = {"file": ("t.csv", b"n\n1\n")}
+        data, retrieval = "Bearer data-token", "Bearer retrieval-token"
+        put = await served.client.put("/v1/storage/object/k", content=b"x", headers={"authorization": data})
+        made = await served.client.post(
+            "/v1/ingest", files=file, data={"name": "numbers"}, headers={"authorization": data}
+        )
+        assert put.is_success and made.is_success
+        for token, status in ((data, 200), (retrieval, 403)):
+            got = await served.client.get("/v1/storage/object/k", headers={"authorization": token})
+            assert got.status_code == status
+            for uri in ("lakehouse://datasets", "lakehouse://datasets/numbers/sample"):
+                read = (await served.rpc("resources/read", {"uri": uri}, authorization=token)).json()
+                assert ("error" in read) is (status == 403), read
+            typed = {**column, "argument": {"name": "name", "value": ""}}
+            found = (await served.rpc("completion/complete", typed, authorization=token)).json()
+            if status == 200:
+                assert found["result"]["completion"]["values"] == ["numbers"]
+            else:
+                assert found["error"]["code"] == -32602  # it is not shown, so there is nothing of the name
+            listed = (await served.rpc("resources/list", authorization=token)).json()["result"]["resources"]
+            assert ("lakehouse://datasets/numbers" in {each["uri"] for each in listed}) is (status == 200)
+            guide = await served.rpc("resources/read", {"uri": "lakehouse://guide"}, authorization=token)
+            assert "result" in guide.json()  # beside no tool: open to everybody
+
+
 async def test_a_session_is_its_token_s_alone(home: Path, tmp_path: Path) -> None:
     """A session that one token opened is unknown to another, as one that never was."""
     tokens = [{"name": "b", "token": "token-b"}, {"name": "c", "token": "token-c"}]
@@ -253,18 +302,51 @@ async def test_what_nobody_foresaw_is_a_problem_with_an_id(
             raise RuntimeError("the secret reason")
 
         monkeypatch.setattr(served.lake, "answer", fail)
-        found = refused(await served.rest("sql.query", {"sql": "SELECT 1"}), 500)
-        assert "secret" not in json.dumps(found)
-        assert any(message.startswith("http.failed") for message in caplog.messages)
+        monkeypatch.setattr(served.lake, "call", fail)
+        for answer in (
+            await served.rest("sql.query", {"sql": "SELECT 1"}),
+            await served.client.get("/v1/storage/object/a%0aERROR%20a%20line%20of%20its%20own" + "x" * 5000),
+        ):
+            found = refused(answer, 500)
+            assert "secret" not in json.dumps(found) and found["detail"].split()[-1].rstrip(").") in caplog.text
+        assert len(caplog.messages) == 2
+        for message in caplog.messages:
+            assert message.startswith("http.failed") and "\n" not in message and len(message) < 300
 
 
+async def test_an_answer_that_the_server_s_end_cuts_off_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """A call that has begun to answer cannot say why it ends; the connection's end says that it did."""
+    begun, drain = anyio.Event(), Drain()
+
+    async def endless(_: Any, __: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        begun.set()
+        await anyio.sleep_forever()
+
+    async def gone() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def drop(_: Any) -> None:
+        pass
+
+    guard = Guard(endless, config.Config(), drain)
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"localhost")], "client": None}
+    request = asyncio.create_task(guard(scope, gone, drop))
+    await begun.wait()
+    drain.begin()
+    request.cancel()
+    await request
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("path", ["/v1/call/sql.query", "/mcp"])
 async def test_a_client_that_goes_in_the_middle_of_a_body_is_no_failure(
-    home: Path, caplog: pytest.LogCaptureFixture
+    home: Path, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
     async with serving(home) as served:
         stream = await anyio.connect_tcp("127.0.0.1", served.port)
-        head = "POST /v1/call/sql.query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
-        await stream.send(head.encode())
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\nContent-Type: application/json"
+        await stream.send(f"{head}\r\nAccept: application/json, text/event-stream\r\n\r\n{{".encode())
         await stream.aclose()
         assert (await served.rest("sql.query", {"sql": "x"})).status_code == 400
     assert caplog.messages == []

@@ -1,5 +1,6 @@
 """MCP over Streamable HTTP at one path: a server for each view of the catalogue that somebody asks for."""
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
@@ -12,6 +13,7 @@ from mcp.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.datastructures import QueryParams
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from lakehouse.declare import TOOLSETS
@@ -27,6 +29,14 @@ from lakehouse.observe import Caller
 MAX_VIEWS = 64  # each is a server with sessions of its own
 _HANDSHAKE = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
 _LISTEN = b"subscriptions/listen"
+
+
+def _ours(record: logging.LogRecord) -> bool:
+    """Whether a log record of the SDK tells of more than a client that hung up, which it logs with a traceback."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], ClientDisconnect)
+
+
+logging.getLogger("mcp.server.streamable_http").addFilter(_ours)
 
 
 class _Shown:
@@ -89,7 +99,7 @@ class Endpoint:
 
     def _check(self, headers: dict[bytes, bytes]) -> None:
         """Raises for what the body's headers alone rule out, before any of it is read."""
-        if not headers.get(b"content-type", b"").lower().startswith(b"application/json"):
+        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
             raise InvalidInput("MCP messages are JSON.", fix="Send the header Content-Type: application/json.")
         length, limit = headers.get(b"content-length", b""), self._settings.max_request_bytes
         if length.isdigit() and int(length) > limit:
