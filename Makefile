@@ -5,6 +5,7 @@ SHELL := /bin/bash
 .PHONY: help setup demo check test conformance bench stress lint
 
 READY := .venv/.ready
+ON_EVERY_CORE := -n auto --dist loadgroup
 SUITABLE := import sys; sys.exit(sys.version_info < (3, 11))
 SUITABLE_NODE := const [a, b] = process.versions.node.split("."); process.exit(a > 22 || (a == 22 && b >= 19) ? 0 : 1)
 
@@ -17,10 +18,10 @@ demo: $(READY) ## see it work: a file becomes a table, a question rows, plain wo
 	.venv/bin/lakehouse demo
 
 check: lint ## the quick loop: lint, format, types, and the tests that take no time
-	.venv/bin/pytest -q -n auto -m "not slow"
+	.venv/bin/pytest -q $(ON_EVERY_CORE) -m "not slow"
 
 test: lint ## what CI runs: check, then every test, and the wheel in an environment of its own
-	.venv/bin/pytest
+	.venv/bin/pytest $(ON_EVERY_CORE)
 
 conformance: $(READY) ## the official MCP suite, the Inspector and both TypeScript clients against us, with npm
 	@if command -v npm >/dev/null; then \

@@ -74,14 +74,21 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads the machine's own settings, and none reaches a model hub. The list of tools is rendered once."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [n for n in os.environ if n.startswith(("LAKEHOUSE_", "LH_", "AWS_", "GOOGLE_", "AZURE_"))]:
+            patch.delenv(name)
+        patch.setenv("LAKEHOUSE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield
+
+
 @pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test reads the machine's own settings or data directory, and none reaches a model hub."""
-    for name in [n for n in os.environ if n.startswith(("LAKEHOUSE_", "LH_", "AWS_", "GOOGLE_", "AZURE_"))]:
-        monkeypatch.delenv(name)
+def no_home_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nor the data directory of whoever runs it."""
     monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path / "default-home"))
-    monkeypatch.setenv("LAKEHOUSE_CACHE", str(tmp_path / "default-cache"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
 @pytest.fixture(autouse=True)

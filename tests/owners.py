@@ -10,8 +10,11 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
+import pytest
 
 import lakehouse
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
 
 PROBE = r'''"""Tools that fail, wait and count as they are told."""
 

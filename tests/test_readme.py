@@ -61,6 +61,7 @@ def in_shell(line: str, folder: Path, scripts: Path, **environment: str) -> str:
     return ran.stdout
 
 
+@pytest.mark.slow
 def test_the_commands_run(tmp_path: Path, scripts: Path) -> None:
     """A file becomes a table, a question rows, and plain words find the right record."""
     said = [in_shell(line, tmp_path, scripts) for line in commands()]
@@ -69,6 +70,7 @@ def test_the_commands_run(tmp_path: Path, scripts: Path) -> None:
     assert [hit["id"] for hit in json.loads(said[4])["results"]] == ["53-7051.00"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("curl"), reason="the text's commands are curl")
 def test_the_server_answers(tmp_path: Path, scripts: Path, command: list[str], home: Path) -> None:
     """Over HTTP: SQL, a file, MCP, and what is said of tokens and of 421."""
@@ -99,6 +101,7 @@ def test_the_server_answers(tmp_path: Path, scripts: Path, command: list[str], h
         assert json.loads(in_shell(asked[2], tmp_path, scripts, LAKEHOUSE_AUTH__TOKEN=token)) == listed
 
 
+@pytest.mark.slow
 def test_the_data_lives_in_s3(tmp_path: Path, scripts: Path, moto: S3) -> None:
     """The two files as they are shown, with the address and the keys of a server of this machine."""
     files = {file: text for file, text in blocks("toml") if file}
@@ -122,6 +125,7 @@ def test_the_settings_of_an_open_server_are_settings(tmp_path: Path) -> None:
     assert [each.name for each in read.auth.tokens] == ["agents", "loader"] and read.server.bind == "0.0.0.0:3110"
 
 
+@pytest.mark.slow
 def test_the_program_runs(tmp_path: Path, scripts: Path) -> None:
     in_shell(commands()[0], tmp_path, scripts)
     ((_, program),) = [(file, text) for file, text in blocks("python") if not file]

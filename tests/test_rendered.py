@@ -25,6 +25,13 @@ async def one(lake: Lakehouse) -> Out:
 '''
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty one, where other tests share one."""
+    monkeypatch.setenv("LAKEHOUSE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     (tmp_path / "project" / "tools").mkdir(parents=True)
@@ -60,9 +67,9 @@ def test_a_changed_file_is_rendered_anew(project: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"tools": []}', b"null", b"\xff"])
-def test_a_damaged_cache_is_rendered_anew(project: Path, damage: bytes, tmp_path: Path) -> None:
+def test_a_damaged_cache_is_rendered_anew(project: Path, damage: bytes, cache: Path) -> None:
     first = rendered([project])
-    (kept,) = (tmp_path / "default-cache").glob("catalogue-*.json")
+    (kept,) = cache.glob("catalogue-*.json")
     kept.write_bytes(damage)
     assert rendered([project]) == first
 

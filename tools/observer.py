@@ -51,7 +51,7 @@ class Stats(BaseModel):
 async def recent(
     lake: Lakehouse,
     limit: Annotated[int, Field(ge=1, le=1000), "The most to return."] = 20,
-    source: Annotated[str | None, "Only calls from here: mcp, cli, python, workflow and so on."] = None,
+    source: Annotated[str | None, "Only calls from here: mcp, http, cli, python."] = None,
     op: Annotated[str | None, "Only calls of this capability, for instance sql.query."] = None,
     failed: Annotated[bool, "Only calls that failed."] = False,
 ) -> Ops:

@@ -77,9 +77,10 @@ __all__ = [
     "tool",
 ]
 
+if not TYPE_CHECKING:  # a checker would take any name for one that is there
 
-def __getattr__(name: str) -> Any:
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(home), name)
-    raise AttributeError(f"module 'lakehouse' has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        for home, names in _HOMES.items():
+            if name in names:
+                return getattr(import_module(home), name)
+        raise AttributeError(f"module 'lakehouse' has no attribute {name!r}")

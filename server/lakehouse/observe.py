@@ -27,6 +27,7 @@ EVENTS = {
     "http.refused": "A request was turned away at the door, and why.",
     "http.failed": "A request failed in a way nobody foresaw; the traceback follows.",
     "http.network_ignored": "An entry of a list of addresses is none; it is left out.",
+    "hold.lost": "The data directory was removed, moved or replaced while it was open; nothing is done there any more.",
     "attach.closed": "No socket can be had; other processes are told who holds the data directory.",
     "catalogue.cache": "The rendered catalogue could not be read or written; it is rebuilt at each start.",
 }

@@ -1,14 +1,13 @@
 """The block around an open lake: what it raises, how it is cancelled, who may close it."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
-from tests.owners import opened, probe
+from tests.owners import opened
 
 from lakehouse import (
     Lakehouse,
@@ -17,12 +16,6 @@ from lakehouse import (
 )
 
 pytestmark = pytest.mark.anyio
-posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    return probe(tmp_path)
 
 
 async def test_what_the_block_raises_leaves_as_it_is(home: Path) -> None:
@@ -34,6 +27,32 @@ async def test_what_the_block_raises_leaves_as_it_is(home: Path) -> None:
             async with opened(home):
                 raise raised
         assert caught.value is raised
+
+
+async def test_one_that_is_closed_while_it_starts_gives_the_directory_up(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lakehouse(await anyio.to_thread.run_sync(lambda: config.read(home, environ={})))
+    taken, go = anyio.Event(), anyio.Event()
+    acquire = lake._owner.acquire
+
+    async def slowly(command: str) -> None:
+        await acquire(command)
+        taken.set()
+        await go.wait()
+
+    monkeypatch.setattr(lake._owner, "acquire", slowly)
+    async with anyio.create_task_group() as group:
+        group.start_soon(lake.start)
+        await taken.wait()
+        group.start_soon(lake.aclose)
+        await anyio.wait_all_tasks_blocked()
+        go.set()
+    with pytest.raises(Unavailable, match="closed"):
+        await lake.start()
+    async with Lakehouse(lake.settings) as following:
+        await following.start()
+        assert not following.attached_to
 
 
 async def test_the_block_is_cancelled_like_any_other(home: Path, project: Path) -> None:

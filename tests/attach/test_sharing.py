@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 import pytest
-from tests.owners import another, opened, probe
+from tests.owners import another, opened
 
 import lakehouse
 from lakehouse import (
@@ -24,12 +24,6 @@ from lakehouse.observe import Caller
 from lakehouse.transfer import Download, Upload
 
 pytestmark = pytest.mark.anyio
-posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    return probe(tmp_path)
 
 
 async def test_a_second_opening_attaches(home: Path, project: Path) -> None:

@@ -1,14 +1,13 @@
 """When the owner of a data directory goes: who is next, and what becomes of the calls that ran."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
-from tests.owners import another, end, opened, probe
+from tests.owners import another, end, opened, posix
 
 from lakehouse import (
     Lakehouse,
@@ -18,13 +17,7 @@ from lakehouse import (
 from lakehouse.attach import guest
 from lakehouse.lake import MAX_OWNERS
 
-pytestmark = pytest.mark.anyio
-posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    return probe(tmp_path)
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 
 @posix

@@ -13,26 +13,20 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
-from tests.owners import another, end, opened, probe
+from tests.owners import another, end, opened, posix
 
 from lakehouse import (
     Busy,
     Lakehouse,
     attach,
     config,
-    hold,
 )
 from lakehouse.attach import guest, host, wire
 from lakehouse.engine.doctor.places import check_owner
 from lakehouse.engine.owner import Owner
+from lakehouse.lake import hold
 
 pytestmark = pytest.mark.anyio
-posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    return probe(tmp_path)
 
 
 @pytest.fixture

@@ -22,12 +22,10 @@ RIGHT = [
 ]
 
 
-@pytest.mark.parametrize(("setting", "variable"), SETTINGS)
-def test_an_address_without_a_scheme_or_host_stops_the_start(
-    command: list[str], home: Path, setting: str, variable: str
-) -> None:
+def test_an_address_without_a_scheme_or_host_stops_the_start(command: list[str], home: Path) -> None:
     """A-S4-2, A-S3-2."""
-    for wrong, *face in (("127.0.0.1:11434", "serve", "--port", "0"), ("https://?x", "stdio")):
+    starts = (("127.0.0.1:11434", "serve", "--port", "0"), ("https://?x", "stdio"))
+    for (setting, variable), (wrong, *face) in zip(SETTINGS, starts, strict=True):
         ran = subprocess.run(
             [*command, "--home", str(home), *face],
             stdin=subprocess.DEVNULL,

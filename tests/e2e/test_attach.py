@@ -300,7 +300,7 @@ def test_owners_killed_at_random_lose_and_double_nothing(
     with workers(home, project) as all_of_them:
         for _ in range(3):
             all_of_them.start()
-        end = time.monotonic() + seconds(8)
+        end = time.monotonic() + seconds(5)
         kills = 0
         # On a busy machine it takes longer until anything was proven.
         while time.monotonic() < end or kills < 3 or all_of_them.kinds() < KINDS:

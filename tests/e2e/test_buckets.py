@@ -2,13 +2,16 @@
 
 import json
 import os
+import signal
 import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.doubles.fake_service import FakeService, Reply
+from tests.doubles.fake_service import HANG, Asked, FakeService, Reply
 from tests.doubles.s3 import KEY_ID, S3, SECRET, write_secrets
 from tests.e2e.test_wire import wire
 
@@ -143,3 +146,36 @@ def nowhere(home: Path) -> None:
         if path.is_file():
             content = path.read_bytes()
             assert KEY_ID.encode() not in content and SECRET.encode() not in content, path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_ctrl_c_ends_a_command_whose_bucket_does_not_answer(command: list[str], home: Path) -> None:
+    """Reads and writes; what was asked of the bucket is not waited for."""
+    variables = {
+        "LAKEHOUSE_STORAGE__URL": "s3://things/here",
+        "LAKEHOUSE_STORAGE__ALLOW_HTTP": "true",
+        "LAKEHOUSE_STORAGE__TIMEOUT_SECS": "600",
+        "AWS_ACCESS_KEY_ID": KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+    }
+    for line in (["storage.list"], ["storage.put", '{"key": "a", "text": "b"}']):
+        asked = threading.Event()
+
+        def answer(request: Asked, asked: threading.Event = asked) -> Reply:
+            asked.set()
+            return HANG
+
+        with (
+            FakeService(answer) as service,
+            subprocess.Popen(
+                [*command, "--home", str(home), "call", *line],
+                env=os.environ | variables | {"LAKEHOUSE_STORAGE__ENDPOINT": service.url},
+                stdout=subprocess.PIPE,
+            ) as child,
+        ):
+            try:
+                assert asked.wait(60)
+                child.send_signal(signal.SIGINT)
+                assert child.wait(60) == 130
+            finally:
+                child.kill()

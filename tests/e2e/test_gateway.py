@@ -14,6 +14,7 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
+from tests.conftest import COMMAND
 from tests.e2e.serving import free_port, serving
 from tests.e2e.test_wire import Wire, ended, wire
 from tests.faces.conftest import TRIAL
@@ -25,18 +26,22 @@ MODERN = {
 }
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    (tmp_path / "project" / "tools").mkdir(parents=True)
-    (tmp_path / "project" / "tools" / "trial.py").write_text(TRIAL, encoding="utf-8")
-    return tmp_path / "project"
+pytestmark = pytest.mark.xdist_group("gateway")  # one server for nearly all
 
 
-@pytest.fixture
-def address(command: list[str], home: Path, project: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "tools").mkdir()
+    (folder / "tools" / "trial.py").write_text(TRIAL, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator[str]:
     """Where a server with the trial's tools answers."""
-    port = free_port()
-    with serving(command, home, port, LAKEHOUSE_PLUGINS__FOLDERS=str(project)):
+    port, home = free_port(), tmp_path_factory.mktemp("served")
+    with serving(COMMAND, home, port, LAKEHOUSE_PLUGINS__FOLDERS=str(project)):
         yield f"http://127.0.0.1:{port}"
 
 

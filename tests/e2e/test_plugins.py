@@ -20,7 +20,7 @@ async def {name}(lake: Lakehouse) -> dict[str, int]:
     return {{"one": 1}}
 """
 WORST = {
-    "hangs": "while True: pass",
+    "hangs": "import threading; threading.Event().wait()",
     "prints": "import os; print('noise'); os.write(1, b'noise'); os.system('echo noise')"
     + GOOD.format(name="printing"),
     "reads": "import sys; sys.stdin.read(); import os; os.read(0, 100)" + GOOD.format(name="reading"),

@@ -1,6 +1,7 @@
 """Observed operations: ring, journal, refill, statistics, and never in the way of the work."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import anyio.to_thread
 import pytest
 
 from lakehouse import config
+from lakehouse.engine import journal
 from lakehouse.engine.journal import Journal
 from lakehouse.engine.observer import SOURCES, WORKFLOW, Observer
 from lakehouse.engine.redact import Redactor
@@ -166,6 +168,30 @@ async def test_calls_that_end_together_are_all_written(home: Path) -> None:
         await record(watched, "100")
     await watched.aclose()
     assert sorted(line["id"] for line in lines(home)) == [f"{n:03d}" for n in range(101)]
+
+
+async def test_reads_do_not_fill_the_memory_while_the_disk_hangs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too many is counted; the rest is written, in order, once the disk answers."""
+    monkeypatch.setattr(journal, "MAX_BEHIND", 10)
+    at_it, answers = threading.Event(), threading.Event()
+    real = Journal.append
+
+    def hang(self: Journal, records: Any) -> None:
+        at_it.set()
+        answers.wait()
+        real(self, records)
+
+    monkeypatch.setattr(Journal, "append", hang)
+    watched = observer(home)
+    await record(watched, "first", settled=False)
+    await anyio.to_thread.run_sync(at_it.wait)
+    for n in range(12):
+        await record(watched, f"{n:02d}", settled=False)
+    assert watched.stats().persist_errors == 2 and watched.stats().last_error == "the disk does not keep up"
+    assert watched.stats().total == 13
+    answers.set()
+    await watched.aclose()
+    assert [line["id"] for line in lines(home)] == ["first", *(f"{n:02d}" for n in range(10))]
 
 
 async def test_records_of_another_version_are_read_as_far_as_they_go(home: Path) -> None:

@@ -260,7 +260,7 @@ async def test_splices_of_good_and_bad_do_no_harm(
         names = await listing(home)
         ends = anyio.current_time() + seconds(4)
         tried = 0
-        while anyio.current_time() < ends:
+        while anyio.current_time() < ends or tried <= 100:  # on a busy machine it takes longer
             sql = spliced(random, texts).replace("{home}", str(home)).replace("{file}", str(file))
             tried += 1
             try:
@@ -272,7 +272,6 @@ async def test_splices_of_good_and_bad_do_no_harm(
                 assert (await lake.sql.query("SELECT sum(id) FROM orders")).rows == [[3]]
         assert await anyio.Path(file).read_bytes() == original
         assert await listing(home) == names
-        assert tried > 100
 
 
 def spliced(random: Random, texts: list[str]) -> str:

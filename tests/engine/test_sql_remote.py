@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pyarrow
 import pytest
 from tests.doubles.s3 import S3
@@ -136,6 +137,30 @@ async def test_a_file_that_is_gone_or_altered_is_reported_and_mended(home: Path,
             assert (await lake.sql.query("SELECT n FROM u")).rows == [[1]]
             await other.storage.bucket.put(file.key, good)
             assert (await lake.sql.query("SELECT n FROM t")).rows == [[1]]
+
+
+async def test_a_copy_that_is_spoiled_is_fetched_again(home: Path, moto: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bucket has the file as it was; only where that is spoiled, too, the dataset is damaged."""
+    async with lakehouse.open(home, overrides=quick(moto)) as lake:
+        await commit(lake, "t", pyarrow.table({"n": [1]}))
+        manifest = await lake.datasets.get("t")
+        for harm in (lambda p: p.write_bytes(b"X" + p.read_bytes()[1:]), Path.unlink):
+            assert (await lake.sql.query("SELECT n FROM t")).rows == [[1]]
+            (copy,) = await lake.datasets.local_files(manifest)
+            await anyio.to_thread.run_sync(copy.chmod, 0o600)
+            await anyio.to_thread.run_sync(harm, copy)
+            fetched = counted(lake, monkeypatch)
+            assert (await lake.sql.query("SELECT n FROM t")).rows == [[1]]
+            assert len(fetched) == 1
+            monkeypatch.undo()
+        (file,) = manifest.objects
+        await anyio.to_thread.run_sync(copy.chmod, 0o600)
+        await anyio.to_thread.run_sync(copy.write_bytes, b"X" * file.size_bytes)
+        await lake.storage.bucket.put(file.key, b"X" * file.size_bytes)
+        for _ in range(2):
+            with pytest.raises(Upstream, match="not the file that was recorded"):
+                await lake.sql.query("SELECT n FROM t")
+        assert (await lake.sql.query("SELECT 1")).rows == [[1]]
 
 
 def counted(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -13,7 +13,7 @@ from tests.doubles.s3 import S3
 from lakehouse import config
 from lakehouse.engine.bucket.remote import Remote
 from lakehouse.engine.storage import Storage
-from lakehouse.engine.vectors import IndexDamaged, Item, Vectors
+from lakehouse.engine.vectors import IndexDamaged, Item, Vectors, objects
 
 pytestmark = pytest.mark.anyio
 
@@ -78,6 +78,35 @@ async def test_a_segment_is_fetched_once_and_not_by_its_writer(moto: S3, home: P
     assert asked["get_to"] == 7
     assert await opened(home.with_name("elsewhere"), settings).search("it", rows[7], 1) == best
     assert asked["get_to"] == 7
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_copy_that_is_spoiled_is_fetched_again(
+    moto: S3, home: Path, at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large ones are checked in the background, and the next opening has a good one."""
+    settings = moto.settings()
+    vectors = opened(home, settings, 10)
+    await vectors.create("it", 2)
+    await vectors.add("it", [Item(f"v{n}", [1, n]) for n in range(20)])
+    best = await vectors.search("it", [1, 3], 1)
+    await vectors.aclose()
+    bucket = Storage(home, settings).bucket
+    (codes,) = [o.key for o in (await bucket.list("_vectors/it/seg/")).objects if o.key.endswith("vec.i8")]
+    good = await bucket.get(codes)
+    (copy,) = [path for path in (home / "cache" / "objects").glob("*/*") if path.read_bytes() == good]
+    copy.chmod(0o600)
+    copy.write_bytes(b"X" + good[1:])
+    if not at_once:
+        monkeypatch.setattr(objects, "CHECK_AT_ONCE", 0)
+        hasty = opened(home, settings)
+        with pytest.raises(IndexDamaged):
+            while True:
+                await hasty.search("it", [1, 3], 1)
+        await hasty.aclose()
+    again = opened(home, settings)
+    assert await again.search("it", [1, 3], 1) == best
+    await again.aclose()
 
 
 async def test_damage_in_the_bucket_is_named(moto: S3, home: Path) -> None:

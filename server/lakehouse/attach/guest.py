@@ -34,11 +34,19 @@ class Foreign(Exception):
     """The owner answers in another protocol: it runs another version."""
 
 
-class Attachment:
-    """Connections to the owner, as many as there are calls at once."""
+class Apart(Exception):
+    """The owner keeps the objects in another place than the guest would."""
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    def __init__(self, owner: str) -> None:
+        super().__init__("the owner of the data directory has another bucket")
+        self.owner = owner
+
+
+class Attachment:
+    """Connections to the owner, as many as there are calls at once. `place` is where it has to keep the objects."""
+
+    def __init__(self, address: str, place: str | None) -> None:
+        self._address, self._place = address, place
         self._idle: list[Line] = []
         self._busy: set[Line] = set()
         self._places = asyncio.Semaphore(MAX_LINES)
@@ -49,7 +57,7 @@ class Attachment:
         """Open a connection for the next call.
 
         Raises OSError when nobody is there, Silent when nobody says hello, Foreign when somebody of another version
-        does.
+        does, Apart when the objects are elsewhere.
         """
         self._idle.append(await self._dialled())
 
@@ -62,7 +70,7 @@ class Attachment:
         async with self._places:
             try:
                 line = self._free() or await self._dialled()
-            except (OSError, Silent, Foreign):
+            except _NOT_THERE:
                 raise Gone(sent=False) from None
             self._busy.add(line)
             done = False
@@ -143,6 +151,8 @@ class Attachment:
             same = False
         if not same:
             raise Foreign
+        if self._place is not None and said.get("place", self._place) != self._place:
+            raise Apart(self.owner)
 
     async def _asked(self, line: Line, text: bytes, progress: Progress) -> tuple[bytes, bytes]:
         await line.send(wire.ASK, text)
@@ -164,17 +174,21 @@ class Attachment:
                 return await line.receive()
             try:
                 other = await self._dialled()
-            except (OSError, Silent, Foreign):
+            except _NOT_THERE:
                 raise Ended(unread=False) from None
             other.abort()
 
 
-async def connect(address: str) -> Attachment | None:
+_NOT_THERE = (OSError, Silent, Foreign, Apart)
+
+
+async def connect(address: str, place: str | None = None) -> Attachment | None:
     """Attach to the owner that answers at an address; None when nobody is there.
 
-    Raises Silent when somebody is and says nothing, Foreign when that one runs another version.
+    Raises Silent when somebody is and says nothing, Foreign when that one runs another version, Apart when it does not
+    keep the objects in `place`.
     """
-    attachment = Attachment(address)
+    attachment = Attachment(address, place)
     try:
         await attachment.dial()
     except OSError:

@@ -47,10 +47,26 @@ class Reception:
         self._closing = False
         self._scope = anyio.CancelScope()
         self._listener: asyncio.Server | None = None
+        self._bound: tuple[int, int] | None = None  # our socket's file
         self._serving: asyncio.Task[None] | None = None
 
     async def open(self) -> str:
         """Listen; returns the address. Raises OSError when that cannot be."""
+        address = await self._listen()
+        # A task of its own, ended in `aclose`, and not a task group around the open lake: that would tie the lake to
+        # the task that opened it, wrap what its block raises, and end guests' calls at the first sign of an end here.
+        # An empty context: what a guest asks for is not part of the call that happened to open the lake.
+        self._serving = asyncio.create_task(self._serve(), context=Context())
+        return address
+
+    async def renew(self) -> None:
+        """Listen again where somebody removed the socket. Connections stay. Raises OSError when that cannot be."""
+        if not self._secret and not await anyio.to_thread.run_sync(self._ours) and not self._closing:
+            if self._listener is not None:
+                self._listener.close()
+            await self._listen()
+
+    async def _listen(self) -> str:
         bound, address, self._secret = await anyio.to_thread.run_sync(_bound, self._path)
         only_here(bound)
         loop = asyncio.get_running_loop()
@@ -62,10 +78,8 @@ class Reception:
         except BaseException:
             bound.close()
             raise
-        # A task of its own, ended in `aclose`, and not a task group around the open lake: that would tie the lake to
-        # the task that opened it, wrap what its block raises, and end guests' calls at the first sign of an end here.
-        # An empty context: what a guest asks for is not part of the call that happened to open the lake.
-        self._serving = asyncio.create_task(self._serve(), context=Context())
+        if not self._secret:
+            self._bound = await anyio.to_thread.run_sync(_identity, self._path)
         return address
 
     async def aclose(self, grace: float) -> None:
@@ -75,7 +89,7 @@ class Reception:
             if self._listener is not None:
                 self._listener.close()
             if not self._secret:
-                await anyio.to_thread.run_sync(lambda: self._path.unlink(missing_ok=True))
+                await anyio.to_thread.run_sync(self._remove)
             for line in self._lines - self._running:
                 if not line.waiting:  # what has just arrived is told that we are going
                     line.close()
@@ -88,6 +102,13 @@ class Reception:
             for line in list(self._lines):  # nobody has attended to it yet
                 line.abort()
                 await line.closed()
+
+    def _ours(self) -> bool:
+        return self._bound is not None and _identity(self._path) == self._bound
+
+    def _remove(self) -> None:
+        if self._ours():  # else it is that of another owner, of another directory at our path
+            self._path.unlink(missing_ok=True)
 
     async def _serve(self) -> None:
         with self._scope:
@@ -209,6 +230,14 @@ def _bound_at(path: Path) -> socket.socket:
         server.close()
         raise
     return server
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def reachable(path: Path) -> bool:

@@ -64,6 +64,15 @@ class Cache:
         path = self._path(sha256)
         return path if self._have(path, size) else None
 
+    def drop_spoiled(self, sha256: str) -> bool:
+        """Remove the local copy when it does not have these contents, and say so; blocking."""
+        path = self._path(sha256)
+        with suppress(FileNotFoundError):
+            if files.sha256_of(path) != sha256:
+                path.unlink()
+                return True
+        return False
+
     async def adopt(self, path: Path, sha256: str) -> None:
         """Take over a local file with these contents, which is on the data directory's disk; it is gone from `path`.
 

@@ -240,6 +240,15 @@ class Datasets:
 
         return await anyio.to_thread.run_sync(lambda: [found(manifest) for manifest in manifests])
 
+    async def drop_spoiled(self, manifest: Manifest) -> None:
+        """Remove local copies of a remote bucket's files that do not have their contents any more."""
+
+        def drop() -> None:
+            for file in manifest.objects:
+                self._cache.drop_spoiled(file.sha256)
+
+        await anyio.to_thread.run_sync(drop)
+
     async def _load(self) -> None:
         if not self._loaded:
             async with self._loading:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 _BLOCK = 256 * 1024
+MAX_BEHIND = 20_000  # records that wait in memory, of a KiB or two each; a second's worth
 _END = object()
 _TAIL = len(',"crc":"00000000"}')
 
@@ -108,12 +109,15 @@ class Behind:
         self._coming: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def put(self, record: Any) -> None:
-        """Leave a record to be written."""
+    def put(self, record: Any) -> bool:
+        """Leave a record to be written; False when too many wait already, on a disk that does not answer."""
+        if self._coming.qsize() >= MAX_BEHIND:
+            return False
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
             self._thread.start()
         self._coming.put(record)
+        return True
 
     def close(self) -> None:
         """Return when all that came is written. It blocks. A later `put` begins anew."""

@@ -127,7 +127,8 @@ class Observer:
         )
         self._count(observed)
         if not settled:
-            self._behind.put(observed)
+            if not self._behind.put(observed):
+                self._fail(1, "the disk does not keep up")
             return
         self._waiting.append(observed)
         async with self._turn:
@@ -193,9 +194,12 @@ class Observer:
         try:
             self._journal.append([{k: v for k, v in vars(op).items() if v is not None} for op in batch])
         except OSError as error:
-            with self._failing:
-                self._persist_errors += len(batch)
-                self._last_error = error.strerror or str(error)
+            self._fail(len(batch), error.strerror or str(error))
+
+    def _fail(self, records: int, why: str) -> None:
+        with self._failing:
+            self._persist_errors += records
+            self._last_error = why
 
 
 def _op(record: dict[str, Any]) -> Op | None:

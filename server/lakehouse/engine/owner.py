@@ -35,6 +35,7 @@ class Owner:
         self._taking = threading.Lock()
         self._lock: BaseFileLock | None = None
         self._myself: dict[str, Any] = {}
+        self._taken: tuple[int, int] | None = None  # the lock file itself, whatever lies at its path later
 
     async def acquire(self, command: str) -> None:
         """Take the data directory, creating it when it is not there; whoever comes later is told our `command`.
@@ -57,6 +58,14 @@ class Owner:
         """Give the data directory up; releasing twice is fine."""
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._release)
+
+    async def holds(self) -> bool:
+        """Whether the data directory is still the one that was taken.
+
+        A lock does not go with its path: where somebody removed or replaced the directory or its lock file, another
+        process can take what lies there now. A note that is gone is written again.
+        """
+        return await anyio.to_thread.run_sync(self._holds)
 
     async def holder(self) -> dict[str, Any] | None:
         """Who holds the data directory, without asking for it; None when nobody does.
@@ -87,6 +96,7 @@ class Owner:
                     fix="Choose another with --home or LAKEHOUSE_HOME, or make it writable.",
                 ) from error
             self._lock = lock
+            self._taken = _identity(self._home / "lake.lock")
             self._myself = _myself(command)
         try:
             self._tell("")
@@ -97,9 +107,22 @@ class Owner:
                 fix="Make it writable, or choose another with --home or LAKEHOUSE_HOME.",
             ) from error
 
-    def _tell(self, address: str | None) -> None:
+    def _holds(self) -> bool:
         try:
-            files.write(self._note, json.dumps({**self._myself, "address": address}).encode(), mode=0o600)
+            if _identity(self._home / "lake.lock") != self._taken:
+                return False
+            if not self._note.exists():
+                self._tell(self._myself["address"])
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True  # a disk that does not answer took nothing away
+        return True
+
+    def _tell(self, address: str | None) -> None:
+        self._myself["address"] = address
+        try:
+            files.write(self._note, json.dumps(self._myself).encode(), mode=0o600)
         except OSError as error:
             if error.errno not in _FULL:  # only the lock counts, and whoever has no room left wants to read, and delete
                 raise
@@ -109,7 +132,8 @@ class Owner:
             lock, self._lock = self._lock, None
         if lock is not None and self._myself["pid"] == os.getpid():  # a forked child holds nothing
             with suppress(OSError):  # only the lock counts
-                self._note.unlink(missing_ok=True)
+                if _identity(self._home / "lake.lock") == self._taken:  # else the note is somebody else's
+                    self._note.unlink(missing_ok=True)
             lock.release()
 
     def _busy(self, why: str = "") -> Busy:
@@ -146,6 +170,11 @@ def _myself(command: str) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "host": socket.gethostname(),
     }
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _alive(pid: int) -> bool:

@@ -4,7 +4,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -146,13 +146,20 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
             # Before the end: other processes' calls may still run here, and are waited for.
             await anyio.to_thread.run_sync(functools.partial(terminal.show, answer, as_json=invocation.json))
 
-    _guarded(anyio.run, called)
+    _guarded(called)
 
 
-def _guarded(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Errors leave an anyio run as they are; only a group that holds a single one is opened."""
+def _guarded(work: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+    """What it returns. Errors leave it as they are; only a group that holds a single one is opened."""
+    import anyio
+
+    from lakehouse.faces.ending import INTERRUPTED, interruptible
+
     try:
-        return function(*arguments)
+        return anyio.run(interruptible, work, *arguments)
+    except KeyboardInterrupt:
+        click.echo("\nInterrupted.", err=True)
+        sys.exit(INTERRUPTED)
     except BaseExceptionGroup as group:
         inner: BaseException = group
         while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
@@ -242,12 +249,10 @@ def config(here: Invocation) -> None:
 @own
 def doctor(here: Invocation) -> None:
     """Check that everything is in its place. What is not comes with its fix."""
-    import anyio
-
     from lakehouse.faces import terminal
     from lakehouse.lake import examine
 
-    report = _guarded(anyio.run, functools.partial(examine, here.home, config_file=here.config))
+    report = _guarded(functools.partial(examine, here.home, config_file=here.config))
     if here.json:
         terminal.show(report, as_json=True)
     else:
@@ -302,8 +307,6 @@ def demo(here: Invocation) -> None:
     """
     import tempfile
 
-    import anyio
-
     from lakehouse.demo import steps
     from lakehouse.faces import terminal
 
@@ -316,7 +319,7 @@ def demo(here: Invocation) -> None:
                 terminal.show_step(step.title, step.command, step.result)
 
     with tempfile.TemporaryDirectory(prefix="lakehouse-demo-") as folder:
-        _guarded(anyio.run, play, Path(folder))
+        _guarded(play, Path(folder))
     if here.json:
         terminal.show({"steps": played}, as_json=True)
     else:
@@ -328,12 +331,10 @@ def demo(here: Invocation) -> None:
 @own
 def bench(here: Invocation, quick: bool) -> None:
     """Measure this machine. The reference figures are printed beside ours."""
-    import anyio
-
     from lakehouse.faces import terminal
     from lakehouse.measure import measure
 
-    report = _guarded(anyio.run, measure, quick)
+    report = _guarded(measure, quick)
     terminal.show(report, as_json=here.json)
     sys.exit(0 if report["passed"] else 1)
 
@@ -358,8 +359,6 @@ def main() -> None:
 
         terminal.show_error(error, as_json="--json" in arguments, reworded=_reworded)
         sys.exit(error.exit)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except Exception as error:  # what nobody foresaw is said in a line; LAKEHOUSE_DEBUG shows the rest
         if os.environ.get("LAKEHOUSE_DEBUG"):
             raise

@@ -29,7 +29,8 @@ from pydantic import ValidationError
 from lakehouse import config
 from lakehouse.errors import PROBLEM_KEY, LakehouseError, Unavailable, Upstream, by_code
 from lakehouse.faces.address import is_here, mcp_address
-from lakehouse.faces.stdio import Wire, insist_on_ending, pump, take_wire
+from lakehouse.faces.ending import insist_on_ending
+from lakehouse.faces.stdio import Wire, pump, take_wire
 
 SESSION_HEADER = "mcp-session-id"
 CONNECTING_SECS = 3.0  # how long a server that does not answer yet is knocked at

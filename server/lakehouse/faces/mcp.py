@@ -76,9 +76,12 @@ class Shown:
         self.repeating = {
             spec["mcp_name"]: spec["input_schema"] for spec in shown if b"x-mcp-header" in compact(spec["input_schema"])
         }
-        self.resources = {s["uri"]: s for s in rendering["resources"] if "{" not in s["uri"]}
-        self.templates = [(_pattern(s["uri"]), s) for s in rendering["resources"] if "{" in s["uri"]]
-        self.prompts = {s["mcp_name"]: s for s in rendering["prompts"]}
+        # What stands beside tools in a file is shown with them; in a file without tools, always.
+        shut = {_file(spec) for spec in rendering["tools"]} - {_file(spec) for spec in within}
+        resources = [spec for spec in rendering["resources"] if _file(spec) not in shut]
+        self.resources = {s["uri"]: s for s in resources if "{" not in s["uri"]}
+        self.templates = [(_pattern(s["uri"]), s) for s in resources if "{" in s["uri"]]
+        self.prompts = {s["mcp_name"]: s for s in rendering["prompts"] if _file(s) not in shut}
         groups = dict.fromkeys(spec["command"][0] for spec in shown)
         told = [rendering["instructions"][group] for group in groups if group in rendering["instructions"]]
         self.instructions = "\n".join([PROMISE, *(f"- {line}" for line in told), ADVICE])
@@ -262,6 +265,10 @@ class Shown:
 @lru_cache(256)
 def _over_mcp(caller: Caller, read_only: bool) -> Caller:
     return replace(caller, via="mcp", read_only=caller.read_only or read_only)
+
+
+def _file(spec: dict[str, Any]) -> str:
+    return str(spec["name"]).rpartition(".")[0]
 
 
 def _fault(error: LakehouseError, **data: str) -> MCPError:

@@ -10,9 +10,10 @@ from typing import Any
 import anyio
 
 from lakehouse import config
+from lakehouse.faces.ending import MAX_GRACE, insist_on_ending
 from lakehouse.faces.logs import keep_logs
 from lakehouse.faces.mcp import mcp_server
-from lakehouse.faces.stdio import MAX_GRACE, Wire, insist_on_ending, serve_stdio, take_wire
+from lakehouse.faces.stdio import Wire, serve_stdio, take_wire
 from lakehouse.lake import Lakehouse
 from lakehouse.rendered import rendered
 

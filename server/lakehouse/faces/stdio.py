@@ -5,7 +5,6 @@ import os
 import signal
 import stat
 import sys
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
 
 from lakehouse.faces import lines
+from lakehouse.faces.ending import insist_on_ending
 
-MAX_GRACE = 0.8  # seconds between the wish to end and the end
 PARENT_CHECK = 0.25  # seconds between looks at whether our parent is still there
 
 
@@ -65,17 +64,6 @@ async def pump(answer: Callable[[Any, Any], Awaitable[None]], max_line: int, wir
         async with _streams(group, max_line, wire) as (reading, writing):
             await answer(reading, writing)
         group.cancel_scope.cancel()
-
-
-def insist_on_ending(after: float = 0.0) -> None:
-    """The process ends within MAX_GRACE seconds, or so long `after` now, even when a thread is deep in a native call.
-
-    It is called at the wish to end, before anything is cancelled: cancelling waits for such a thread. Nothing is
-    lost: whatever was acknowledged is on disk already, and worker processes end with the pipes to them.
-    """
-    timer = threading.Timer(after + MAX_GRACE, os._exit, (0,))
-    timer.daemon = True
-    timer.start()
 
 
 async def _end_on_signals(scope: anyio.CancelScope) -> None:
@@ -151,6 +139,9 @@ async def _read(
             except ValidationError as error:
                 if (answer := lines.refused(line, error)) is not None:
                     await to_client.send(SessionMessage(answer))
+                continue
+            if isinstance(message, types.JSONRPCNotification) and (answer := lines.unanswerable(line)) is not None:
+                await to_client.send(SessionMessage(answer))
                 continue
             await to_server.send(SessionMessage(message))
 

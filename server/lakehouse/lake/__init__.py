@@ -137,9 +137,12 @@ class Lakehouse(Hold):
         parent = observe.current.get()
         heard = progress or (parent.progress if parent else observe.no_progress)
         given = caller or (parent.caller if parent else Caller())
-        given = given if via is None or caller is not None else replace(given, via=via)
-        given = replace(given, read_only=True) if parent and parent.caller.read_only else given
-        given = given if parent else access.bound(given, self.config)
+        if via is not None and caller is None:
+            given = replace(given, via=via)
+        if parent is None:
+            given = access.bound(given, self.config)
+        elif parent.caller.read_only:
+            given = replace(given, read_only=True)
         call = Call(name, given, parent.id if parent else None, heard, limit)
         return await self._watched(call, {} if arguments is None else arguments, upload)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import hashlib
 import os
 import sys
 import time
@@ -15,11 +16,13 @@ import anyio
 import anyio.to_thread
 
 from lakehouse import attach, config
-from lakehouse.errors import Busy, Unavailable
+from lakehouse.errors import Busy, Conflict, Unavailable
 from lakehouse.lake.parts import Parts
 from lakehouse.observe import Progress, log
 
 OWNER_WAIT_SECS = 10.0  # how long a process that holds the data directory may take to say where it answers
+
+LOOK_SECS = 1.0  # between looks at whether the data directory is still the one that was taken
 
 
 class Hold(Parts):
@@ -36,6 +39,8 @@ class Hold(Parts):
         self._reception: attach.Reception | None = None
         self._refused: tuple[float, Busy] | None = None
         self._aside: set[asyncio.Task[None]] = set()
+        self._looking: asyncio.Task[None] | None = None
+        self._lost = False
         self._owns = False
         self._started = False
         self._closed = False
@@ -51,15 +56,14 @@ class Hold(Parts):
     async def start(self) -> None:
         """Attach to the process that owns the data directory, or own it, unless that is done already.
 
-        Raises Busy naming the process that holds it when that one does not answer, and Unavailable when the directory
-        cannot be used or the lake is closed.
+        Raises Busy naming the process that holds it when that one does not answer, Conflict when that one keeps its
+        objects elsewhere, and Unavailable when the directory cannot be used or was taken away, or the lake is closed.
         """
         if self._started:
             return
         asked = time.monotonic()
         async with self._starting:
-            if self._closed:
-                raise Unavailable("this lake is closed.", fix="Open it again.")
+            self._check_open()
             if self._started:
                 return
             if self._refused is not None and self._refused[0] > asked:
@@ -90,6 +94,7 @@ class Hold(Parts):
                 if problem or time.monotonic() > deadline:
                     raise await self._owner.busy(problem) from held
                 await anyio.sleep(0.05)  # it is starting, or ending, or it has just gone
+                self._check_open()
                 continue
             self._owns, self.attached_to = True, ""
         await self.storage.sweep()
@@ -97,6 +102,7 @@ class Hold(Parts):
         await self.observer.start()
         with anyio.CancelScope(shield=True):
             await self._receive()
+            self._looking = asyncio.create_task(self._look(), context=Context())
 
     async def _told(self, holder: dict[str, Any]) -> str:
         """Attach at the address that the owner's note gives; else why that will never do, or nothing."""
@@ -111,7 +117,13 @@ class Hold(Parts):
         if not address:
             return ""
         try:
-            attachment = await attach.connect(address)
+            attachment = await attach.connect(address, self._place)
+        except attach.Apart as apart:
+            raise Conflict(
+                f"{apart.owner} owns the data directory and keeps its objects elsewhere than storage.url says here.",
+                fix="Give both the same storage.url and storage.endpoint, best in the data directory's lakehouse.toml; "
+                "or give this one another data directory with --home.",
+            ) from None
         except attach.Silent:
             return "it does not answer"
         except attach.Foreign:
@@ -127,6 +139,13 @@ class Hold(Parts):
         return f"unix:{path}" if attach.reachable(path) else ""
 
     @property
+    def _place(self) -> str:
+        """Where these settings keep the objects, without saying it."""
+        storage = self.config.storage
+        place = f"{(storage.url or (self.home / 'objects').as_uri()).rstrip('/')} {storage.endpoint}"
+        return hashlib.sha256(place.encode()).hexdigest()[:16]
+
+    @property
     def _command(self) -> str:
         return self._redactor.text(" ".join(sys.argv), 200)
 
@@ -134,7 +153,7 @@ class Hold(Parts):
         """Answer other processes. Where no socket can be had, they are told who holds the data directory."""
         if self._reception is not None:
             return
-        about = {"pid": os.getpid(), "command": self._command}
+        about = {"pid": os.getpid(), "command": self._command, "place": self._place}
         reception = attach.Reception(self.home, self._received, about, self._redactor.whole)
         address: str | None = None
         try:
@@ -144,6 +163,22 @@ class Hold(Parts):
             log.warning("attach.closed no other process can attach to this one: %s", error.strerror)
         await self._owner.tell(address)
 
+    async def _look(self) -> None:
+        """Answer nobody any more once the data directory is not ours; answer again where the socket was removed."""
+        while True:
+            await anyio.sleep(LOOK_SECS)
+            if not await self._owner.holds():
+                break
+            if self._reception is not None:
+                try:
+                    await self._reception.renew()
+                except OSError as error:
+                    log.warning("attach.closed no other process can attach to this one: %s", error.strerror)
+        log.error("hold.lost %s was removed, moved or replaced; nothing is done there any more", self.home)
+        self._lost, self._started = True, False
+        if self._reception is not None:
+            await self._reception.aclose(0)
+
     async def aclose(self) -> None:
         """Close the parts, last opened first, and give the data directory up. No call runs afterwards.
 
@@ -151,6 +186,11 @@ class Hold(Parts):
         """
         self._closed = True
         with anyio.CancelScope(shield=True):
+            async with self._starting:
+                pass  # what is under way would take the data directory when nobody gives it up any more
+            if self._looking is not None:
+                self._looking.cancel()
+                await asyncio.wait([self._looking])
             reception, self._reception = self._reception, None
             attachment, self._attachment = self._attachment, None
             if reception is not None:
@@ -164,6 +204,15 @@ class Hold(Parts):
             finally:
                 await self._owner.release()
         self._started = False
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("this lake is closed.", fix="Open it again.")
+        if self._lost:
+            raise Unavailable(
+                "the data directory was removed, moved or replaced while this process held it.",
+                fix="Put it back if it was moved, then start this process again.",
+            )
 
     def _let_go(self, attachment: attach.Attachment) -> None:
         """The owner is gone: the next start takes over, or attaches to whoever was faster."""

@@ -214,6 +214,22 @@ async def test_each_token_opens_what_is_its_own(home: Path, tmp_path: Path) -> N
         assert wider.status_code == 400 and "core" in wider.json()["error"]["message"]
 
 
+async def test_what_stands_beside_tools_is_as_open_as_they_are(home: Path) -> None:
+    """A token without the tools of storage and vectors reads neither their downloads nor their resources."""
+    tokens = [{"name": "asker", "token": "asking-token", "toolsets": ["sql"]}]
+    asker = "Bearer asking-token"
+    async with serving(home, auth__token=TOKEN, auth__tokens=tokens) as served:
+        kept = "/v1/storage/object/kept.txt"
+        assert (await served.client.put(kept, content=b"kept", headers={"authorization": RIGHT})).status_code == 200
+        assert (await served.client.get(kept, headers={"authorization": RIGHT})).text == "kept"
+        assert "data" in refused(await served.client.get(kept, headers={"authorization": asker}), 403)["fix"]
+        for uri, status in (("lakehouse://datasets", 200), ("lakehouse://guide", 200), ("lakehouse://indexes", 400)):
+            assert (await served.rpc("resources/read", {"uri": uri}, authorization=RIGHT)).status_code == 200
+            assert (await served.rpc("resources/read", {"uri": uri}, authorization=asker)).status_code == status
+            listed = (await served.rpc("resources/list", authorization=asker)).json()["result"]["resources"]
+            assert (uri in {resource["uri"] for resource in listed}) is (status == 200)
+
+
 async def test_what_is_no_tool_is_open_with_the_tools_beside_it(home: Path) -> None:
     """A download, a resource and a completion give a token nothing that the tools of their file would not."""
     tokens = [{"name": name, "token": f"{name}-token", "toolsets": [name]} for name in ("data", "retrieval")]
@@ -234,7 +250,10 @@ async def test_what_is_no_tool_is_open_with_the_tools_beside_it(home: Path) -> N
                 assert ("error" in read) is (status == 403), read
             typed = {**column, "argument": {"name": "name", "value": ""}}
             found = (await served.rpc("completion/complete", typed, authorization=token)).json()
-            assert found["result"]["completion"]["values"] == (["numbers"] if status == 200 else [])
+            if status == 200:
+                assert found["result"]["completion"]["values"] == ["numbers"]
+            else:
+                assert found["error"]["code"] == -32602  # it is not shown, so there is nothing of the name
             listed = (await served.rpc("resources/list", authorization=token)).json()["result"]["resources"]
             assert ("lakehouse://datasets/numbers" in {each["uri"] for each in listed}) is (status == 200)
             guide = await served.rpc("resources/read", {"uri": "lakehouse://guide"}, authorization=token)

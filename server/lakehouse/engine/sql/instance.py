@@ -117,13 +117,18 @@ class Instance:
     def _verify(self, view: View, deadline: float) -> None:
         if view.problem:
             raise Upstream(f"dataset {view.name!r} cannot be read: {view.problem}", fix=_RESTORE)
+        damaged = {"damaged": view.name}
         for path, sha256 in view.files:
             try:
                 if not self._files.check(path, sha256, deadline):
-                    raise Upstream(f"dataset {view.name!r} is damaged: a data file has changed.", fix=_RESTORE)
+                    raise Upstream(
+                        f"dataset {view.name!r} is damaged: a data file has changed.", fix=_RESTORE, data=damaged
+                    )
             except OSError as error:
                 raise Upstream(
-                    f"dataset {view.name!r} is damaged: a data file cannot be read ({error.strerror}).", fix=_RESTORE
+                    f"dataset {view.name!r} is damaged: a data file cannot be read ({error.strerror}).",
+                    fix=_RESTORE,
+                    data=damaged,
                 ) from error
 
     def _create(self, key: str, view: View) -> None:

@@ -180,9 +180,17 @@ class Sql:
 
     async def _run(self, request: dict[str, Any], seconds: float, kept: AsyncExitStack) -> _Raw:
         deadline = anyio.current_time() + seconds
+        renewed: set[str] = set()
         while True:
             try:
                 return await self._run_once(request, deadline, seconds, kept)
+            except Upstream as error:
+                name = error.data.get("damaged")
+                if name is None or name in renewed or self._storage.bucket.root is not None:
+                    raise
+                renewed.add(name)  # the copy here is; what the bucket has is not known yet
+                await self._views.renew(name)
+                continue
             except Unavailable as error:
                 if "absent" not in error.data:
                     raise

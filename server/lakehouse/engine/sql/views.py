@@ -66,6 +66,14 @@ class Views:
         if arrival.error is not None:
             raise arrival.error
 
+    async def renew(self, name: str) -> None:
+        """Remove copies of a dataset's files that are not what was recorded; the next query has them fetched again."""
+        manifest = self._wanted.get(name)
+        if manifest is not None:
+            await self._datasets.drop_spoiled(manifest)
+            self._known.pop((name, manifest.version), None)
+            self.arrivals += 1
+
     async def _bring(self, manifest: "Manifest", arrival: _Arrival) -> None:
         try:
             self._keep(manifest, await self._datasets.local_files(manifest))

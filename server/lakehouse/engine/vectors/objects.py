@@ -26,16 +26,18 @@ CHECK_AT_ONCE = 16 * 2**20  # bytes hashed while a segment is opened (8 ms); a l
 _ORPHAN_SECONDS = 3600
 _STAGED_SECONDS = 24 * 3600
 
+Later = Callable[[Callable[[], object]], None]
+
 
 class Objects:
     """One index's part of a bucket. Every read is checked; IndexDamaged names the object that is not as written.
 
-    `later` takes segments that are too large to be checked while they are opened. `own` are the names of what this
-    process has written: that is never taken for what a crash left, however long the work goes on and whatever the
-    clock does.
+    `later` runs the checks of segments that are too large to be checked while they are opened. `own` are the names of
+    what this process has written: that is never taken for what a crash left, however long the work goes on and whatever
+    the clock does.
     """
 
-    def __init__(self, storage: Storage, index: str, later: Callable[[Segment], None], own: set[str]) -> None:
+    def __init__(self, storage: Storage, index: str, later: Later, own: set[str]) -> None:
         self.bucket, self.index = storage.bucket, index
         self._storage, self._later, self._own = storage, later, own
 
@@ -91,18 +93,30 @@ class Objects:
         doc = format.read_segment_doc((await self._read([key]))[0], key, ref.check)
         if self.bucket.root is not None:
             folder = (self.bucket.root / key).parent
-            paths = {name: folder / name for name in doc.files}
-        else:
-            copies = await fan_out([partial(self._cached, doc, name) for name in doc.files])
-            paths = dict(zip(doc.files, copies, strict=True))
+            return await self._opened(ref, doc, {name: folder / name for name in doc.files}, trusted)
+        try:
+            return await self._opened(ref, doc, await self._copies(doc), trusted)
+        except IndexDamaged:  # by its copy here; what the bucket has is not known yet
+            if not await anyio.to_thread.run_sync(self._drop_spoiled, doc):
+                raise
+        return await self._opened(ref, doc, await self._copies(doc), trusted)
+
+    async def _opened(self, ref: SegmentRef, doc: format.SegmentDoc, paths: dict[str, Path], trusted: bool) -> Segment:
         opened = await anyio.to_thread.run_sync(Segment, self.index, doc, ref.check, paths)
         if trusted:
             return opened
         if opened.size > CHECK_AT_ONCE:
-            self._later(opened)
+            self._later(partial(self._checked, opened))
         elif problems := await anyio.to_thread.run_sync(opened.verify):
             raise damaged(*problems[0].split(": ", 1))
         return opened
+
+    def _checked(self, opened: Segment) -> None:
+        if opened.verify() and self.bucket.root is None:
+            self._drop_spoiled(opened.doc)  # whoever opens it next has it fetched again
+
+    def _drop_spoiled(self, doc: format.SegmentDoc) -> bool:
+        return any([self._storage.cache.drop_spoiled(ref.sha256) for ref in doc.files.values()])
 
     async def put_segment(self, doc: format.SegmentDoc, folder: Path) -> None:
         """Store a written segment, its description last."""
@@ -116,6 +130,10 @@ class Objects:
         await fan_out([partial(put, name) for name in doc.files], AT_ONCE if self.bucket.remote else 1)
         key = format.segment_key(self.index, doc.id, segment.DOC)
         await self.bucket.put_file(key, folder / segment.DOC, create=True)
+
+    async def _copies(self, doc: format.SegmentDoc) -> dict[str, Path]:
+        copies = await fan_out([partial(self._cached, doc, name) for name in doc.files])
+        return dict(zip(doc.files, copies, strict=True))
 
     async def _cached(self, doc: format.SegmentDoc, name: str) -> Path:
         ref = doc.files[name]

@@ -3,7 +3,7 @@
 import copy
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from lakehouse.engine.vectors.index import Index
     from lakehouse.engine.vectors.objects import Objects
     from lakehouse.engine.vectors.replacement import Replacement
-    from lakehouse.engine.vectors.segment import Segment
 
 Names = list[str]
 Hits = list[Hit]
@@ -60,7 +59,7 @@ class Vectors:
         self._naming: dict[str, anyio.Lock] = {}
         self._searches = anyio.CapacityLimiter(8)
         self._checker: ThreadPoolExecutor | None = None
-        self._checks: list[Future[list[str]]] = []
+        self._checks: list[Future[object]] = []
         self._epochs: dict[str, int] = {}  # the last ones used here: an index may be made twice in a second
         self._own: set[str] = set()  # segments and bitmaps this process has written
         self._imported = False
@@ -358,11 +357,11 @@ class Vectors:
 
         return Objects(self._storage, name, self._check_later, self._own)
 
-    def _check_later(self, segment: "Segment") -> None:
+    def _check_later(self, check: Callable[[], object]) -> None:
         if self._checker is None:
             self._checker = ThreadPoolExecutor(1, "vector-files")
         self._checks = [check for check in self._checks if not check.done()]
-        self._checks.append(self._checker.submit(segment.verify))
+        self._checks.append(self._checker.submit(check))
 
     async def _info(self, index: "Index") -> IndexInfo:
         state = await index.state()

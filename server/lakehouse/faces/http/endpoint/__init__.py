@@ -26,6 +26,8 @@ from lakehouse.faces.mcp import View, chosen
 from lakehouse.lake import Lakehouse
 from lakehouse.observe import Caller
 
+CHOICES = ("toolsets", "read_only")
+YES, NO = ("1", "true", "yes"), ("", "0", "false", "no")
 MAX_VIEWS = 64  # each is a server with sessions of its own
 _HANDSHAKE = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
 _LISTEN = b"subscriptions/listen"
@@ -127,6 +129,10 @@ class Endpoint:
 
     def _view_of(self, query_string: bytes, toolsets: frozenset[str], read_only: bool) -> View:
         query = QueryParams(query_string)
+        for name in query:
+            if name not in CHOICES:  # a misspelt choice would show everything
+                fix = did_you_mean(name, CHOICES, f"Known are: {', '.join(CHOICES)}.")
+                raise InvalidInput(f"{name[:100]}: there is no such choice at this address.", fix=fix)
         asked = frozenset(part for given in query.getlist("toolsets") for part in given.replace(",", " ").split())
         for name in sorted(asked):
             if name not in TOOLSETS:
@@ -142,8 +148,10 @@ class Endpoint:
                         "toolsets: none of those asked for is open here.",
                         fix=f"Open are: {', '.join(sorted(allowed))}.",
                     )
-        asked_read_only = query.get("read_only", "").lower() in ("1", "true", "yes")
-        return View(shown, settings.read_only or read_only or asked_read_only)
+        said = {value.lower() for value in query.getlist("read_only")}
+        if not said <= {*YES, *NO}:
+            raise InvalidInput("read_only: it is neither true nor false.", fix="Write read_only=true.")
+        return View(shown, settings.read_only or read_only or not said.isdisjoint(YES))
 
     async def _find(self, view: View) -> _Shown:
         found = self._shown.get(view)

@@ -111,7 +111,7 @@ class Guard:
             if not self._drain.began:
                 raise
             if started:
-                return
+                return  # the server closes the connection: what was sent is no whole answer
             stopped = Unavailable("the server stopped before the call was done.", fix="Call again.")
             await problem(stopped)(scope, receive, send)
         except Exception:  # the last place where what nobody foresaw can still be answered

@@ -16,12 +16,13 @@ import uvicorn
 from starlette.applications import Starlette
 
 from lakehouse.config import Server
+from lakehouse.faces.ending import insist_on_ending
 from lakehouse.faces.http.listener.protocol import MAX_HEADER_BYTES, Patience, Protocol
-from lakehouse.faces.stdio import insist_on_ending
 
 KEEP_ALIVE = 75
 FILES_KEPT = 256  # handles that connections never take from the data
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ANSWER_SECS = 3  # for what was cancelled to be answered; 0.02 do, but for a machine with much else to do
 
 
 class Listener(uvicorn.Server):
@@ -85,7 +86,7 @@ class Listener(uvicorn.Server):
 
     def _stop(self) -> None:
         self.should_exit = True
-        insist_on_ending(self._drain_secs)
+        insist_on_ending(self._drain_secs + ANSWER_SECS)
 
 
 def _connections() -> int:

@@ -43,6 +43,7 @@ class Protocol(H11Protocol):
     def __init__(self, *, patience: Patience, **given: Any) -> None:
         super().__init__(**given)
         self._patience = patience
+        self._due = ""  # what the deadline is for: headers, body, or nothing
         self._timer: asyncio.TimerHandle | None = None
         self._heard = 0.0
         self._unread: asyncio.TimerHandle | None = None
@@ -107,17 +108,22 @@ class Protocol(H11Protocol):
 
     def _watch(self) -> None:
         """Keep a deadline while a request is on its way in, and none otherwise."""
-        state = self.conn.their_state
+        state, due = self.conn.their_state, ""
         if state is h11.SEND_BODY:
-            if self._timer is None:
-                self._timer = self.loop.call_later(self._patience.body_secs, self._look)
+            due = "body"
         elif state is h11.IDLE and (self.cycle is None or self.conn.trailing_data[0]):
-            if self._timer is None:
-                self._timer = self.loop.call_later(self._patience.header_secs, self._late, "headers")
-        else:
-            self._rest()
+            due = "headers"
+        if due == self._due:
+            return
+        self._rest()
+        self._due = due
+        if due == "body":
+            self._timer = self.loop.call_later(self._patience.body_secs, self._look)
+        elif due == "headers":
+            self._timer = self.loop.call_later(self._patience.header_secs, self._late, "headers")
 
     def _rest(self) -> None:
+        self._due = ""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -129,7 +135,6 @@ class Protocol(H11Protocol):
 
     def _look(self) -> None:
         """Whether the body still comes; while we do not read, it is not the client who is late."""
-        self._timer = None
         waited = 0.0 if self.flow.read_paused else self.loop.time() - self._heard
         if waited >= self._patience.body_secs:
             self._late("body")
@@ -137,7 +142,6 @@ class Protocol(H11Protocol):
             self._timer = self.loop.call_later(self._patience.body_secs - waited, self._look)
 
     def _late(self, part: str) -> None:
-        self._timer = None
         self._refuse(_TooSlow(f"the {part} of the request did not arrive in time.", fix="Send it again."))
 
     def _refuse(self, error: LakehouseError) -> None:
