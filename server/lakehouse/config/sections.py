@@ -29,7 +29,7 @@ class Server(Section):
     allowed_hosts: tuple[Annotated[str, Field(pattern=_HOST)], ...] = Field(
         (),
         description="Names clients may call this server by (lake.example.com; with a port only at that one), beside "
-        "loopback and the bound address; * means any.",
+        "loopback and the bound address; * means any, without protection from DNS rebinding.",
     )
     allowed_origins: tuple[Annotated[str, Field(pattern=_ORIGIN)], ...] = Field(
         (), description="Web pages that may call it, as https://app.example.com, beside those of this machine."
