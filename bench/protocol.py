@@ -25,7 +25,7 @@ class Sum(BaseModel):
     total: int
 
 
-@tool(name="bench_add")
+@tool()
 async def add(lake: Lakehouse, a: int, b: int) -> Sum:
     """Add two whole numbers."""
     return Sum(total=a + b)

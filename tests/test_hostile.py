@@ -118,7 +118,11 @@ async def test_over_the_protocol(lake: Lakehouse) -> None:
 
 
 async def test_half_a_character_in_an_answer_becomes_a_question_mark(lake: Lakehouse) -> None:
-    """A caller in Python can send a lone surrogate; JSON cannot carry it back."""
+    """A caller in Python can send a lone surrogate, and over HTTP in the 2026 era; JSON cannot carry it back."""
     answer = await lake.call("fixture.echo", {"value": {"a\ud800": ["b\udfff"]}})
     value, text = await lake.fitted(answer, 1000)
     assert value == {"value": {"a?": ["b?"]}} and text == b'{"value":{"a?":["b?"]}}'
+    assert await lake.fitted({"passed on as it came": "\ud800"}, 1000) == (
+        {"passed on as it came": "?"},
+        b'{"passed on as it came":"?"}',
+    )

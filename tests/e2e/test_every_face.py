@@ -28,13 +28,16 @@ from lakehouse.faces import cli
 from lakehouse.rendered import render
 
 CASES = yaml.safe_load((Path(__file__).parents[1] / "cases" / "every_face.yaml").read_text(encoding="utf-8"))["calls"]
-SPECS = {spec["mcp_name"]: spec for spec in render(Catalogue())["tools"]}
+RENDERED = render(Catalogue())
+SPECS = {spec["mcp_name"]: spec for spec in RENDERED["tools"]}
+SHOWN = {spec["uri"]: spec for spec in RENDERED["resources"]} | {s["mcp_name"]: s for s in RENDERED["prompts"]}
 # What differs between two equal calls: when they were made, how long they took, which file holds the bytes.
 VOLATILE = {
     *("elapsed_ms", "duration_ms", "wall_s", "p50_ms", "p95_ms", "created_at", "updated_at", "built_at"),
     *("ts", "since", "docs_per_s", "etag", "handle"),
 }
 NOTHING = "no body"  # what a status of 204 says
+ELSEWHERE = "not on this face"  # resources and prompts are MCP's; by their names, Python's and the command line's
 META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientCapabilities": {},
@@ -72,9 +75,10 @@ def expected(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Out
 
 def test_every_capability_has_its_rows() -> None:
     """Whoever adds a tool says here, with a good call and a bad one, what is the same on every face."""
-    good, bad = ({c["call"] for c in CASES if ("error" in c) == failing} for failing in (False, True))
-    assert (good | bad) == set(SPECS), "tests/cases/every_face.yaml"
+    good, bad = ({thing(c) for c in CASES if ("error" in c) == failing} for failing in (False, True))
+    assert (good | bad) == {*SPECS, *SHOWN}, "tests/cases/every_face.yaml"
     assert set(SPECS) - bad == set(), "each needs a call that fails"
+    assert {shown for shown in SHOWN if "{" in shown} - bad == set(), "each needs a reading that fails"
 
 
 def test_the_rows_say_what_they_mean(expected: list[Outcome]) -> None:
@@ -83,7 +87,7 @@ def test_the_rows_say_what_they_mean(expected: list[Outcome]) -> None:
         assert code == case.get("error"), (case, outcome)
 
 
-@pytest.mark.parametrize("face", ["stdio", "mcp-2025", "mcp-2026", "rest", "call", "cli"])
+@pytest.mark.parametrize("face", ["stdio-2025", "stdio-2026", "mcp-2025", "mcp-2026", "rest", "call", "cli"])
 def test_the_same_everywhere(
     face: str, expected: list[Outcome], folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,19 +96,49 @@ def test_the_same_everywhere(
         with owned(home, folder):
             monkeypatch.setenv("LAKEHOUSE_HOME", str(home))
             found = played(over_cli, folder)
-    elif face == "stdio":
+    elif face.startswith("stdio"):
         with wire(COMMAND, home, LAKEHOUSE_INGEST__ROOTS=str(folder)) as server:
-            server.shake_hands()
-            found = played(lambda case, given: of_mcp(server.call(case["call"], given)), folder)
+            envelope = {"_meta": META}
+            if face == "stdio-2025":
+                envelope = {}
+                server.shake_hands()
+
+            def ask(case: dict[str, Any], given: dict[str, Any]) -> Outcome:
+                method, params = requested(case, given)
+                return of_mcp(case, server.ask(method, {**params, **envelope}))
+
+            found = played(ask, folder)
     else:
         faces = {"mcp-2025": mcp_2025, "mcp-2026": mcp_2026, "rest": rest, "call": by_call}
         found = anyio.run(on_loop, faces[face], home, folder)
     differing = []
     for case, here, there in zip(CASES, found, expected, strict=True):
         one, other = steady(case, here), steady(case, there)
-        if one != other and not (one == NOTHING and not there.failed):
-            differing.append(f"{case['call']} {case['with']}\n  {face}: {one}\n  python: {other}")
+        if one != other and one != ELSEWHERE and not (one == NOTHING and not there.failed):
+            differing.append(f"{thing(case)} {case['with']}\n  {face}: {one}\n  python: {other}")
     assert not differing, "\n".join(differing)
+
+
+def thing(case: dict[str, Any]) -> str:
+    """What a row calls: a tool, a resource's address, a prompt."""
+    return str(next(case[kind] for kind in ("call", "read", "prompt") if kind in case))
+
+
+def capability(case: dict[str, Any]) -> str:
+    return str((SPECS.get(thing(case)) or SHOWN[thing(case)])["name"])
+
+
+def requested(case: dict[str, Any], given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The MCP request a row stands for."""
+    if "read" in case:
+        return "resources/read", {"uri": case["read"].format(**{n: quote(v, safe="") for n, v in given.items()})}
+    return "prompts/get" if "prompt" in case else "tools/call", {"name": thing(case), "arguments": given}
+
+
+def read(case: dict[str, Any], value: Any) -> Any:
+    """A resource's text, as what it is written in."""
+    written = "read" in case and SHOWN[case["read"]]["mime_type"] == "application/json" and isinstance(value, str)
+    return json.loads(value) if written else value
 
 
 def played(call: Callable[[dict[str, Any], dict[str, Any]], Outcome], folder: Path) -> list[Outcome]:
@@ -120,7 +154,8 @@ def played(call: Callable[[dict[str, Any], dict[str, Any]], Outcome], folder: Pa
 
 def filled(value: Any, folder: Path, handle: str) -> Any:
     if isinstance(value, str):
-        return value.replace("{folder}", str(folder)).replace("{handle}", handle)
+        last = handle.rpartition("/")[2]
+        return value.replace("{folder}", str(folder)).replace("{handle}", handle).replace("{handle's id}", last)
     return {name: filled(inner, folder, handle) for name, inner in value.items()} if isinstance(value, dict) else value
 
 
@@ -157,14 +192,24 @@ async def python(home: Path, folder: Path) -> AsyncIterator[Any]:
 
         async def call(case: dict[str, Any], given: dict[str, Any]) -> Outcome:
             try:
-                return Outcome(await lake.call(case["call"], given))
+                return Outcome(read(case, await lake.call(capability(case), given)))
             except LakehouseError as error:
                 return Outcome(error.problem(), failed=True)
 
         yield call
 
 
-def of_mcp(result: dict[str, Any]) -> Outcome:
+def of_mcp(case: dict[str, Any], message: dict[str, Any]) -> Outcome:
+    """What a JSON-RPC answer says: a tool's failure in its result, that of a resource or a prompt as an error."""
+    if "error" in message:
+        problem = message["error"]["data"]["problem"]
+        assert message["error"]["message"].startswith(f"{problem['title']}: {problem['detail']}")
+        return Outcome(problem, failed=True)
+    result = message["result"]
+    if "read" in case:
+        return Outcome(read(case, result["contents"][0]["text"]))
+    if "prompt" in case:
+        return Outcome(result["messages"][0]["content"]["text"])
     if result.get("isError"):
         problem = result["_meta"]["lakehouse/problem"]
         assert result["content"][0]["text"].startswith(f"{problem['title']}: {problem['detail']}")
@@ -183,10 +228,12 @@ def of_http(answer: httpx.Response) -> Outcome:
 
 def message_of(answer: httpx.Response) -> dict[str, Any]:
     """The JSON-RPC answer in an HTTP one: a body, or the last event of a stream."""
-    assert answer.status_code == 200, answer.text
     if answer.headers["content-type"].startswith("application/json"):
-        return dict(answer.json()["result"])
-    return dict(json.loads(re.findall(r"^data: (\{.*)$", answer.text, re.MULTILINE)[-1])["result"])
+        found = dict(answer.json())
+    else:
+        found = dict(json.loads(re.findall(r"^data: (\{.*)$", answer.text, re.MULTILINE)[-1]))
+    assert answer.status_code == 200 or "error" in found, answer.text
+    return found
 
 
 @asynccontextmanager
@@ -197,13 +244,13 @@ async def mcp_2025(home: Path, folder: Path) -> AsyncIterator[Any]:
         about = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "0"}}
         hello = await ask(json={"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": about})
         client.headers["mcp-session-id"] = hello.headers["mcp-session-id"]
-        client.headers["mcp-protocol-version"] = message_of(hello)["protocolVersion"]
+        client.headers["mcp-protocol-version"] = message_of(hello)["result"]["protocolVersion"]
         await ask(json={"jsonrpc": "2.0", "method": "notifications/initialized"})
 
         async def call(case: dict[str, Any], given: dict[str, Any]) -> Outcome:
-            params = {"name": case["call"], "arguments": given}
-            asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-            return of_mcp(message_of(await ask(json=asked)))
+            method, params = requested(case, given)
+            asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+            return of_mcp(case, message_of(await ask(json=asked)))
 
         yield call
 
@@ -213,15 +260,15 @@ async def mcp_2026(home: Path, folder: Path) -> AsyncIterator[Any]:
     async with opened(home, folder) as lake, client_of(lake) as client:
 
         async def call(case: dict[str, Any], given: dict[str, Any]) -> Outcome:
+            method, params = requested(case, given)
             headers = {
                 "accept": "application/json, text/event-stream",
                 "mcp-protocol-version": "2026-07-28",
-                "mcp-method": "tools/call",
-                "mcp-name": case["call"],
+                "mcp-method": method,
+                "mcp-name": params.get("uri") or params["name"],
             }
-            params = {"name": case["call"], "arguments": given, "_meta": META}
-            asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-            return of_mcp(message_of(await client.post("/mcp", json=asked, headers=headers)))
+            asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": META}}
+            return of_mcp(case, message_of(await client.post("/mcp", json=asked, headers=headers)))
 
         yield call
 
@@ -231,6 +278,8 @@ async def by_call(home: Path, folder: Path) -> AsyncIterator[Any]:
     async with opened(home, folder) as lake, client_of(lake) as client:
 
         async def call(case: dict[str, Any], given: dict[str, Any]) -> Outcome:
+            if "call" not in case:
+                return Outcome(ELSEWHERE)
             name = case["call"] if "error" in case else SPECS[case["call"]]["name"]
             return of_http(await client.post(f"/v1/call/{name}", json=given))
 
@@ -242,6 +291,8 @@ async def rest(home: Path, folder: Path) -> AsyncIterator[Any]:
     async with opened(home, folder) as lake, client_of(lake) as client:
 
         async def call(case: dict[str, Any], given: dict[str, Any]) -> Outcome:
+            if "call" not in case:
+                return Outcome(ELSEWHERE)
             if "rest" in case.get("without", ()):
                 return of_http(await client.post(f"/v1/call/{case['call']}", json=given))
             return of_http(await at_its_route(client, SPECS[case["call"]], dict(given)))
@@ -275,17 +326,17 @@ def owned(home: Path, folder: Path) -> Iterator[None]:
 
 def over_cli(case: dict[str, Any], given: dict[str, Any]) -> Outcome:
     """By its command; by `call` what a command line cannot hold: arguments that are missing, unknown or mistyped."""
-    spec = SPECS[case["call"]]
-    if case.get("cli") == "call" or case.get("error") == "invalid_request":
-        words = ["call", case["call"], json.dumps(given)]
+    if "call" not in case or case.get("cli") == "call" or case.get("error") == "invalid_request":
+        words = ["call", capability(case), json.dumps(given), "--json"]
     else:
+        spec = SPECS[case["call"]]
         words = [*spec["command"], "--json", *spelt(spec["input_schema"], given)]
     ran = CliRunner().invoke(cli.root, words)
     if isinstance(ran.exception, LakehouseError):
         assert ran.stdout == ""
         return Outcome(ran.exception.problem(), failed=True)
     assert ran.exit_code == 0, (words, ran.output, ran.exception)
-    return Outcome(json.loads(ran.stdout))
+    return Outcome(read(case, json.loads(ran.stdout)))
 
 
 def spelt(schema: dict[str, Any], given: dict[str, Any]) -> list[str]:

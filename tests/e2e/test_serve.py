@@ -255,8 +255,8 @@ async def test_calls_that_take_too_long_are_cancelled(command: list[str], home: 
     answers: list[httpx.Response] = []
     with served(command, home, "--port", "0", **environment) as process:
         async with (
-            anyio.create_task_group() as group,
             httpx.AsyncClient(base_url=process.url, timeout=ENDS_WITHIN) as client,
+            anyio.create_task_group() as group,
         ):
 
             async def call() -> None:

@@ -243,6 +243,30 @@ async def test_fifty_callers_at_once(home: Path) -> None:
     assert stats["size"] == 20
 
 
+async def test_no_more_than_eight_batches_are_with_the_provider_at_once(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = Embedder(home, config.Embed(provider="hash", cache_size=0))
+    hashed, at_once, go_on = embedder._provider.embed, [0, 0], anyio.Event()
+
+    async def slow(texts: Any, model: str) -> Any:
+        at_once[0] += 1
+        at_once[1] = max(at_once)
+        if at_once[0] == 8:
+            go_on.set()
+        await go_on.wait()
+        await anyio.lowlevel.checkpoint()
+        at_once[0] -= 1
+        return await hashed(texts, model)
+
+    monkeypatch.setattr(embedder._provider, "embed", slow)
+    async with anyio.create_task_group() as group:
+        for number in range(20):
+            group.start_soon(embedder.embed, [f"text {number}"])
+    assert at_once == [0, 8]
+    await embedder.aclose()
+
+
 async def test_hash_vectors_are_near_when_words_are_shared(home: Path) -> None:
     embedder = Embedder(home, config.Embed(provider="hash"))
     texts = ["forklift driver in Chicago", "a driver of a forklift", "quantum chemistry", "in Chicago driver forklift"]

@@ -217,6 +217,14 @@ def test_a_second_time_nothing_is_written(file: Path) -> None:
     assert file.read_bytes() == before and file.stat().st_mtime_ns == state.st_mtime_ns
 
 
+def test_what_another_server_keeps_secret_is_not_shown(file: Path) -> None:
+    other = {"command": "x", "env": {"KEY": "env-secret"}, "headers": {"Authorization": "header-secret"}}
+    file.write_text(json.dumps({"mcpServers": {"lakehouse": other}}), "utf-8")
+    with pytest.raises(Conflict) as refused:
+        install("cursor", Wish())
+    assert "secret" not in refused.value.detail and '"KEY"' in refused.value.detail and '"x"' in refused.value.detail
+
+
 def test_another_server_of_the_name_is_kept_unless_told(file: Path) -> None:
     install("cursor", Wish())
     before = file.read_bytes()

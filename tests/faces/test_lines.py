@@ -58,3 +58,10 @@ def test_notifications_and_responses_are_not_answered(line: bytes) -> None:
 def test_the_id_of_an_over_long_line_stands_at_either_end(line: bytes, identifier: object) -> None:
     refused = lines.too_long(line[: lines.EDGE], line[-lines.EDGE :], 100)
     assert refused.id == identifier and "server.max_request_bytes" in refused.error.message
+
+
+@pytest.mark.parametrize("identifier", ["null", "1.5", "true", '{"a": 1}', "[]"])
+def test_a_request_with_an_id_of_no_kind_is_not_left_waiting(identifier: str) -> None:
+    answered = lines.unanswerable(b'{"jsonrpc":"2.0","id":' + identifier.encode() + b',"method":"ping"}')
+    assert answered is not None and answered.error.code == types.INVALID_REQUEST
+    assert lines.unanswerable(b'{"jsonrpc":"2.0","method":"x","params":{"id":1,"said":"\\"id\\""}}') is None

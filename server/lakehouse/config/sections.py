@@ -29,7 +29,7 @@ class Server(Section):
     allowed_hosts: tuple[Annotated[str, Field(pattern=_HOST)], ...] = Field(
         (),
         description="Names clients may call this server by (lake.example.com; with a port only at that one), beside "
-        "loopback and the bound address; * means any.",
+        "loopback and the bound address; * means any, without protection from DNS rebinding.",
     )
     allowed_origins: tuple[Annotated[str, Field(pattern=_ORIGIN)], ...] = Field(
         (), description="Web pages that may call it, as https://app.example.com, beside those of this machine."
@@ -38,7 +38,9 @@ class Server(Section):
     max_sessions: int = Field(1000, ge=1, description="MCP sessions of older clients at once.")
     drain_secs: float = Field(10, ge=0, description="Seconds that running calls are given when the server stops.")
     header_timeout_secs: float = Field(10, gt=0, description="Seconds a client may take over the headers of a request.")
-    body_timeout_secs: float = Field(60, gt=0, description="Seconds a client may pause while it sends a body.")
+    body_timeout_secs: float = Field(
+        60, gt=0, description="Seconds a client may pause while it sends a body, or takes an answer."
+    )
     tool_timeout_secs: float = Field(30, gt=0, description="Seconds one call may take.")
     long_timeout_secs: float = Field(600, gt=0, description="Seconds an ingest or a corpus build may take.")
     max_text_bytes: int = Field(50_000, ge=1_000, description="An MCP text over this becomes a preview and a handle.")

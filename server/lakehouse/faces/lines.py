@@ -38,6 +38,13 @@ def refused(line: bytes, error: ValidationError) -> types.JSONRPCError | None:
     return _error(identifier, types.INVALID_REQUEST, "The line is not a JSON-RPC 2.0 message.")
 
 
+def unanswerable(line: bytes) -> types.JSONRPCError | None:
+    """The answer to what was read as a notification, where its sender gave it an id, and waits; None for others."""
+    if b'"id"' not in line or "id" not in json.loads(line):
+        return None
+    return _error(None, types.INVALID_REQUEST, "The id of a request is a string or a whole number.")
+
+
 def too_long(head: bytes, tail: bytes, limit: int) -> types.JSONRPCError:
     """The answer to a line over the limit, of which only both ends were kept."""
     found = _FIRST.match(head) or _LAST.search(tail)

@@ -140,6 +140,9 @@ async def _read(
                 if (answer := lines.refused(line, error)) is not None:
                     await to_client.send(SessionMessage(answer))
                 continue
+            if isinstance(message, types.JSONRPCNotification) and (answer := lines.unanswerable(line)) is not None:
+                await to_client.send(SessionMessage(answer))
+                continue
             await to_server.send(SessionMessage(message))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
-from pydantic_core import from_json
+from pydantic_core import PydanticSerializationError, from_json
 
 from lakehouse import attach, config, observe
 from lakehouse.catalogue import Catalogue
@@ -80,7 +80,10 @@ class Lakehouse(Hold):
 
         A longer one becomes a preview of the same shape, marked `truncated`, and a `handle` that reads back whole.
         """
-        text = compact(value)
+        try:
+            text = compact(value)
+        except PydanticSerializationError:  # half a character in what a tool passes on as it came
+            text = compact(value := scrubbed(value))
         if len(text) <= limit or not isinstance(value, dict):
             return value, text
         handle = value.get("handle") or self.results.uri_of(await self.results.keep_json(value))

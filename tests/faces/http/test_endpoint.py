@@ -165,6 +165,15 @@ async def test_toolsets_by_the_address(home: Path, trial: Path, mode: str) -> No
         assert "Did you mean core" in found["message"] and found["data"]["title"] == "invalid_request"
 
 
+@pytest.mark.parametrize("query", ["toolset=core", "readonly=true", "read_only=ture"])
+async def test_a_misspelt_choice_shows_nothing(home: Path, query: str) -> None:
+    """What was meant to narrow does not show everything."""
+    async with serving(home) as served:
+        found = rpc_error(await served.rpc("tools/list", path=f"/mcp?{query}"), 400)
+        assert found["data"]["title"] == "invalid_request" and found["data"]["fix"]
+        assert (await served.rpc("tools/list", path="/mcp?read_only=false")).status_code == 200
+
+
 async def test_one_answer_needs_no_stream(home: Path) -> None:
     """A-S1-2: 200 application/json without a handshake, and no session."""
     async with serving(home) as served:
@@ -184,6 +193,7 @@ async def test_one_answer_needs_no_stream(home: Path) -> None:
         ({"headers": {"mcp-name": "query_sql"}}, 400, -32020),
         ({"headers": {"mcp-name": None}}, 400, -32020),
         ({"headers": {"content-type": "text/plain"}}, 400, t.INVALID_REQUEST),
+        ({"headers": {"content-type": "application/json-seq"}}, 400, t.INVALID_REQUEST),
         ({"headers": {"content-type": None}}, 400, t.INVALID_REQUEST),
         ({"headers": {"accept": "text/html"}}, 406, t.INVALID_REQUEST),
         ({"headers": {"accept": "application/json"}}, 406, t.INVALID_REQUEST),

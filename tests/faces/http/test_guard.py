@@ -1,5 +1,6 @@
 """Who may come in over HTTP: names, pages, addresses and tokens, on the service API and on MCP alike."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,8 @@ import pytest
 from tests.faces.http.serving import Served, probe, serving
 
 from lakehouse import config
+from lakehouse.faces.http.drain import Drain
+from lakehouse.faces.http.guard import Guard
 
 pytestmark = pytest.mark.anyio
 TOKEN = "t0ken-of-the-one"
@@ -139,6 +142,15 @@ async def test_a_proxy_that_is_trusted_names_the_caller(home: Path, tmp_path: Pa
         assert who(await ask(served, **{"x-forwarded-for": "203.0.113.9"}))["remote"] is True
         refused(await ask(served, **{"x-forwarded-for": "198.51.100.9"}), 403)
         refused(await ask(served), 403)
+
+
+@pytest.mark.parametrize("header", ["forwarded", "via", "x-real-ip", "x-forwarded-host", "x-forwarded-proto"])
+async def test_whom_a_proxy_does_not_name_is_not_at_this_machine(home: Path, tmp_path: Path, header: str) -> None:
+    """Else everybody on the other side of it could name files of this one."""
+    async with serving(home, plugins__folders=[str(probe(tmp_path))]) as served:
+        for value in ("127.0.0.1", "1.1 proxy"):
+            called = await served.client.post("/v1/call/probe.caller", json={}, headers={header: value})
+            assert who(called)["remote"] is True
 
 
 async def test_foreign_names_and_pages_are_refused_everywhere(home: Path, tmp_path: Path, ask: Ask) -> None:
@@ -299,18 +311,51 @@ async def test_what_nobody_foresaw_is_a_problem_with_an_id(
             raise RuntimeError("the secret reason")
 
         monkeypatch.setattr(served.lake, "answer", fail)
-        found = refused(await served.rest("sql.query", {"sql": "SELECT 1"}), 500)
-        assert "secret" not in json.dumps(found)
-        assert any(message.startswith("http.failed") for message in caplog.messages)
+        monkeypatch.setattr(served.lake, "call", fail)
+        for answer in (
+            await served.rest("sql.query", {"sql": "SELECT 1"}),
+            await served.client.get("/v1/storage/object/a%0aERROR%20a%20line%20of%20its%20own" + "x" * 5000),
+        ):
+            found = refused(answer, 500)
+            assert "secret" not in json.dumps(found) and found["detail"].split()[-1].rstrip(").") in caplog.text
+        assert len(caplog.messages) == 2
+        for message in caplog.messages:
+            assert message.startswith("http.failed") and "\n" not in message and len(message) < 300
 
 
+async def test_an_answer_that_the_server_s_end_cuts_off_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """A call that has begun to answer cannot say why it ends; the connection's end says that it did."""
+    begun, drain = anyio.Event(), Drain()
+
+    async def endless(_: Any, __: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        begun.set()
+        await anyio.sleep_forever()
+
+    async def gone() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def drop(_: Any) -> None:
+        pass
+
+    guard = Guard(endless, config.Config(), drain)
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"localhost")], "client": None}
+    request = asyncio.create_task(guard(scope, gone, drop))
+    await begun.wait()
+    drain.begin()
+    request.cancel()
+    await request
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("path", ["/v1/call/sql.query", "/mcp"])
 async def test_a_client_that_goes_in_the_middle_of_a_body_is_no_failure(
-    home: Path, caplog: pytest.LogCaptureFixture
+    home: Path, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
     async with serving(home) as served:
         stream = await anyio.connect_tcp("127.0.0.1", served.port)
-        head = "POST /v1/call/sql.query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
-        await stream.send(head.encode())
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\nContent-Type: application/json"
+        await stream.send(f"{head}\r\nAccept: application/json, text/event-stream\r\n\r\n{{".encode())
         await stream.aclose()
         assert (await served.rest("sql.query", {"sql": "x"})).status_code == 400
     assert caplog.messages == []

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,44 @@ async def test_a_slow_body_that_goes_on_is_taken(home: Path) -> None:
     limits: dict[str, Any] = {"server__header_timeout_secs": 0.5, "server__body_timeout_secs": 1.5}
     async with serving(home, **limits) as served:
         assert (await anyio.to_thread.run_sync(drip, served.port)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_a_body_with_two_ends_is_refused(home: Path) -> None:
+    """What a proxy may have sent as part of the body is not answered as a request of its own."""
+    for path in (b"/v1/sql", b"/health"):
+        sent = b"POST " + path + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 44\r\nTransfer-Encoding: chunked"
+        async with serving(home) as served:
+            answer = await say(served.port, sent + b"\r\n\r\n0\r\n\r\nGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 400 ") and answer.count(b"HTTP/1.1 ") == 1
+            assert b"application/problem+json" in answer
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["that stops reading", "that resets the connection"])
+async def test_a_reader_of_a_large_answer(home: Path, closed: bool) -> None:
+    """Is let go when it takes nothing for a while; nothing of the connection stays."""
+    patience = 60 if closed else 0.2
+    async with serving(home, server__body_timeout_secs=patience) as served:
+        body = b'{"sql": "SELECT repeat(\'x\', 12000000) AS x"}'
+        head = "POST /v1/sql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
+        with socket.socket() as wire:
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            wire.setblocking(False)
+            with suppress(BlockingIOError):
+                wire.connect(("127.0.0.1", served.port))
+            await anyio.wait_writable(wire)
+            wire.send(f"{head}{len(body)}\r\n\r\n".encode() + body)
+            with anyio.fail_after(PATIENT):
+                there: list[Any] = []
+                while not there or not there[0].flow.write_paused:
+                    there = list(served.listener.server_state.connections)
+                    await anyio.sleep(0.01)
+                assert there[0].transport.get_write_buffer_size() < 2**20  # the rest waits where it can be dropped
+                if closed:
+                    wire.close()
+                while served.listener.server_state.connections:
+                    await anyio.sleep(0.01)
+        assert there[0].timeout_keep_alive_task is None
+        assert (await served.client.get("/health")).status_code == 200
 
 
 async def test_an_answer_is_not_held_back(home: Path) -> None:

@@ -121,6 +121,13 @@ async def test_figures(client: httpx.AsyncClient, lake: Lakehouse) -> None:
     assert f"version={lakehouse.__version__}" in built and ("process_start_time_seconds",) in found
 
 
+@pytest.mark.parametrize("version", ["abc", "1!2", "1.0.0+x", "9" * 5000, "", "1.0.0"])
+async def test_figures_for_whatever_version_is_asked_for(client: httpx.AsyncClient, version: str) -> None:
+    for kind in ("text/plain", "application/openmetrics-text"):
+        answer = await client.get("/metrics", headers={"accept": f"{kind}; version={version}"})
+        assert answer.status_code == 200 and b"lakehouse_build_info" in answer.content
+
+
 async def test_what_callers_make_up_makes_no_series(client: httpx.AsyncClient, lake: Lakehouse) -> None:
     before = len(figures((await client.get("/metrics")).text))
     for number in range(20):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_MODEL_CHARS = 200
+MAX_BATCHES = 8  # with the provider at once; others wait, within the batch's deadline
 # Hashing this much takes about a millisecond; more is done off the event loop.
 INLINE_CHARS = 256 * 1024
 
@@ -44,6 +45,7 @@ class Embedder:
         self._provider = _provider(settings)
         self._cache = Cache(settings.cache_size, Store(home / "cache" / "embeddings.sqlite", settings.disk_cache_bytes))
         self._dimensions: dict[str, int] = {}
+        self._batches = anyio.CapacityLimiter(MAX_BATCHES)
 
     def effective_model(self, model: str | None = None) -> str:
         """The identity of a model, as cached and as pinned in indexes; None or "" means the configured default.
@@ -118,7 +120,8 @@ class Embedder:
     async def _fetch(self, texts: list[str], identity: str) -> Batch:
         limit = self._settings.batch_timeout_secs
         with anyio.move_on_after(limit):
-            return await self._provider.embed(texts, identity)
+            async with self._batches:
+                return await self._provider.embed(texts, identity)
         raise TimedOut(
             f"{identity} took over {limit:g} seconds for {len(texts)} texts.",
             fix="Send fewer texts at a time, or raise embed.batch_timeout_secs.",

@@ -58,7 +58,10 @@ class Metrics:
 
     def text(self, accept: str) -> tuple[bytes, str]:
         """All figures, and their content type. It reads /proc: call it in a worker thread."""
-        encoder, kind = choose_encoder(accept)
+        try:
+            encoder, kind = choose_encoder(accept)
+        except (TypeError, ValueError):  # a version that is none
+            encoder, kind = choose_encoder("")
         return encoder(self.registry), kind
 
     def _called(self, call: Call, outcome: str, seconds: float) -> None:

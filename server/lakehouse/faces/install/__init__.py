@@ -59,7 +59,7 @@ def install(client: str, wish: Wish) -> dict[str, Any]:
             return {**told, "written": False, "next": "It is there already."}
         if there not in (None, entry) and not wish.force:
             raise Conflict(
-                f"{path} has another server called {name}: {json.dumps(there, ensure_ascii=False)[:500]}.",
+                f"{path} has another server called {name}: {json.dumps(_shown(there), ensure_ascii=False)[:500]}.",
                 fix="Use --name for another name, or --force to replace it.",
             )
         if there != entry:
@@ -174,6 +174,14 @@ def _read(path: Path, client: Client, name: str, entry: dict[str, Any]) -> tuple
     except (OSError, UnicodeDecodeError) as error:
         reason = "it is not UTF-8" if isinstance(error, ValueError) else f"it cannot be read: {error.strerror}"
         raise _refused(path, reason, client, name, entry) from None
+
+
+def _shown(entry: Any) -> Any:
+    """An entry without the values of its variables and headers, which may be secrets."""
+    if not isinstance(entry, dict):
+        return entry
+    hidden = ("env", "headers")
+    return {k: dict.fromkeys(v, "…") if k in hidden and isinstance(v, dict) else v for k, v in entry.items()}
 
 
 def _refused(path: Path, reason: str, client: Client, name: str, entry: dict[str, Any]) -> InvalidInput:

@@ -1,5 +1,6 @@
 """MCP over Streamable HTTP at one path: a server for each view of the catalogue that somebody asks for."""
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
@@ -12,6 +13,7 @@ from mcp.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.datastructures import QueryParams
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from lakehouse.declare import TOOLSETS
@@ -24,9 +26,19 @@ from lakehouse.faces.mcp import View, chosen
 from lakehouse.lake import Lakehouse
 from lakehouse.observe import Caller
 
+CHOICES = ("toolsets", "read_only")
+YES, NO = ("1", "true", "yes"), ("", "0", "false", "no")
 MAX_VIEWS = 64  # each is a server with sessions of its own
 _HANDSHAKE = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
 _LISTEN = b"subscriptions/listen"
+
+
+def _ours(record: logging.LogRecord) -> bool:
+    """Whether a log record of the SDK tells of more than a client that hung up, which it logs with a traceback."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], ClientDisconnect)
+
+
+logging.getLogger("mcp.server.streamable_http").addFilter(_ours)
 
 
 class _Shown:
@@ -89,7 +101,7 @@ class Endpoint:
 
     def _check(self, headers: dict[bytes, bytes]) -> None:
         """Raises for what the body's headers alone rule out, before any of it is read."""
-        if not headers.get(b"content-type", b"").lower().startswith(b"application/json"):
+        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
             raise InvalidInput("MCP messages are JSON.", fix="Send the header Content-Type: application/json.")
         length, limit = headers.get(b"content-length", b""), self._settings.max_request_bytes
         if length.isdigit() and int(length) > limit:
@@ -117,6 +129,10 @@ class Endpoint:
 
     def _view_of(self, query_string: bytes, toolsets: frozenset[str], read_only: bool) -> View:
         query = QueryParams(query_string)
+        for name in query:
+            if name not in CHOICES:  # a misspelt choice would show everything
+                fix = did_you_mean(name, CHOICES, f"Known are: {', '.join(CHOICES)}.")
+                raise InvalidInput(f"{name[:100]}: there is no such choice at this address.", fix=fix)
         asked = frozenset(part for given in query.getlist("toolsets") for part in given.replace(",", " ").split())
         for name in sorted(asked):
             if name not in TOOLSETS:
@@ -132,8 +148,10 @@ class Endpoint:
                         "toolsets: none of those asked for is open here.",
                         fix=f"Open are: {', '.join(sorted(allowed))}.",
                     )
-        asked_read_only = query.get("read_only", "").lower() in ("1", "true", "yes")
-        return View(shown, settings.read_only or read_only or asked_read_only)
+        said = {value.lower() for value in query.getlist("read_only")}
+        if not said <= {*YES, *NO}:
+            raise InvalidInput("read_only: it is neither true nor false.", fix="Write read_only=true.")
+        return View(shown, settings.read_only or read_only or not said.isdisjoint(YES))
 
     async def _find(self, view: View) -> _Shown:
         found = self._shown.get(view)

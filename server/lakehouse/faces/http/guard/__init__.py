@@ -7,7 +7,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lakehouse.config import Config
-from lakehouse.errors import LakehouseError, Unavailable
+from lakehouse.errors import InvalidInput, LakehouseError, Unavailable
 from lakehouse.faces.http.drain import Drain
 from lakehouse.faces.http.guard.addresses import Addresses
 from lakehouse.faces.http.guard.names import LOOPBACK_ORIGIN, Names
@@ -17,7 +17,9 @@ from lakehouse.observe import Caller, log, new_id
 
 PUBLIC = "/health"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+PIECE = 2**16  # bytes: a large answer leaves as it is read, so that who reads no more is noticed
 EXPOSED = ("Mcp-Session-Id", "Retry-After", "ETag", "WWW-Authenticate", "Content-Disposition")
+RELAYED = frozenset((b"forwarded", b"via", b"x-real-ip", b"x-forwarded-host", b"x-forwarded-proto"))
 _STRANGER = Caller(via="http", remote=True, read_only=True)
 
 
@@ -51,11 +53,8 @@ class Guard:
             return
         if scope["type"] != "http":
             return
-        if scope["path"] == PUBLIC:
-            scope["lakehouse.caller"] = _STRANGER
-            await self._app(scope, receive, send)
-            return
-        host = origin = forwarded = None
+        host = origin = forwarded = length = None
+        coded = relayed = False
         for name, value in scope["headers"]:
             if name == b"host":
                 host = value
@@ -63,6 +62,21 @@ class Guard:
                 origin = value if origin is None else b"null"
             elif name == b"x-forwarded-for":
                 forwarded = value if forwarded is None else forwarded + b"," + value
+            elif name == b"content-length":
+                length = value
+            elif name == b"transfer-encoding":
+                coded = True
+            elif name in RELAYED:
+                relayed = True
+        if relayed and forwarded is None:
+            forwarded = b""  # a proxy that does not say whom it speaks for
+        if coded and length is not None:
+            await _ambiguous(scope, receive, send)
+            return
+        if scope["path"] == PUBLIC:
+            scope["lakehouse.caller"] = _STRANGER
+            await self._app(scope, receive, send)
+            return
         try:
             self._names.check(host, origin)
             peer = scope.get("client")
@@ -86,7 +100,7 @@ class Guard:
         async def answer(message: Message) -> None:
             nonlocal started
             started = True
-            await send(message)
+            await _in_pieces(send, message)
 
         try:
             await self._app(scope, receive, answer)
@@ -102,7 +116,7 @@ class Guard:
             await problem(stopped)(scope, receive, send)
         except Exception:  # the last place where what nobody foresaw can still be answered
             failed = new_id()
-            log.exception("http.failed %s %s (request %s)", scope["method"], scope["path"], failed)
+            log.exception("http.failed %.20s %.200r (request %s)", scope["method"], scope["path"], failed)
             if started:
                 return  # the server closes the connection: what was sent is no whole answer
             failure = LakehouseError(
@@ -113,3 +127,23 @@ class Guard:
     async def _refuse(self, error: LakehouseError, scope: Scope, receive: Receive, send: Send) -> None:
         log.info("http.refused %s: %s", scope.get("client"), error.code)
         await problem(error)(scope, receive, send)
+
+
+async def _ambiguous(scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse a body with two ends. A proxy in front may have taken the other one: what follows on this connection may
+    be somebody else's."""
+    said = InvalidInput("the request has both Content-Length and Transfer-Encoding.", fix="Send one of them.")
+    answer = problem(said)
+    answer.headers["connection"] = "close"
+    await answer(scope, receive, send)
+
+
+async def _in_pieces(send: Send, message: Message) -> None:
+    body = message.get("body", b"")
+    if len(body) <= PIECE:
+        await send(message)
+        return
+    for begin in range(0, len(body), PIECE):
+        end = begin + PIECE
+        more = end < len(body) or message.get("more_body", False)
+        await send({"type": message["type"], "body": body[begin:end], "more_body": more})

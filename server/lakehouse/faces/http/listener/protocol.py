@@ -29,7 +29,8 @@ class _HeadersTooLarge(InvalidInput):
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds a client may take over headers, and pause within a body; how many connections there may be."""
+    """Seconds a client may take over headers, and pause within a body or an answer; how many connections there may
+    be."""
 
     header_secs: float
     body_secs: float
@@ -45,6 +46,7 @@ class Protocol(H11Protocol):
         self._due = ""  # what the deadline is for: headers, body, or nothing
         self._timer: asyncio.TimerHandle | None = None
         self._heard = 0.0
+        self._unread: asyncio.TimerHandle | None = None
         self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -59,6 +61,8 @@ class Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client went, or we did."""
         self._rest()
+        self._taken()
+        self._unset_keepalive_if_required()  # else an error leaves it running, and with it this whole connection
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -68,6 +72,17 @@ class Protocol(H11Protocol):
         self._heard = self.loop.time()
         super().data_received(data)
         self._watch()
+
+    def pause_writing(self) -> None:
+        """The client reads slower than we write."""
+        super().pause_writing()
+        if self._unread is None:
+            self._unread = self.loop.call_later(self._patience.body_secs, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        self._taken()
+        super().resume_writing()
 
     def on_response_complete(self) -> None:
         """An answer is sent; the next request may have begun to come in meanwhile."""
@@ -112,6 +127,11 @@ class Protocol(H11Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _taken(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _look(self) -> None:
         """Whether the body still comes; while we do not read, it is not the client who is late."""
