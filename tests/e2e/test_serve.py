@@ -250,6 +250,8 @@ async def test_running_calls_finish(command: list[str], home: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("how", ["rest", "modern", "legacy"])
 async def test_calls_that_take_too_long_are_cancelled(command: list[str], home: Path, tmp_path: Path, how: str) -> None:
+    """They clean up in peace, and are answered all the same."""
+    arguments = {"folder": str(tmp_path), "linger": 0.5}
     project = str(probe(tmp_path / "project"))
     environment = {"LAKEHOUSE_PLUGINS__FOLDERS": project, "LAKEHOUSE_SERVER__DRAIN_SECS": "0.2"}
     answers: list[httpx.Response] = []
@@ -261,14 +263,14 @@ async def test_calls_that_take_too_long_are_cancelled(command: list[str], home: 
 
             async def call() -> None:
                 if how == "rest":
-                    answers.append(await client.post("/v1/call/probe.gate", json={"folder": str(tmp_path)}))
+                    answers.append(await client.post("/v1/call/probe.gate", json=arguments))
                 elif how == "modern":
-                    params = {"name": "probe_gate", "arguments": {"folder": str(tmp_path)}}
+                    params = {"name": "probe_gate", "arguments": arguments}
                     answers.append(await client.post("/mcp", **modern("tools/call", params)))
                 else:
                     with contextlib.suppress(Exception):
                         async with Client(f"{process.url}/mcp", mode="legacy") as mcp:
-                            await mcp.call_tool("probe_gate", {"folder": str(tmp_path)})
+                            await mcp.call_tool("probe_gate", arguments)
 
             group.start_soon(call)
             await until(tmp_path / "began")
@@ -277,6 +279,7 @@ async def test_calls_that_take_too_long_are_cancelled(command: list[str], home: 
             if how == "legacy":
                 group.cancel_scope.cancel()
         assert await anyio.to_thread.run_sync(process.ended) == 0
+        assert (tmp_path / "cleaned").exists() or how == "legacy"
         for answer in answers:
             assert answer.status_code == 503 and answer.json()["title"] == "unavailable"
         assert len(answers) == (0 if how == "legacy" else 1)

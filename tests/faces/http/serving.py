@@ -69,8 +69,8 @@ async def quote(lake: Lakehouse, text: str) -> Done:
 
 
 @tool(toolset="admin")
-async def gate(lake: Lakehouse, folder: str) -> Done:
-    """Write `began` into a folder, then wait for `go` there; write `cancelled` when it is cancelled."""
+async def gate(lake: Lakehouse, folder: str, linger: float = 0) -> Done:
+    """Write `began` into a folder, then wait for `go` there; write `cancelled` and `cleaned` when it is cancelled."""
     place = anyio.Path(folder)
     try:
         await (place / "began").touch()
@@ -80,6 +80,8 @@ async def gate(lake: Lakehouse, folder: str) -> Done:
     except anyio.get_cancelled_exc_class():
         with anyio.CancelScope(shield=True):
             await (place / "cancelled").touch()
+            await anyio.sleep(linger)
+            await (place / "cleaned").touch()
         raise
     return Done(done=2)
 '''

@@ -63,6 +63,8 @@ class Listener(uvicorn.Server):
         """Let what runs finish."""
         self._begin_drain()
         await super().shutdown(sockets)
+        if self.server_state.tasks:  # cancelled, and not yet done: what ends the loop would cancel them again
+            await asyncio.wait(set(self.server_state.tasks), timeout=ANSWER_SECS)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
