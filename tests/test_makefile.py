@@ -141,17 +141,16 @@ def test_clients_that_cannot_be_installed_are_an_error(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("set_up", "registry", "ran"),
+    ("npm", "set_up", "ran"),
     [
         (True, True, ["test", "-s .conformance/.ready", "conformance"]),
-        (False, True, ["test", "-s .conformance/.ready", "conformance"]),
-        (False, False, ["test", "-s .conformance/.ready"]),
-        (True, None, ["test", "conformance"]),
+        (True, False, ["test", "-s .conformance/.ready"]),
+        (False, True, ["test", "conformance"]),
     ],
-    ids=["all there", "the set-up is broken", "no registry", "no npm"],
+    ids=["all there", "npm cannot install", "no npm"],
 )
-def test_ci_runs_what_the_desk_runs(tmp_path: Path, set_up: bool, registry: bool | None, ran: list[str]) -> None:
-    """A registry that cannot be reached is no failure of ours."""
+def test_ci_runs_what_the_desk_runs(tmp_path: Path, npm: bool, set_up: bool, ran: list[str]) -> None:
+    """Programs of others that cannot be installed are no failure of ours."""
     script = ROOT / ".ci" / "run"
     if not script.exists():
         pytest.skip("the source archive has no CI")
@@ -165,8 +164,8 @@ def test_ci_runs_what_the_desk_runs(tmp_path: Path, set_up: bool, registry: bool
         "python3": "exit 0",
         "make": f'echo "$@" >> made; case "$*" in *.ready) exit {0 if set_up else 2} ;; esac',
     }
-    if registry is not None:
-        stand_ins["npm"] = f"exit {0 if registry else 1}"
+    if npm:
+        stand_ins["npm"] = "exit 0"
     for name, line in stand_ins.items():
         (tools / name).write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
         (tools / name).chmod(0o755)
