@@ -3,9 +3,10 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from tests.doubles.running import Running
 
 OK_HEADERS = {"ETag": '"1"', "Last-Modified": "Fri, 01 Jan 2027 00:00:00 GMT"}
 
@@ -32,32 +33,14 @@ class Reply:
 HANG = Reply(0)  # no answer until the service closes
 
 
-class FakeService:
+class FakeService(Running):
     """Runs in a thread inside `with`; `answer` decides, every request is kept in `asked`."""
 
     def __init__(self, answer: Callable[[Asked], Reply]) -> None:
         self.answer = answer
         self.asked: list[Asked] = []
         self.hanging = threading.Event()
-        self._closing = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._closing.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(self._handler())
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         service = self
@@ -72,7 +55,7 @@ class FakeService:
                 reply = service.answer(asked)
                 if reply is HANG:
                     service.hanging.set()
-                    service._closing.wait()
+                    service.closing.wait()
                     self.close_connection = True
                     return
                 self.send_response(reply.status)

@@ -1,12 +1,12 @@
 """A local HTTP server whose answers are computed, scripted or withheld; every request is kept."""
 
 import json
-import threading
 from collections import deque
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from tests.doubles.running import Running
 
 # What `script` may hold besides answers: let the request wait until the server closes, and answer as if unscripted.
 HANG = "hang"
@@ -31,41 +31,23 @@ class Answer:
     body: Any
 
 
-class Server:
+class Server(Running):
     """Runs in a thread inside `with`. `script` holds what the next requests get; after that `answer` decides."""
 
     def __init__(self, port: int = 0) -> None:
         self.requests: list[Request] = []
         self.script: deque[Answer | str] = deque()
-        self._closing = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        super().__init__(self._handler(), port)
 
     def answer(self, request: Request) -> Answer:
         """What the server says when nothing is scripted."""
         raise NotImplementedError
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._closing.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
     def _respond(self, request: Request) -> Answer | None:
         self.requests.append(request)
         scripted = self.script.popleft() if self.script else None
         if scripted == HANG:
-            self._closing.wait()
+            self.closing.wait()
             return None
         return scripted if isinstance(scripted, Answer) else self.answer(request)
 

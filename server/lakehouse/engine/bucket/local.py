@@ -4,10 +4,11 @@ import os
 import shutil
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lakehouse.engine import files
 from lakehouse.engine.bucket.keys import KeyNotFound, Listing, StoredObject, listed, missing, taken
@@ -60,8 +61,9 @@ class Local(Store):
     def _empty(self, folder: str) -> bool:
         return False
 
-    def _open(self) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _open(self) -> "LocalStore | MemoryStore":
+        """The library's store."""
 
     def _store(self) -> "LocalStore | MemoryStore":
         with self._opening:
