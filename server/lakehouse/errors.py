@@ -160,6 +160,11 @@ def foreseen(failure: Exception) -> LakehouseError | None:
     return failure if isinstance(failure, LakehouseError) else None
 
 
+def disk_failed(error: OSError) -> Upstream:
+    """The error for a data directory whose disk fails while something is written: it is full more often than broken."""
+    return Upstream(f"the data directory's disk failed: {error.strerror}.", fix="Make room on it and try again.")
+
+
 def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str:
     """The `fix` for a name that is not there: the one that is spelled like it, or two or three much alike.
 

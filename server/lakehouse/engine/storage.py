@@ -25,7 +25,7 @@ from lakehouse.engine.bucket import (
     check_key,
 )
 from lakehouse.engine.cache import Cache
-from lakehouse.errors import Busy, Forbidden, LakehouseError, TooLarge, Upstream
+from lakehouse.errors import Busy, Forbidden, LakehouseError, TooLarge, disk_failed
 
 __all__ = [
     "MAX_KEY_BYTES",
@@ -188,9 +188,7 @@ class Storage:
         except OSError as error:
             if error.errno is None:  # a time limit is an OSError, too
                 raise
-            raise Upstream(
-                f"the data directory's disk failed: {error.strerror}.", fix="Make room on it and try again."
-            ) from error
+            raise disk_failed(error) from error
 
     async def aclose(self) -> None:
         """Forget the copies of a bucket that ends with the process."""

@@ -16,7 +16,7 @@ from starlette.types import Receive
 
 from lakehouse.config import Config
 from lakehouse.declare import Capability
-from lakehouse.errors import Busy, InvalidInput, Upstream
+from lakehouse.errors import Busy, InvalidInput, disk_failed
 from lakehouse.faces.http.rest import body
 from lakehouse.faces.http.rest.form import FIX, MAX_FIELD_BYTES, Form
 from lakehouse.transfer import Accepts, Upload
@@ -85,9 +85,7 @@ class Uploads:
         except OSError as error:
             if error.errno is None:  # a time limit is an OSError, too
                 raise
-            raise Upstream(
-                f"the data directory's disk failed: {error.strerror}.", fix="Make room on it and try again."
-            ) from error
+            raise disk_failed(error) from error
         finally:
             if spool is not None:
                 with anyio.CancelScope(shield=True):
