@@ -50,6 +50,8 @@ class Caller:
     remote: bool = False  # from another machine: no path of this one is theirs to name
     read_only: bool = False
     toolsets: frozenset[str] = frozenset()  # the tools they may call; empty: all
+    name: str = ""  # who it is, where that is known: the name of a token
+    profile: str | None = None  # the profile it asks for, or is bound to
     folder: str | None = None  # what relative paths are meant from; None: this process's working directory
 
 
@@ -62,6 +64,7 @@ class Call:
     parent: str | None = None
     progress: Progress = no_progress
     limit: int | None = None  # bytes of JSON the answer is fitted to; None: all of it
+    scope: object = None  # the profile it is bound to, once that is looked up
     id: str = field(default_factory=new_id)
 
 

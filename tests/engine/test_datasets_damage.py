@@ -33,7 +33,7 @@ async def test_a_damaged_manifest_harms_no_other(datasets: Datasets, home: Path,
         "a number": b"7",
         "bits": good.replace(b'"row_count": 1', b'"row_count": 9'),
         "foreign": (home / "objects/_catalog/a/00000000000000000001.json").read_bytes(),
-        "future": good.replace(b'"format": 1', b'"format": 2'),
+        "future": good.replace(b'"format": 2', b'"format": 3'),
         "empty": b"",
     }[damage]
     path.write_bytes(bad)

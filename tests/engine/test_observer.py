@@ -10,8 +10,8 @@ import anyio.to_thread
 import pytest
 
 from lakehouse import config
-from lakehouse.engine import journal
-from lakehouse.engine.journal import Journal
+from lakehouse.engine import log
+from lakehouse.engine.log import Log
 from lakehouse.engine.observer import SOURCES, WORKFLOW, Observer
 from lakehouse.engine.redact import Redactor
 from lakehouse.errors import InvalidInput
@@ -172,16 +172,16 @@ async def test_calls_that_end_together_are_all_written(home: Path) -> None:
 
 async def test_reads_do_not_fill_the_memory_while_the_disk_hangs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is too many is counted; the rest is written, in order, once the disk answers."""
-    monkeypatch.setattr(journal, "MAX_BEHIND", 10)
+    monkeypatch.setattr(log, "MAX_BEHIND", 10)
     at_it, answers = threading.Event(), threading.Event()
-    real = Journal.append
+    real = Log.append
 
-    def hang(self: Journal, records: Any) -> None:
+    def hang(self: Log, records: Any) -> None:
         at_it.set()
         answers.wait()
         real(self, records)
 
-    monkeypatch.setattr(Journal, "append", hang)
+    monkeypatch.setattr(Log, "append", hang)
     watched = observer(home)
     await record(watched, "first", settled=False)
     await anyio.to_thread.run_sync(at_it.wait)
@@ -199,7 +199,7 @@ async def test_records_of_another_version_are_read_as_far_as_they_go(home: Path)
     await record(first, "1")
     newer = [{"id": "2"}, {**vars(first.recent()[0]), "id": "3", "tags": ["new"]}]
     await first.aclose()
-    await anyio.to_thread.run_sync(Journal(home / "observer/ops.jsonl").append, newer)
+    await anyio.to_thread.run_sync(Log(home / "observer/ops.jsonl").append, newer)
     again = observer(home)
     await again.start()
     assert [op.id for op in again.recent()] == ["3", "1"]

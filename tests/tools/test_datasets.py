@@ -78,7 +78,8 @@ async def test_a_damaged_dataset_is_named_beside_the_others(lake: Lakehouse, tmp
         await add(lake, name, tmp_path / "p")
     await lake.storage.bucket.put("_catalog/b/00000000000000000001.json", b"{")
     await lake.datasets.refresh()
-    lake.datasets._index = type(lake.datasets._index)({}, {})
+    catalog = await lake.datasets.catalog_of("b")
+    catalog._index = type(catalog._index)({}, {})
     await lake.datasets.refresh()
     answer = await lake.call("list_datasets", {})
     assert [manifest["name"] for manifest in answer["manifests"]] == ["a"]

@@ -91,6 +91,19 @@ class Plugins(Section):
     folders: tuple[Path, ...] = Field((), description="Project folders whose tools/ and modes/ are loaded too.")
 
 
+_BUCKET = r"^(memory://|file:///.+|(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]+(/[^?#@\x00-\x1f]+)?)$"
+
+
+class Bucket(Section):
+    """One more place for objects, beside the primary one."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", description="What it is called: unlike all others.")
+    url: str = Field(pattern=_BUCKET, description="As storage.url.")
+    endpoint: str = Field("", pattern=_ADDRESS, description="As storage.endpoint.")
+    region: str = Field("", pattern=r"^[a-z0-9-]*$", description="As storage.region.")
+    secret: str = Field("", description="The table of the secrets file with its credentials; empty: its name.")
+
+
 class Storage(Section):
     """Where objects are kept."""
 
@@ -103,6 +116,8 @@ class Storage(Section):
     region: str = Field("", pattern=r"^[a-z0-9-]*$", description="The region of an s3:// bucket; empty: us-east-1.")
     allow_http: bool = Field(False, description="Let requests to an http:// endpoint go unencrypted.")
     secrets: Path = Field(Path(SECRETS), description="File of remote credentials; else the provider's own variables.")
+    buckets: tuple[Bucket, ...] = Field((), description="More buckets, each with a catalog of its own.")
+    rescue: str = Field("", description="The bucket that takes callers' objects while theirs fails; empty: none.")
     single_writer: bool = Field(False, description="Promise: only this data directory writes to the remote bucket.")
     timeout_secs: float = Field(10, gt=0, description="Seconds a remote bucket may leave a request unanswered.")
     max_put_bytes: int = Field(256 * MIB, ge=1, description="The largest object a caller may put.")
@@ -116,6 +131,12 @@ class Storage(Section):
     def _means_it(self) -> "Storage":
         if self.endpoint.startswith("http://") and not self.allow_http:
             raise ValueError("endpoint is http, which sends everything in the clear; set allow_http to allow that")
+        names = ["primary", *(bucket.name for bucket in self.buckets)]
+        repeated = next((name for name in names if names.count(name) > 1), None)
+        if repeated is not None:
+            raise ValueError(f"two buckets are called {repeated}")
+        if self.rescue and self.rescue not in names:
+            raise ValueError(f"rescue: there is no bucket {self.rescue}")
         return self
 
 

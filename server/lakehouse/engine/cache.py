@@ -4,6 +4,7 @@ import shutil
 import threading
 import time
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -35,6 +36,12 @@ class Cache:
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._sweeping = threading.Lock()
         self._swept = False
+
+    def of(self, bucket: Bucket) -> "Cache":
+        """The same folder for the files of another bucket: what both have is kept once."""
+        other = copy(self)
+        other._bucket = bucket
+        return other
 
     async def fetch(self, key: str, sha256: str, size: int) -> Path:
         """The local copy of an object, downloaded when it is not there yet.

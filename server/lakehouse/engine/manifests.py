@@ -12,7 +12,8 @@ from urllib.parse import quote, unquote
 
 from lakehouse.errors import InvalidInput
 
-FORMAT = 1
+FORMAT = 2
+_READABLE = (1, FORMAT)
 PREFIX = "_catalog/"
 # Data files are read by these names for ever: neither may change.
 _NAMESPACE = uuid.UUID("a8f3c1d2-4e5b-5a6c-9d8e-7f0a1b2c3d4e")
@@ -36,13 +37,19 @@ class BadManifest(ValueError):
 
 @dataclass(frozen=True)
 class DataFile:
-    """One Parquet file of a dataset; `key` is its object in the bucket."""
+    """One Parquet file of a dataset; `key` is its object in the bucket.
+
+    A `base` file holds rows; a `delta` rows that replace those of the same key, or remove them where its column
+    `_deleted` is true. Files of a dataset come oldest first. `lacks` are columns of the dataset that were added after
+    the file was written: they are null in its rows.
+    """
 
     key: str
     sha256: str
     size_bytes: int
     row_count: int
     role: str = "base"
+    lacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Manifest:
-    """One immutable version of a dataset. Times are UTC, RFC 3339 with microseconds."""
+    """One immutable version of a dataset. Times are UTC, RFC 3339 with microseconds.
+
+    `row_count` is what a query counts. `key` are the columns whose values name a row; without one, rows are only ever
+    added or replaced as a whole. `operation` says how the version came to be; `dropped` that the dataset ends with it,
+    until it is restored.
+    """
 
     dataset_id: str
     name: str
@@ -69,10 +81,24 @@ class Manifest:
     created_at: str
     updated_at: str
     bucket: str
+    operation: str = "ingest"
+    key: tuple[str, ...] = ()
+    expectations: tuple[dict[str, Any], ...] = ()
+    dropped: bool = False
+
+    @property
+    def merged(self) -> bool:
+        """Whether reading it takes more than its files one after another."""
+        return any(file.role != "base" or file.lacks for file in self.objects)
 
     def copy(self) -> "Manifest":
-        """The same manifest with its own statistics and provenance, the only parts that can be changed."""
-        return replace(self, statistics=deepcopy(self.statistics), provenance=deepcopy(self.provenance))
+        """The same manifest with statistics, provenance and expectations of its own: no other part can be changed."""
+        return replace(
+            self,
+            statistics=deepcopy(self.statistics),
+            provenance=deepcopy(self.provenance),
+            expectations=deepcopy(self.expectations),
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The manifest as plain JSON data, a copy."""
@@ -92,18 +118,24 @@ def decoded(data: bytes) -> Manifest:
         given = fields.pop("checksum")
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise BadManifest(f"it is not a manifest ({type(error).__name__})") from error
-    if fields.get("format") != FORMAT:
-        raise BadManifest(f"it has format {fields.get('format')!r}; this Lakehouse reads format {FORMAT}")
+    if fields.get("format") not in _READABLE:
+        raise BadManifest(f"it has format {fields.get('format')!r}; this Lakehouse reads formats up to {FORMAT}")
     if _checksum(fields) != given:
         raise BadManifest("its contents do not match its checksum")
     try:
         return Manifest(
-            objects=tuple(DataFile(**file) for file in fields.pop("objects")),
+            objects=tuple(_file(**file) for file in fields.pop("objects")),
             columns=tuple(Column(**column) for column in fields.pop("columns")),
+            key=tuple(fields.pop("key", ())),
+            expectations=tuple(fields.pop("expectations", ())),
             **{name: value for name, value in fields.items() if name != "format"},
         )
     except (KeyError, TypeError) as error:
         raise BadManifest(f"it does not have the fields of a manifest ({error})") from error
+
+
+def _file(lacks: Sequence[str] = (), **fields: Any) -> DataFile:
+    return DataFile(lacks=tuple(lacks), **fields)
 
 
 def _checksum(fields: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from lakehouse import config
 from lakehouse.engine import moment
-from lakehouse.engine.journal import Behind, Journal, Tail
+from lakehouse.engine.log import Behind, Log, Tail
 from lakehouse.engine.redact import Redactor
 from lakehouse.errors import InvalidInput
 
@@ -60,7 +60,7 @@ class Observer:
     """Records operations. A journal that cannot be written is counted and never fails the work it describes."""
 
     def __init__(self, home: Path, settings: config.Observer, redact: Redactor) -> None:
-        self._journal = Journal(home / "observer" / "ops.jsonl")
+        self._journal = Log(home / "observer" / "ops.jsonl")
         self._ring: deque[Op] = deque(maxlen=settings.ring_size)
         self._capacity = settings.ring_size
         self._redact = redact

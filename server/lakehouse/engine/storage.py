@@ -46,7 +46,7 @@ log = logging.getLogger("lakehouse")
 
 VECTORS_PREFIX = "_vectors/"
 # Written only by the parts that own them, never by a caller's storage verb.
-RESERVED = ("_catalog/", "datasets/", VECTORS_PREFIX, "_journal/")
+RESERVED = ("_catalog/", "datasets/", VECTORS_PREFIX, "_journal/", "_profiles/", "_rescue/", "_errors/")
 _DEAD_SECONDS = 600  # a write that goes on touches its file
 MAX_INLINE = 16 * 2**20  # bytes of one object in one answer
 
@@ -62,9 +62,20 @@ class Storage:
     def __init__(self, home: Path, settings: config.Storage) -> None:
         self.settings = settings
         self.bucket = Bucket(settings.url or (home / "objects").as_uri(), settings=settings)
+        self.buckets = {PRIMARY: self.bucket}
+        for other in settings.buckets:
+            own = settings.model_copy(update={"endpoint": other.endpoint, "region": other.region})
+            self.buckets[other.name] = Bucket(other.url, other.name, own)
         self.cache = Cache(home / "cache" / "objects", self.bucket, settings.cache_bytes)
+        self._caches = {PRIMARY: self.cache}
         self.scratch_root = home / "tmp"
         self._slots = anyio.Semaphore(settings.upload_slots)
+
+    def cache_of(self, bucket: str) -> Cache:
+        """The local copies of a bucket's immutable files."""
+        if bucket not in self._caches:
+            self._caches[bucket] = self.cache.of(self.buckets[bucket])
+        return self._caches[bucket]
 
     def max_put_bytes_for(self, key: str) -> int:
         """The largest object that may be put under a key, bytes."""
@@ -118,18 +129,19 @@ class Storage:
             raise
         return found, path, True
 
-    async def put_immutable(self, key: str, path: Path, sha256: str) -> None:
-        """Move a finished file into the bucket, under a key nobody else gives other contents.
+    async def put_immutable(self, key: str, path: Path, sha256: str, bucket: str = PRIMARY) -> None:
+        """Move a finished file into a bucket, under a key nobody else gives other contents.
 
         Its local copy stays in the cache where objects cannot be read in place, as it is wanted next.
 
         Raises KeyExists, Unavailable, Upstream.
         """
-        if self.bucket.root is not None:
-            await self.bucket.put_file(key, path, create=True)
+        target = self.buckets[bucket]
+        if target.root is not None:
+            await target.put_file(key, path, create=True)
         else:
-            await self.bucket.put_file(key, path, create=True, keep=True)
-            await self.cache.adopt(path, sha256)
+            await target.put_file(key, path, create=True, keep=True)
+            await self.cache_of(bucket).adopt(path, sha256)
 
     async def get(self, key: str) -> tuple[StoredObject, bytes]:
         """A caller's read of a whole object, of any key: what Lakehouse itself keeps is open to reading.

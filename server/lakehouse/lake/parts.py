@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from lakehouse.engine.datasets import Datasets
     from lakehouse.engine.embed import Embedder
     from lakehouse.engine.ingest import Ingester
+    from lakehouse.engine.journal import Journal
     from lakehouse.engine.matrix import Matrix
     from lakehouse.engine.observer import Observer
+    from lakehouse.engine.profiles import Profile, Profiles
     from lakehouse.engine.redact import Redactor
     from lakehouse.engine.results import Results
     from lakehouse.engine.sql import Sql
@@ -23,6 +26,15 @@ if TYPE_CHECKING:
     from lakehouse.engine.vectors import Vectors
 
 T = TypeVar("T")
+
+
+@dataclass
+class Data:
+    """The parts that read and write datasets, for readers of one profile: nothing else is visible to them."""
+
+    datasets: "Datasets"
+    ingest: "Ingester"
+    sql: "Sql"
 
 
 class Parts:
@@ -34,6 +46,7 @@ class Parts:
         self.config = settings.config
         self.attached_to = ""  # the process that owns the data directory, where that is another
         self._closing = AsyncExitStack()
+        self._scoped: dict[Profile | None, Data] = {}
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -47,19 +60,15 @@ class Parts:
 
         return self._owned(Storage(self.home, self.config.storage))
 
-    @cached_property
+    @property
     def datasets(self) -> "Datasets":
-        """Versioned datasets."""
-        from lakehouse.engine.datasets import Datasets
+        """Versioned datasets: those that whoever makes the running call may see."""
+        return self._data.datasets
 
-        return self._owned(Datasets(self.home, self.storage))
-
-    @cached_property
+    @property
     def ingest(self) -> "Ingester":
         """Files to datasets."""
-        from lakehouse.engine.ingest import Ingester
-
-        return self._owned(Ingester(self.storage, self.datasets, self.config.ingest))
+        return self._data.ingest
 
     @cached_property
     def results(self) -> "Results":
@@ -68,12 +77,58 @@ class Parts:
 
         return self._owned(Results(self.home, self.config.results))
 
-    @cached_property
+    @property
     def sql(self) -> "Sql":
         """Questions in SQL."""
+        return self._data.sql
+
+    @cached_property
+    def journal(self) -> "Journal":
+        """Who changed what."""
+        from lakehouse.engine.journal import Journal
+
+        return self._owned(Journal(self.home))
+
+    @cached_property
+    def profiles(self) -> "Profiles":
+        """What readers can be bound to."""
+        from lakehouse.engine.profiles import Profiles
+
+        return self._owned(Profiles(self.storage))
+
+    @property
+    def profile(self) -> "Profile | None":
+        """What the running call is bound to; None: nothing, it sees everything."""
+        return None
+
+    @property
+    def _data(self) -> Data:
+        profile = self.profile
+        found = self._scoped.get(profile)
+        if found is None:
+            found = self._scoped[profile] = self._data_of(profile)
+        return found
+
+    def _data_of(self, profile: "Profile | None") -> Data:
+        from lakehouse.engine.datasets import Datasets
+        from lakehouse.engine.ingest import Ingester
         from lakehouse.engine.sql import Sql
 
-        return self._owned(Sql(self.storage, self.datasets, self.results, self.config.sql, self._later))
+        if profile is None:
+            datasets = self._owned(Datasets(self.home, self.storage))
+        else:
+            datasets = self._scoped_all.datasets.within(profile)
+        ingest = Ingester(self.storage, datasets, self.config.ingest)
+        # Query processes of its own: what one profile's instance has open, no other can reach.
+        sql = self._owned(Sql(self.storage, datasets, self.results, self.config.sql, self._later))
+        return Data(datasets, ingest, sql)
+
+    @property
+    def _scoped_all(self) -> Data:
+        found = self._scoped.get(None)
+        if found is None:
+            found = self._scoped[None] = self._data_of(None)
+        return found
 
     @cached_property
     def embed(self) -> "Embedder":
@@ -94,7 +149,7 @@ class Parts:
         """Datasets and folders made searchable."""
         from lakehouse.engine.corpora import Corpora
 
-        return self._owned(Corpora(self.datasets, self.embed, self.vectors, self.config.corpora))
+        return self._owned(Corpora(self._scoped_all.datasets, self.embed, self.vectors, self.config.corpora))
 
     @cached_property
     def matrix(self) -> "Matrix":

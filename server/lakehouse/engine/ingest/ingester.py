@@ -202,9 +202,10 @@ class Ingester:
             expected.check(name, fingerprint, read["rows"], read["source"])
         await self._datasets.check_schema(name, columns)
         key = catalog.data_key(name, fingerprint, read["sha256"])
+        bucket = await self._datasets.bucket_for(name)
         await progress(96, 100, "storing")
         try:
-            await self._storage.put_immutable(key, folder / "data.parquet", read["sha256"])
+            await self._storage.put_immutable(key, folder / "data.parquet", read["sha256"], bucket)
         except KeyExists:
             pass  # named by its content: what is there is the same
         manifest, existing = await self._datasets.commit(
@@ -212,6 +213,7 @@ class Ingester:
             columns,
             [DataFile(key, read["sha256"], read["bytes"], read["rows"])],
             provenance={**facts, "source": asked["source"], **read["source"]},
+            bucket=bucket,
         )
         await progress(100, 100, "committed")
         return Ingested(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import duckdb
 
 from lakehouse.engine.quoting import identifier, literal
+from lakehouse.engine.relation import Part, relation, scan
 from lakehouse.engine.sql.gate import folded
 from lakehouse.errors import Conflict, InvalidInput, TimedOut, Unavailable, Upstream, did_you_mean
 
@@ -28,10 +29,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class View:
-    """A dataset's name and files (local path, sha256), or what is wrong with it, or that they are not here yet."""
+    """A dataset's name and files (with their sha256), or what is wrong with it, or that they are not here yet.
+
+    `key` and `columns` are those of its version where reading it takes more than its files one after another.
+    """
 
     name: str
-    files: tuple[tuple[str, str], ...]
+    files: tuple[tuple[Part, str], ...]
+    key: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     problem: str = ""
     absent: bool = False
 
@@ -118,9 +124,9 @@ class Instance:
         if view.problem:
             raise Upstream(f"dataset {view.name!r} cannot be read: {view.problem}", fix=_RESTORE)
         damaged = {"damaged": view.name}
-        for path, sha256 in view.files:
+        for part, sha256 in view.files:
             try:
-                if not self._files.check(path, sha256, deadline):
+                if not self._files.check(part.path, sha256, deadline):
                     raise Upstream(
                         f"dataset {view.name!r} is damaged: a data file has changed.", fix=_RESTORE, data=damaged
                     )
@@ -132,14 +138,15 @@ class Instance:
                 ) from error
 
     def _create(self, key: str, view: View) -> None:
-        # Options of the reader that would add columns are off: a folder called a=1 above the data must not.
-        files = ", ".join(literal(path) for path, _ in view.files)
-        scan = f"read_parquet([{files}], hive_partitioning = false, filename = false, file_row_number = false)"
+        parts = [part for part, _ in view.files]
         try:
-            # DuckDB's own names: of two columns that differ only by case it renames the second.
-            columns = [row[0] for row in self._db.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()]
-            listed = ", ".join(identifier(column) for column in columns)
-            self._db.execute(f"CREATE OR REPLACE SECURE VIEW {identifier(view.name)} AS SELECT {listed} FROM {scan}")
+            if view.columns:
+                columns, query = list(view.columns), relation(parts, view.columns, view.key)
+            else:
+                # DuckDB's own names: of two columns that differ only by case it renames the second.
+                columns = [row[0] for row in self._db.execute(f"DESCRIBE SELECT * FROM {scan(parts)}").fetchall()]
+                query = relation(parts, columns)
+            self._db.execute(f"CREATE OR REPLACE SECURE VIEW {identifier(view.name)} AS {query}")
         except (duckdb.OutOfMemoryException, duckdb.InterruptException):
             raise  # these say nothing about the file
         except duckdb.Error as error:
@@ -167,7 +174,7 @@ def _locked(views: Iterable[View], limits: Limits, spill: str) -> duckdb.DuckDBP
         },
     )
     db.execute("SET parquet_metadata_cache = true")  # as a start option it is refused
-    paths = ", ".join(literal(path) for view in views for path, _ in view.files)
+    paths = ", ".join(literal(part.path) for view in views for part, _ in view.files)
     db.execute(f"SET allowed_paths = [{paths}]")
     db.execute("SET enable_external_access = false")
     db.execute("SET GLOBAL TimeZone = 'UTC'")  # answers do not depend on where the server stands

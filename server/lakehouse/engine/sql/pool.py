@@ -152,7 +152,7 @@ class Pool:
 
     def _setup(self, folder: Path, visible: Visible) -> dict[str, Any]:
         settings = self.settings
-        paths = {path for view in visible.views for path, _ in view["files"]}
+        paths = {path for view in visible.views for path, *_ in view["files"]}
         self._verified = {path: mark for path, mark in self._verified.items() if path in paths}
         return {
             "folder": str(folder),

@@ -74,14 +74,13 @@ class Sql:
         later: Later = lambda work: False,
     ) -> None:
         self._later = later
-        self._views = Views(datasets, storage.bucket.root is not None, later)
+        self._views = Views(datasets, later)
         self._storage = storage
         self._datasets = datasets
         self._results = results
         self._settings = settings
         hidden = [str(storage.scratch_root.parent)]
-        if storage.bucket.root is not None:
-            hidden.append(str(storage.bucket.root))
+        hidden += [str(bucket.root) for bucket in storage.buckets.values() if bucket.root is not None]
         self._pool = Pool(storage.scratch_root, settings, hidden)
         self._visible: Visible | None = None
         self._seen = (-1, -1)  # of which set of versions, and of files here, the visible set was made
@@ -186,7 +185,7 @@ class Sql:
                 return await self._run_once(request, deadline, seconds, kept)
             except Upstream as error:
                 name = error.data.get("damaged")
-                if name is None or name in renewed or self._storage.bucket.root is not None:
+                if name is None or name in renewed or not self._views.fetched(name):
                     raise
                 renewed.add(name)  # the copy here is; what the bucket has is not known yet
                 await self._views.renew(name)
@@ -271,7 +270,7 @@ class Sql:
         """
         now = anyio.current_time()
         due = now - self._looked_at >= self._settings.refresh_secs
-        if due and self._visible is not None and self._storage.bucket.remote:
+        if due and self._visible is not None and self._datasets.remote:
             due = not self._refreshing and not self._start_refresh()
         if not due and self._visible is not None and self._seen == self._newest():
             return self._visible

@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from lakehouse.engine.relation import Part
 from lakehouse.engine.sql.answer import Caps, Send, answer
 from lakehouse.engine.sql.gate import Gate
 from lakehouse.engine.sql.instance import Files, Instance, Limits, View
@@ -72,8 +73,15 @@ class Session:
 
     def _over(self, views: Sequence[Mapping[str, Any]]) -> Instance:
         listed = [
-            View(v["name"], tuple((f[0], f[1]) for f in v["files"]), v.get("problem", ""), v.get("absent", False))
-            for v in views
+            View(
+                name=view["name"],
+                files=tuple((Part(path, role, tuple(lacks)), sha256) for path, sha256, role, lacks in view["files"]),
+                key=tuple(view.get("key", ())),
+                columns=tuple(view.get("columns", ())),
+                problem=view.get("problem", ""),
+                absent=view.get("absent", False),
+            )
+            for view in views
         ]
         return Instance(listed, self._limits, self._folder, self._files)
 

@@ -32,9 +32,9 @@ class Views:
     `later` starts work that outlives the call it is started in; it says whether it could.
     """
 
-    def __init__(self, datasets: "Datasets", in_place: bool, later: Later) -> None:
+    def __init__(self, datasets: "Datasets", later: Later) -> None:
         self.arrivals = 0  # grows when files that were absent have come
-        self._datasets, self._in_place, self._later = datasets, in_place, later
+        self._datasets, self._later = datasets, later
         self._known: dict[tuple[str, int], View] = {}
         self._wanted: dict[str, Manifest] = {}
         self._coming: dict[tuple[str, int], _Arrival] = {}
@@ -42,7 +42,9 @@ class Views:
     async def of(self, manifests: "Sequence[Manifest]") -> list[View]:
         """The views of these versions, in order."""
         fresh = [m for m in manifests if (m.name, m.version) not in self._known]
-        made = await self._read_in_place(fresh) if self._in_place else await self._read_copies(fresh)
+        here = [m for m in fresh if self._datasets.in_place(m)]
+        made = await self._read_in_place(here)
+        made |= await self._read_copies([m for m in fresh if not self._datasets.in_place(m)])
         self._wanted = {m.name: m for m in manifests}
         views = [self._known.get((m.name, m.version)) or made[m.name] for m in manifests]
         kept = {(m.name, m.version) for m in manifests}
@@ -65,6 +67,11 @@ class Views:
         await arrival.over.wait()
         if arrival.error is not None:
             raise arrival.error
+
+    def fetched(self, name: str) -> bool:
+        """Whether a dataset's files are copies, so that there is something to fetch again."""
+        manifest = self._wanted.get(name)
+        return manifest is not None and not self._datasets.in_place(manifest)
 
     async def renew(self, name: str) -> None:
         """Remove copies of a dataset's files that are not what was recorded; the next query has them fetched again."""
@@ -105,6 +112,9 @@ class Views:
         return made
 
     def _keep(self, manifest: "Manifest", paths: Sequence[Any]) -> View:
-        files = [[str(path), file.sha256] for path, file in zip(paths, manifest.objects, strict=True)]
-        view = self._known[manifest.name, manifest.version] = {"name": manifest.name, "files": files}
+        files = [[str(path), f.sha256, f.role, f.lacks] for path, f in zip(paths, manifest.objects, strict=True)]
+        view: View = {"name": manifest.name, "files": files}
+        if manifest.merged:
+            view |= {"key": manifest.key, "columns": [column.name for column in manifest.columns]}
+        self._known[manifest.name, manifest.version] = view
         return view

@@ -26,7 +26,7 @@ class Tail:
     skipped: int
 
 
-class Journal:
+class Log:
     """One log on disk. All methods block; call them from a worker thread. Several threads may append.
 
     A line is a JSON object whose last member is the CRC-32 of everything before it, so that any JSON tool reads it.

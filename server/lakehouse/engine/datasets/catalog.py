@@ -1,9 +1,9 @@
-"""The catalog: every dataset is a chain of immutable manifests in the bucket, one a version, the newest in memory."""
+"""The catalog of one bucket: every dataset is a chain of immutable manifests, one a version, the newest in memory."""
 
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -14,17 +14,17 @@ import anyio
 import anyio.to_thread
 
 from lakehouse.engine import moment
+from lakehouse.engine.bucket import Bucket, KeyExists, KeyNotFound
+from lakehouse.engine.cache import Cache
+from lakehouse.engine.datasets.draft import Change, Draft
+from lakehouse.engine.datasets.failures import DatasetDamaged, DatasetNotFound, lost
 from lakehouse.engine.fanout import fan_out
 from lakehouse.engine.manifests import (
     PREFIX,
     BadManifest,
-    Column,
     DataFile,
-    EmptyFingerprint,
-    EmptyName,
     Manifest,
     check_name,
-    data_key,
     dataset_id,
     decoded,
     fingerprint,
@@ -33,43 +33,15 @@ from lakehouse.engine.manifests import (
     shown_name,
     version_of,
 )
-from lakehouse.engine.storage import KeyExists, KeyNotFound, Storage
-from lakehouse.errors import Conflict, InvalidInput, NotFound, Upstream, did_you_mean
-
-__all__ = [
-    "Column",
-    "DataFile",
-    "DatasetDamaged",
-    "DatasetNotFound",
-    "Datasets",
-    "EmptyFingerprint",
-    "EmptyName",
-    "Manifest",
-    "SchemaChanged",
-    "check_name",
-    "data_key",
-    "dataset_id",
-    "fingerprint",
-]
+from lakehouse.errors import Conflict, InvalidInput, Upstream
 
 log = logging.getLogger("lakehouse")
 
 # Inside the class below, `list` is its method.
 Texts = list[str]
+Numbers = list[int]
 Paths = list[Path]
 Copies = list[Paths | None]
-
-
-class DatasetNotFound(NotFound):
-    """No dataset, or no version of it, has this name."""
-
-
-class SchemaChanged(Conflict):
-    """The data has other columns than the dataset; `data` holds both schemas and what differs."""
-
-
-class DatasetDamaged(Upstream):
-    """The newest manifest or a data file of a dataset cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -83,17 +55,19 @@ class _Index:
 _EMPTY = _Index(MappingProxyType({}), MappingProxyType({}))
 
 
-class Datasets:
-    """Datasets by name. The bucket is the truth; memory holds the newest version of each, and swaps in one step.
+class Catalog:
+    """One bucket's datasets by name. The bucket is the truth; memory holds the newest versions, and swaps in one step.
 
     A dataset whose newest manifest cannot be read is *damaged*: it is reported, and neither read, listed nor written
     until that object is restored or removed. Its older version is never served in its place, because a caller could
     not tell that it went back in time; asked for by number, older versions can still be read.
+
+    A dataset that was dropped keeps its versions; here it is one whose newest version says `dropped`.
     """
 
-    def __init__(self, home: Path, storage: Storage) -> None:
-        self._bucket = storage.bucket
-        self._cache = storage.cache
+    def __init__(self, bucket: Bucket, cache: Cache) -> None:
+        self.bucket = bucket
+        self._cache = cache
         self._index = _EMPTY
         self._loaded = False
         self._loading = anyio.Lock(fast_acquire=True)
@@ -105,27 +79,16 @@ class Datasets:
         """A number that grows whenever the visible set of newest versions changes."""
         return self._generation
 
-    async def commit(
-        self,
-        name: str,
-        columns: Sequence[Column],
-        objects: Sequence[DataFile],
-        *,
-        statistics: Mapping[str, Any] | None = None,
-        provenance: Mapping[str, Any] | None = None,
-    ) -> tuple[Manifest, bool]:
-        """Make stored data files the newest version of a dataset; returns it and whether it was there already.
+    async def change(self, name: str, make: Change) -> tuple[Manifest, bool]:
+        """Commit what `make` answers, given the newest version, as the next one.
 
-        A new name begins with version 1. The same files under the same schema are the version that is there: nothing
-        is written. Commits of one name follow each other; other processes are met at the create-only put.
+        Returns the version, and whether it was there already: `make` answered None, or the very contents it was given.
+        Commits of one name follow each other; when another process was faster, `make` is asked again.
 
-        Raises EmptyName, InvalidInput, EmptyFingerprint, SchemaChanged (other columns than the dataset has), Conflict
-        (a name the bucket cannot tell from another), DatasetDamaged, and Upstream when the store fails: the dataset
-        is then what it was.
+        Raises EmptyName, InvalidInput, EmptyFingerprint, Conflict (a name the bucket cannot tell from another),
+        DatasetDamaged, what `make` raises, and Upstream when the store fails: the dataset is then what it was.
         """
         folder = folder_of(check_name(name))
-        mark = fingerprint(columns)
-        facts = _json(statistics, "statistics"), _json(provenance, "provenance")
         async with self._commits.setdefault(folder, anyio.Lock(fast_acquire=True)):
             tried = 0
             while True:
@@ -136,72 +99,84 @@ class Datasets:
                         f"the bucket refuses version {tried} of dataset {name!r}, and does not have it.",
                         fix="A name that differs only in case may be taken; choose another.",
                     )
-                if current is not None:
-                    _check_schema(current, columns)
-                if current is not None and current.objects == tuple(objects):
+                draft = await make(current.copy() if current else None)
+                if current is not None and (draft is None or draft.same_as(current)):
                     return current.copy(), True
+                if draft is None:
+                    raise DatasetNotFound(f"there is no dataset {name!r}.", fix="Ingest it first.")
                 tried = version + 1
-                now = moment.now()
-                candidate = Manifest(
-                    dataset_id=dataset_id(name),
-                    name=name,
-                    version=tried,
-                    schema_fingerprint=mark,
-                    objects=tuple(objects),
-                    row_count=sum(file.row_count for file in objects),
-                    columns=tuple(columns),
-                    statistics=facts[0],
-                    provenance=facts[1],
-                    created_at=current.created_at if current else now,
-                    updated_at=now,
-                    bucket=self._bucket.name,
-                )
+                candidate = self._candidate(name, tried, draft, current)
                 try:
                     # Once the put is under way its outcome must be known: memory follows it.
                     with anyio.CancelScope(shield=True):
-                        await self._bucket.put(manifest_key(folder, tried), candidate.encoded(), create=True)
+                        await self.bucket.put(manifest_key(folder, tried), candidate.encoded(), create=True)
                         self._show(folder, candidate)
                 except KeyExists:
                     continue
                 return candidate.copy(), False
 
-    async def check_schema(self, name: str, columns: Sequence[Column]) -> None:
-        """Raises SchemaChanged when data of these columns cannot be a dataset's next version.
+    def _candidate(self, name: str, version: int, draft: Draft, current: Manifest | None) -> Manifest:
+        now = moment.now()
+        return Manifest(
+            dataset_id=dataset_id(name),
+            name=name,
+            version=version,
+            schema_fingerprint=fingerprint(draft.columns),
+            objects=draft.objects,
+            row_count=draft.row_count,
+            columns=draft.columns,
+            statistics=_json(draft.statistics, "statistics"),
+            provenance=_json(draft.provenance, "provenance"),
+            created_at=current.created_at if current else now,
+            # Never before the version before, whatever the clocks of two machines say: time travel goes by it.
+            updated_at=max(now, current.updated_at) if current else now,
+            bucket=self.bucket.name,
+            operation=draft.operation,
+            key=draft.key,
+            expectations=tuple(_json(one, "expectations") for one in draft.expectations),
+            dropped=draft.dropped,
+        )
 
-        A commit checks it again. Whoever asks before data files are stored leaves none behind that nothing names.
-        """
-        try:
-            current = await self.get(name)
-        except DatasetNotFound:
-            return
-        _check_schema(current, columns)
+    async def newest(self, name: str) -> Manifest | None:
+        """The newest version, one that says `dropped` included; None when there is no such dataset.
 
-    async def get(self, name: str, version: int | None = None) -> Manifest:
-        """A dataset's manifest: the newest, or that of a version.
-
-        Raises DatasetNotFound, with the nearest names, and DatasetDamaged.
+        Raises DatasetDamaged, and Upstream when the bucket cannot be listed for the first time.
         """
         folder = folder_of(check_name(name))
-        if version is not None:
-            return await self._version(name, folder, version)
         await self._load()
         found = self._index.newest.get(folder)
         if found is None and folder in self._index.problems:
             found = await self._reread(folder)  # it may have been mended
-        if found is None:
-            raise _unknown(name, [manifest.name for manifest in self._index.newest.values()])
-        return found.copy()
+        return found.copy() if found is not None else None
+
+    async def version(self, name: str, version: int) -> Manifest | None:
+        """One version; None when there is no such one. Raises DatasetDamaged."""
+        folder = folder_of(check_name(name))
+        if version < 1:
+            return None
+        try:
+            return await self._read(folder, version)
+        except KeyNotFound:
+            return None
+
+    async def versions(self, name: str) -> Numbers:
+        """The numbers of the versions there are, oldest first; none for a name that is not there."""
+        folder = folder_of(check_name(name))
+        keys = (await self.bucket.list(f"{PREFIX}{folder}/", limit=None)).objects
+        found = [version_of(stored.key) for stored in keys]
+        return sorted(pair[1] for pair in found if pair is not None and pair[0] == folder)
 
     async def list(self) -> list[Manifest]:
-        """The newest version of every dataset, sorted by name; damaged ones are left out (see `problems`)."""
+        """The newest version of every dataset, in no order, dropped ones too; not of damaged ones (see `problems`)."""
         await self._load()
-        return sorted((m.copy() for m in self._index.newest.values()), key=lambda m: m.name)
+        return [m.copy() for m in self._index.newest.values()]
 
-    async def names(self) -> Texts:
-        """The names of all datasets, sorted; those of damaged ones, too."""
+    async def names(self) -> set[str]:
+        """The names of all datasets but dropped ones; those of damaged ones, too."""
         await self._load()
         index = self._index
-        return sorted({m.name for m in index.newest.values()} | {shown_name(f) for f in index.problems})
+        there = {m.name for m in index.newest.values() if not m.dropped}
+        return there | {shown_name(folder) for folder in index.problems}
 
     @property
     def problems(self) -> Texts:
@@ -222,7 +197,7 @@ class Datasets:
 
         Raises DatasetDamaged when a file is gone or has another size than the manifest says.
         """
-        root = self._bucket.root
+        root = self.bucket.root
         if root is not None:
             return await anyio.to_thread.run_sync(lambda: [_in_place(root, file) for file in manifest.objects])
         try:
@@ -258,7 +233,7 @@ class Datasets:
     async def _rehydrate(self) -> None:
         before = self._index
         latest: dict[str, int] = {}
-        for stored in (await self._bucket.list(PREFIX, limit=None)).objects:
+        for stored in (await self.bucket.list(PREFIX, limit=None)).objects:
             if (found := version_of(stored.key)) is not None:
                 latest[found[0]] = max(found[1], latest.get(found[0], 0))
         newest: dict[str, Manifest] = {}
@@ -296,7 +271,7 @@ class Datasets:
 
     async def _reread(self, folder: str) -> Manifest | None:
         """The newest version of one dataset as the bucket has it now."""
-        keys = (await self._bucket.list(f"{PREFIX}{folder}/", limit=None)).objects
+        keys = (await self.bucket.list(f"{PREFIX}{folder}/", limit=None)).objects
         versions = [found[1] for found in (version_of(stored.key) for stored in keys) if found and found[0] == folder]
         if not versions:
             return None
@@ -310,7 +285,7 @@ class Datasets:
     async def _read(self, folder: str, version: int) -> Manifest:
         key = manifest_key(folder, version)
         try:
-            manifest = decoded(await self._bucket.get(key))
+            manifest = decoded(await self.bucket.get(key))
             if (manifest.version, folder_of(manifest.name)) != (version, folder):
                 raise BadManifest(f"it is version {manifest.version} of {manifest.name!r}")
         except BadManifest as error:
@@ -318,18 +293,8 @@ class Datasets:
                 f"dataset {shown_name(folder)!r} is damaged: its manifest {key} cannot be used: {error}.",
                 fix="Restore that object from a backup, or remove it to go back to the version before.",
             ) from error
-        return manifest
-
-    async def _version(self, name: str, folder: str, version: int) -> Manifest:
-        if version > 0:
-            try:
-                return await self._read(folder, version)
-            except KeyNotFound:
-                pass
-        newest = await self.get(name)
-        raise DatasetNotFound(
-            f"dataset {name!r} has no version {version}.", fix=f"Its newest version is {newest.version}."
-        )
+        # What the bucket is called is each home's own.
+        return replace(manifest, bucket=self.bucket.name)
 
     def _show(self, folder: str, manifest: Manifest) -> None:
         index = self._index
@@ -354,35 +319,6 @@ def _json(given: Mapping[str, Any] | None, what: str) -> dict[str, Any]:
             f"{what}: it is not JSON: {error}.", fix="Give strings, numbers, lists and objects."
         ) from error
     return copy
-
-
-def _check_schema(current: Manifest, columns: Sequence[Column]) -> None:
-    if current.schema_fingerprint == fingerprint(columns):
-        return
-    stored = {column.name: column.type for column in current.columns}
-    given = {column.name: column.type for column in columns}
-    parts = [f"{name} {kind} is new" for name, kind in given.items() if name not in stored]
-    parts += [f"{name} {kind} is missing" for name, kind in stored.items() if name not in given]
-    parts += [f"{name} was {kind}, is {given[name]}" for name, kind in stored.items() if given.get(name, kind) != kind]
-    shown = "; ".join(parts[:10]) + (f"; and {len(parts) - 10} more" if len(parts) > 10 else "")
-    raise SchemaChanged(
-        f"dataset {current.name!r} has another schema: {shown or 'the columns have another order'}.",
-        fix="Ingest under another name, or make the columns as they were (types= sets a column's type).",
-        data={
-            "stored": [{"name": column.name, "type": column.type} for column in current.columns],
-            "given": [{"name": column.name, "type": column.type} for column in columns],
-        },
-    )
-
-
-def _unknown(name: str, known: list[str]) -> DatasetNotFound:
-    none = None if known else "There are none yet; ingest_file makes one of a file."
-    return DatasetNotFound(f"there is no dataset {name!r}.", fix=did_you_mean(name, known, none))
-
-
-def lost(what: str) -> DatasetDamaged:
-    """The error for a data file that is not what its manifest says."""
-    return DatasetDamaged(what, fix="Restore the object from a backup, or ingest the source again under another name.")
 
 
 def _in_place(root: Path, file: DataFile) -> Path:

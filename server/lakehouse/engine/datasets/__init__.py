@@ -1,0 +1,287 @@
+"""Datasets of all buckets by name: one catalog a bucket, and what a reader may see of them."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lakehouse.engine.datasets.catalog import Catalog
+from lakehouse.engine.datasets.draft import Change, Draft
+from lakehouse.engine.datasets.failures import (
+    DatasetDamaged,
+    DatasetNotFound,
+    SchemaChanged,
+    check_same_schema,
+    dropped,
+    lost,
+    unknown,
+)
+from lakehouse.engine.manifests import (
+    Column,
+    DataFile,
+    EmptyFingerprint,
+    EmptyName,
+    Manifest,
+    check_name,
+    data_key,
+    dataset_id,
+    fingerprint,
+)
+from lakehouse.errors import NotFound, Upstream, did_you_mean
+
+if TYPE_CHECKING:
+    from lakehouse.engine.profiles import Profile
+    from lakehouse.engine.storage import Storage
+
+__all__ = [
+    "Catalog",
+    "Change",
+    "Column",
+    "DataFile",
+    "DatasetDamaged",
+    "DatasetNotFound",
+    "Datasets",
+    "Draft",
+    "EmptyFingerprint",
+    "EmptyName",
+    "Manifest",
+    "SchemaChanged",
+    "check_name",
+    "check_same_schema",
+    "data_key",
+    "dataset_id",
+    "fingerprint",
+    "lost",
+]
+
+log = logging.getLogger("lakehouse")
+
+# Inside the class below, `list` is its method.
+Texts = list[str]
+Paths = list[Path]
+Copies = list[Paths | None]
+
+
+class Datasets:
+    """Datasets by name, of every bucket, or of those a profile is bound to.
+
+    A name stands for one dataset: where two buckets have it, the bucket that is configured first; the other is a
+    problem that is reported, and is read through a profile of its bucket.
+    """
+
+    def __init__(self, home: Path, storage: "Storage") -> None:
+        self.profile: Profile | None = None
+        self._all = {name: Catalog(bucket, storage.cache_of(name)) for name, bucket in storage.buckets.items()}
+        self._catalogs: Mapping[str, Catalog] = self._all
+        self._away: dict[str, str] = {}  # buckets that could not be listed, and why
+
+    def within(self, profile: "Profile") -> "Datasets":
+        """The same datasets as a reader of this profile sees them. Raises NotFound for a bucket that is not there."""
+        bound = object.__new__(Datasets)
+        bound.profile, bound._all, bound._away = profile, self._all, self._away
+        bound._catalogs = {profile.bucket: self._catalog(profile.bucket)}
+        return bound
+
+    @property
+    def generation(self) -> int:
+        """A number that grows whenever the visible set of newest versions changes."""
+        return sum(catalog.generation for catalog in self._catalogs.values())
+
+    @property
+    def remote(self) -> bool:
+        """Whether listing the datasets may take long."""
+        return any(catalog.bucket.remote for catalog in self._catalogs.values())
+
+    async def change(self, name: str, make: Change, *, bucket: str | None = None) -> tuple[Manifest, bool]:
+        """Commit what `make` answers, given the newest version, as the next one; see Catalog.change.
+
+        A new name goes to `bucket`, or to the first one there is. Raises NotFound for a bucket that is not there, and
+        for a dataset of another one.
+        """
+        return await (await self._home_of(check_name(name), bucket)).change(name, make)
+
+    async def commit(
+        self,
+        name: str,
+        columns: Sequence[Column],
+        objects: Sequence[DataFile],
+        *,
+        statistics: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        bucket: str | None = None,
+    ) -> tuple[Manifest, bool]:
+        """Make stored data files the newest version of a dataset; returns it and whether it was there already.
+
+        A new name begins with version 1. The same files under the same schema are the version that is there: nothing
+        is written. Other processes are met at the create-only put.
+
+        Raises EmptyName, InvalidInput, EmptyFingerprint, SchemaChanged (other columns than the dataset has), Conflict
+        (a name the bucket cannot tell from another), DatasetDamaged, and Upstream when the store fails: the dataset
+        is then what it was.
+        """
+        fingerprint(columns)
+        rows = sum(file.row_count for file in objects)
+        draft = Draft("ingest", tuple(columns), tuple(objects), rows, (), (), False, statistics or {}, provenance or {})
+
+        async def replaced(current: Manifest | None) -> Draft:
+            if current is not None and not current.dropped:
+                check_same_schema(current, columns)
+            return draft
+
+        return await self.change(name, replaced, bucket=bucket)
+
+    async def check_schema(self, name: str, columns: Sequence[Column]) -> None:
+        """Raises SchemaChanged when data of these columns cannot be a dataset's next version.
+
+        A commit checks it again. Whoever asks before data files are stored leaves none behind that nothing names.
+        """
+        try:
+            current = await self.get(name)
+        except DatasetNotFound:
+            return
+        check_same_schema(current, columns)
+
+    async def get(self, name: str, version: int | None = None) -> Manifest:
+        """A dataset's manifest: the newest, or that of a version, even one before it was dropped.
+
+        Raises DatasetNotFound, with the nearest names, and DatasetDamaged.
+        """
+        check_name(name)
+        if version is not None and self._sees(name):
+            for catalog in self._catalogs.values():
+                if (found := await catalog.version(name, version)) is not None:
+                    return found
+        _, newest = await self._find(name)
+        if version is not None:
+            raise DatasetNotFound(
+                f"dataset {name!r} has no version {version}.", fix=f"Its newest version is {newest.version}."
+            )
+        if newest.dropped:
+            raise dropped(name)
+        return newest
+
+    async def list(self) -> list[Manifest]:
+        """The newest version of every dataset, sorted by name; damaged and dropped ones are left out."""
+        found: dict[str, Manifest] = {}
+        for catalog in self.catalogs():
+            for manifest in await self._listed(catalog):
+                if not manifest.dropped and self._sees(manifest.name):
+                    found.setdefault(manifest.name, manifest)
+        return [found[name] for name in sorted(found)]
+
+    async def names(self) -> Texts:
+        """The names of all datasets, sorted; those of damaged ones, too."""
+        found: set[str] = set()
+        for catalog in self.catalogs():
+            await self._listed(catalog)
+            if catalog.bucket.name not in self._away:
+                found |= {name for name in await catalog.names() if self._sees(name)}
+        return sorted(found)
+
+    @property
+    def problems(self) -> Texts:
+        """What is wrong with damaged datasets, as of the last reading of the buckets; one sentence each."""
+        found = [why for catalog in self._catalogs.values() for why in catalog.problems]
+        return found + [why for bucket, why in self._away.items() if bucket in self._catalogs]
+
+    async def refresh(self) -> Texts:
+        """Read from the buckets what other processes committed; returns the problems.
+
+        Reads of the catalog go on meanwhile. Raises Upstream only when the first bucket cannot be listed.
+        """
+        for number, (name, catalog) in enumerate(self._catalogs.items()):
+            try:
+                await catalog.refresh()
+                self._away.pop(name, None)
+            except Upstream as error:
+                if number == 0:
+                    raise
+                self._away[name] = f"bucket {name!r} cannot be read: {error.detail}"
+        return self.problems
+
+    def in_place(self, manifest: Manifest) -> bool:
+        """Whether a dataset's files are local ones anyway, of a file bucket."""
+        return self._catalog(manifest.bucket).bucket.root is not None
+
+    async def local_files(self, manifest: Manifest) -> Paths:
+        """The dataset's Parquet files as local paths: in place for file buckets, else verified copies.
+
+        Raises DatasetDamaged when a file is gone or has another size than the manifest says.
+        """
+        return await self._catalog(manifest.bucket).local_files(manifest)
+
+    async def copies(self, manifests: Sequence[Manifest]) -> Copies:
+        """For each manifest its Parquet files' verified copies; None where some of a remote bucket are not here yet."""
+        found: Copies = []
+        for manifest in manifests:
+            found += await self._catalog(manifest.bucket).copies([manifest])
+        return found
+
+    async def drop_spoiled(self, manifest: Manifest) -> None:
+        """Remove local copies of a remote bucket's files that do not have their contents any more."""
+        await self._catalog(manifest.bucket).drop_spoiled(manifest)
+
+    async def bucket_for(self, name: str, bucket: str | None = None) -> str:
+        """The bucket a dataset is in, or where a new one of this name goes. Raises NotFound as `change` does."""
+        return (await self._home_of(check_name(name), bucket)).bucket.name
+
+    async def catalog_of(self, name: str) -> Catalog:
+        """The catalog that has a dataset, one that was dropped included. Raises DatasetNotFound, DatasetDamaged."""
+        return (await self._find(check_name(name)))[0]
+
+    def catalogs(self) -> Sequence[Catalog]:
+        """The catalogs of the buckets a reader sees, first the one where new datasets go."""
+        return tuple(self._catalogs.values())
+
+    async def _find(self, name: str) -> tuple[Catalog, Manifest]:
+        """The catalog that has a name, and its newest version; of two buckets, one where it was not dropped."""
+        gone: tuple[Catalog, Manifest] | None = None
+        if self._sees(name):
+            for catalog in self.catalogs():
+                await self._listed(catalog)
+                if catalog.bucket.name in self._away or (found := await catalog.newest(name)) is None:
+                    continue
+                if not found.dropped:
+                    return catalog, found
+                gone = gone or (catalog, found)
+        if gone is None:
+            raise unknown(name, [manifest.name for manifest in await self.list()])
+        return gone
+
+    async def _home_of(self, name: str, bucket: str | None) -> Catalog:
+        """Where a dataset is, or shall be."""
+        if bucket is not None:
+            return self._catalog(bucket)
+        if not self._sees(name):
+            raise NotFound(
+                f"profile {self.profile.name if self.profile else ''!r} has no dataset {name!r}.",
+                fix="Use one of its own names, or another profile.",
+            )
+        try:
+            return await self.catalog_of(name)
+        except DatasetNotFound:
+            return next(iter(self._catalogs.values()))
+
+    def _catalog(self, bucket: str) -> Catalog:
+        found = self._catalogs.get(bucket)
+        if found is None:
+            raise NotFound(
+                f"there is no bucket {bucket!r}.", fix=did_you_mean(bucket, list(self._catalogs), "See list_buckets.")
+            )
+        return found
+
+    def _sees(self, name: str) -> bool:
+        return self.profile is None or self.profile.sees(name)
+
+    async def _listed(self, catalog: Catalog) -> Sequence[Manifest]:
+        """A catalog's newest versions; none of a bucket beside the first that cannot be listed, which is a problem."""
+        name = catalog.bucket.name
+        try:
+            found = await catalog.list()
+        except Upstream as error:
+            if catalog is next(iter(self._catalogs.values())):
+                raise
+            self._away[name] = f"bucket {name!r} cannot be read: {error.detail}"
+            return []
+        self._away.pop(name, None)
+        return found
