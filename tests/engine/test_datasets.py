@@ -52,7 +52,7 @@ async def test_the_stored_manifest_has_the_fields_of_the_format(datasets: Datase
     named = "dataset_id name version schema_fingerprint objects row_count columns statistics provenance"
     named += " operation key expectations dropped"
     assert {*named.split(), "created_at", "updated_at", "bucket", "format", "checksum"} == set(body)
-    assert set(body["objects"][0]) == {"key", "sha256", "size_bytes", "row_count", "role"}
+    assert set(body["objects"][0]) == {"key", "sha256", "size_bytes", "row_count", "role", "lacks"}
     assert body["columns"] == [{"name": "id", "type": "int64"}, {"name": "name", "type": "string"}]
 
 

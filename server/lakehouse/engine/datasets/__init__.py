@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lakehouse.engine.datasets.asof import moment_of, version_number
 from lakehouse.engine.datasets.catalog import Catalog
 from lakehouse.engine.datasets.draft import Change, Draft
 from lakehouse.engine.datasets.failures import (
@@ -159,6 +160,39 @@ class Datasets:
         if newest.dropped:
             raise dropped(name)
         return newest
+
+    async def at(self, name: str, when: int | str) -> Manifest:
+        """A dataset as it was: at a version (3, "3" or "v3"), or at a moment ("2026-05-01", RFC 3339; UTC if unsaid).
+
+        Raises DatasetNotFound when it had no such version, or was not there or dropped then; InvalidInput.
+        """
+        number = version_number(when)
+        if number is not None:
+            return await self.get(name, number)
+        moment = moment_of(str(when))
+        catalog = await self.catalog_of(name)
+        versions = await catalog.versions(name)
+
+        async def committed(version: int) -> Manifest:
+            found = await catalog.version(name, version)
+            if found is None:
+                raise DatasetNotFound(f"version {version} of dataset {name!r} has just been removed.", fix="Ask again.")
+            return found
+
+        # Versions follow each other in time: the last one not after the moment, by halves.
+        low, high = 0, len(versions)
+        while low < high:
+            middle = (low + high) // 2
+            if (await committed(versions[middle])).updated_at <= moment:
+                low = middle + 1
+            else:
+                high = middle
+        if not low:
+            raise DatasetNotFound(f"dataset {name!r} has no version of {when}.", fix="See dataset_history.")
+        found = await committed(versions[low - 1])
+        if found.dropped:
+            raise dropped(name)
+        return found
 
     async def list(self) -> list[Manifest]:
         """The newest version of every dataset, sorted by name; damaged and dropped ones are left out."""

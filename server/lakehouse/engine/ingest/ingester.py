@@ -1,10 +1,9 @@
 """The parent's side of ingest: a child process reads, then the finished file is stored and committed."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Unpack
 
 import anyio
 import anyio.to_thread
@@ -14,11 +13,13 @@ from lakehouse import config
 from lakehouse.engine import datasets as catalog
 from lakehouse.engine.child import Child, ChildDied
 from lakehouse.engine.datasets import Column, DataFile, Datasets
+from lakehouse.engine.ingest.options import Asked, Expected, Options
 from lakehouse.engine.ingest.source import check_options, check_size, local_file, source_of
 from lakehouse.engine.places import check_remote
-from lakehouse.engine.progress import Progress, unheard
 from lakehouse.engine.storage import KeyExists, Storage
-from lakehouse.errors import Conflict, Upstream
+from lakehouse.errors import Upstream
+
+__all__ = ["Expected", "Ingested", "IngestedColumn", "Ingester"]
 
 _AT_ONCE = 2  # each takes ingest.memory_limit; more wait
 
@@ -45,31 +46,6 @@ class Ingested(BaseModel):
     warnings: list[str] = Field(description="What was read differently than it may look.")
 
 
-@dataclass(frozen=True)
-class Expected:
-    """What a caller says beforehand the data is; None where nothing is said."""
-
-    schema_fingerprint: str | None = None
-    row_count: int | None = None
-    sha256: str | None = None
-    size_bytes: int | None = None
-
-    def check(self, name: str, fingerprint: str, rows: int, source: Mapping[str, Any]) -> None:
-        """Raises Conflict when the data read for a dataset is something else."""
-        read = {
-            "schema_fingerprint": (self.schema_fingerprint, fingerprint),
-            "row_count": (self.row_count, rows),
-            "sha256": (self.sha256 and self.sha256.lower(), source["sha256"]),
-            "size_bytes": (self.size_bytes, source["bytes"]),
-        }
-        for what, (said, found) in read.items():
-            if said not in (None, found):
-                raise Conflict(
-                    f"{what}: the data for dataset {name!r} has {found}, not {said}.",
-                    fix=f"Check the data, or leave {what} out.",
-                )
-
-
 class Ingester:
     """Turns files into datasets, whole or not at all: until the commit nothing is visible, and a kill leaves nothing.
 
@@ -87,52 +63,36 @@ class Ingester:
         path: Path,
         name: str,
         *,
-        source: str | None = None,
-        delimiter: str | None = None,
-        encoding: str | None = None,
-        types: Mapping[str, str] | None = None,
-        provenance: Mapping[str, Any] | None = None,
-        expected: Expected | None = None,
-        progress: Progress | None = None,
         anywhere: bool = True,
         remote: bool = False,
         filename: str | None = None,
+        **asked: Unpack[Asked],
     ) -> Ingested:
-        """Make a local file the newest version of a dataset.
+        """Make a local file the newest version of a dataset; for what can be asked for see Options.
 
-        `source` is csv, tsv, json, jsonl or parquet (default: by suffix); the file may be gzip or zstd. `types` sets
-        column types by name. Unless `anywhere`, the file must lie below `ingest.roots`; for a `remote` caller there
-        must be such, too. `filename` is what it is called, where that is not its name here.
+        Unless `anywhere`, the file must lie below `ingest.roots`; for a `remote` caller there must be such, too.
+        `filename` is what it is called, where that is not its name here.
 
         Raises InvalidInput for bad contents (with up to 100 bad rows in `data["rows"]`), NotFound, Forbidden,
         TooLarge naming the setting, SchemaChanged when the dataset has other columns, Conflict when the data is not
         what was `expected`, Upstream when the disk or the reader fails. Nothing is stored then.
         """
         catalog.check_name(name)
+        options = Options.of(asked)
         roots = None if anywhere else self._settings.roots
         if remote:
             check_remote(path, self._settings.roots, "ingest.roots")
         # Before its name is: a folder or a missing file is what is wrong with a path, whatever it ends like.
         real = await anyio.to_thread.run_sync(local_file, path, roots, self._settings.max_path_bytes)
         called = path.name if filename is None else filename
-        kind = source_of(called, source)
-        check_options(kind, delimiter, encoding)
-        asked = {"source": kind, "delimiter": delimiter, "encoding": encoding, "types": dict(types or {})}
-        facts = {"file": called, **(provenance or {})}
+        kind = source_of(called, options.source)
+        check_options(kind, options.delimiter, options.encoding)
+        options = replace(options, source=kind, provenance={"file": called, **options.provenance})
         async with self._turns, self._storage.scratch() as folder:
-            return await self._ingest(real, name, asked, facts, expected, folder, progress or unheard)
+            return await self._ingest(real, name, options, folder)
 
     async def ingest_content(
-        self,
-        content: bytes,
-        filename_or_source: str,
-        name: str,
-        *,
-        delimiter: str | None = None,
-        encoding: str | None = None,
-        types: Mapping[str, str] | None = None,
-        provenance: Mapping[str, Any] | None = None,
-        progress: Progress | None = None,
+        self, content: bytes, filename_or_source: str, name: str, **asked: Unpack[Asked]
     ) -> Ingested:
         """Make content that came with a request the newest version of a dataset; like `ingest_path` otherwise."""
         check_size(len(content), self._settings.max_bytes, "ingest.max_bytes")
@@ -141,29 +101,10 @@ class Ingester:
         async with self._storage.scratch() as folder:
             path = folder / f"content.{kind}"
             await anyio.to_thread.run_sync(path.write_bytes, content)
-            return await self.ingest_path(
-                path,
-                name,
-                source=kind,
-                delimiter=delimiter,
-                encoding=encoding,
-                types=types,
-                provenance=provenance,
-                progress=progress,
-            )
+            asked["source"] = kind
+            return await self.ingest_path(path, name, **asked)
 
-    async def ingest_object(
-        self,
-        key: str,
-        name: str,
-        *,
-        source: str | None = None,
-        delimiter: str | None = None,
-        encoding: str | None = None,
-        types: Mapping[str, str] | None = None,
-        expected: Expected | None = None,
-        progress: Progress | None = None,
-    ) -> Ingested:
+    async def ingest_object(self, key: str, name: str, **asked: Unpack[Asked]) -> Ingested:
         """Make a stored object the newest version of a dataset; like `ingest_path` otherwise.
 
         Raises KeyNotFound when there is no such object.
@@ -173,33 +114,16 @@ class Ingester:
         async with self._storage.scratch() as folder:
             path = folder / PurePosixPath(key).name
             await bucket.get_to(key, path)
-            return await self.ingest_path(
-                path,
-                name,
-                source=source,
-                delimiter=delimiter,
-                encoding=encoding,
-                types=types,
-                provenance={"object": f"{bucket.name}://{key}"},
-                expected=expected,
-                progress=progress,
-            )
+            asked["provenance"] = {"object": f"{bucket.name}://{key}"}
+            return await self.ingest_path(path, name, **asked)
 
-    async def _ingest(
-        self,
-        path: Path,
-        name: str,
-        asked: Mapping[str, Any],
-        facts: Mapping[str, Any],
-        expected: Expected | None,
-        folder: Path,
-        progress: Progress,
-    ) -> Ingested:
-        read = await self._read({"path": str(path), **asked}, folder, progress)
+    async def _ingest(self, path: Path, name: str, options: Options, folder: Path) -> Ingested:
+        progress = options.progress
+        read = await self._read(path, options, folder)
         columns = [Column(column, kind) for column, kind in read["columns"]]
         fingerprint = catalog.fingerprint(columns)
-        if expected is not None:
-            expected.check(name, fingerprint, read["rows"], read["source"])
+        if options.expected is not None:
+            options.expected.check(name, fingerprint, read["rows"], read["source"])
         await self._datasets.check_schema(name, columns)
         key = catalog.data_key(name, fingerprint, read["sha256"])
         bucket = await self._datasets.bucket_for(name)
@@ -212,7 +136,7 @@ class Ingester:
             name,
             columns,
             [DataFile(key, read["sha256"], read["bytes"], read["rows"])],
-            provenance={**facts, "source": asked["source"], **read["source"]},
+            provenance={**options.provenance, "source": options.source, **read["source"]},
             bucket=bucket,
         )
         await progress(100, 100, "committed")
@@ -229,8 +153,15 @@ class Ingester:
             warnings=read["warnings"],
         )
 
-    async def _read(self, request: Mapping[str, Any], folder: Path, progress: Progress) -> dict[str, Any]:
+    async def _read(self, path: Path, options: Options, folder: Path) -> dict[str, Any]:
         """Have a child write the source as folder/data.parquet; its facts."""
+        request = {
+            "path": str(path),
+            "source": options.source,
+            "delimiter": options.delimiter,
+            "encoding": options.encoding,
+            "types": dict(options.types),
+        }
         setup = {
             "folder": str(folder),
             "max_bytes": self._settings.max_path_bytes,
@@ -246,7 +177,7 @@ class Ingester:
                 if "progress" not in answer:
                     return answer
                 percent, what = answer["progress"]
-                await progress(percent, 100, what)
+                await options.progress(percent, 100, what)
         except ChildDied:
             raise Upstream(
                 "the process that reads the file ended without an answer.",

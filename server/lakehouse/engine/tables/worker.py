@@ -1,0 +1,135 @@
+"""The process behind a desk: trusted statements over given files, written files in one folder, nothing else."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lakehouse.engine import child, files
+from lakehouse.errors import InvalidInput, LakehouseError, TooLarge, Upstream
+
+
+def main() -> None:
+    """Work until the parent goes away."""
+    setup, requests, reply = child.serve()
+    os.chdir(setup["folder"])
+    child.bound(setup["max_bytes"])
+    failed: LakehouseError | None = None
+    try:
+        with _translated():
+            work = _Work(setup)
+    except LakehouseError as error:
+        failed = error
+    for request, _ in requests:
+        try:
+            if failed is not None:
+                raise failed
+            with _translated():
+                answer = work.rows(**request) if request.pop("do") == "rows" else work.write(**request)
+        except LakehouseError as error:
+            answer = child.error_frame(error)
+        reply(answer)
+
+
+class _Work:
+    def __init__(self, setup: dict[str, Any]) -> None:
+        import duckdb
+
+        from lakehouse.engine.quoting import identifier, literal
+        from lakehouse.engine.relation import Part, relation, scan
+
+        folder = setup["folder"]
+        self._db = duckdb.connect(
+            ":memory:",
+            config={
+                "threads": str(setup["threads"]),
+                "memory_limit": setup["memory_limit"],
+                "temp_directory": os.path.join(folder, "spill"),
+                "autoload_known_extensions": "false",
+                "autoinstall_known_extensions": "false",
+                "allow_community_extensions": "false",
+                "allow_persistent_secrets": "false",
+                "python_enable_replacements": "false",
+                "max_expression_depth": "250",
+            },
+        )
+        tables = {
+            name: ([Part(path, role, tuple(lacks)) for path, role, lacks in t["parts"]], t["columns"], t["key"])
+            for name, t in setup["tables"].items()
+        }
+        paths = ", ".join(literal(part.path) for parts, _, _ in tables.values() for part in parts)
+        for setting in (
+            "TimeZone = 'UTC'",
+            f"allowed_paths = [{paths}]",
+            f"allowed_directories = [{literal(folder)}]",
+            "enable_external_access = false",
+        ):
+            self._db.execute(f"SET {setting}")
+        for name, (parts, columns, key) in tables.items():
+            query = relation(parts, columns, key) if columns else f"SELECT * FROM {scan(parts)}"
+            self._db.execute(f"CREATE SECURE VIEW {identifier(name)} AS {query}")
+        self._db.execute("SET lock_configuration = true")
+        self._names = set(tables)
+
+    def rows(self, sql: str, params: list[Any], foreign: bool) -> dict[str, Any]:
+        from lakehouse.engine.arrow_json import rows_of
+
+        relation = self._db.sql(self._judged(sql, foreign), params=params or None)
+        types = [str(kind) for kind in relation.types]
+        return {"rows": rows_of(list(relation.to_arrow_reader(2048)), None, types)}
+
+    def write(self, sql: str, name: str, foreign: bool) -> dict[str, Any]:
+        from lakehouse.engine.ingest.engine import ROW_GROUP
+        from lakehouse.engine.ingest.parquet import written_columns
+        from lakehouse.engine.quoting import literal
+
+        done = self._db.execute(
+            f"COPY ({self._judged(sql, foreign)}) TO {literal(name)} (FORMAT parquet, COMPRESSION zstd,"
+            f" COMPRESSION_LEVEL 3, ROW_GROUP_SIZE {ROW_GROUP}, USE_TMP_FILE false)"
+        ).fetchall()
+        path = Path(name)
+        return {
+            "row_count": int(done[0][0]),
+            "bytes": path.stat().st_size,
+            "sha256": files.sha256_of(path),
+            "columns": written_columns(path),
+        }
+
+    def _judged(self, sql: str, foreign: bool) -> str:
+        if not foreign:
+            return sql
+        from lakehouse.engine.sql.gate import Gate, folded
+
+        verdict = Gate().judge(sql)
+        known = {folded(name) for name in self._names}
+        for table in verdict.tables:
+            if folded(table) not in known:
+                raise InvalidInput(f"sql: there is no table {table[:200]!r} here.", fix="Name the dataset itself.")
+        return verdict.text
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.OutOfMemoryException, MemoryError):
+        raise TooLarge("the work takes more memory than it may.", fix="Raise ingest.memory_limit.") from None
+    except OSError as error:
+        raise Upstream(
+            f"the disk of the data directory failed: {os.strerror(error.errno or 0)}.", fix="Make room, and try again."
+        ) from error
+    except duckdb.IOException as error:
+        full = any(os.strerror(n) in str(error) for n in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+        what = "the disk of the data directory is full" if full else "a data file cannot be read"
+        raise Upstream(f"{what}.", fix="Make room, or restore the file from a backup.") from error
+    except duckdb.Error as error:
+        reason = (str(error).splitlines() or [""])[0][:300].rstrip(".")
+        raise InvalidInput(f"sql: {reason}.", fix="Check the names and the types of the columns.") from error
+
+
+if __name__ == "__main__":
+    main()
