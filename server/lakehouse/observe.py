@@ -21,6 +21,8 @@ EVENTS = {
     "storage.secrets_open": "Others than its owner can read the file of credentials.",
     "sql.refresh_failed": "Looking for what other processes committed failed in a way nobody foresaw.",
     "sql.fetch_failed": "Fetching a dataset's files failed in a way nobody foresaw; the next query tries again.",
+    "journal.unwritten": "Events of the journal could not be written; what they tell of is done.",
+    "journal.flush_failed": "Events stay on the data directory's disk; storing them is tried again.",
     "vectors.seal_failed": "Fresh vectors stay in their log; sealing is tried again after more of them.",
     "vectors.collect_failed": "Objects of an index that nobody needs any more stay until the next time.",
     "attach.failed": "An attached process' connection was dropped; it calls again.",

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 Toolset = Literal["core", "data", "sql", "retrieval", "memory", "chat", "workflow", "learning", "review", "admin"]
 _TOKEN = r"^[\x21-\x7e]*$"  # what an HTTP header carries as it is
+_PROFILE = r"^([A-Za-z0-9][\w.-]{0,63})?$"
 _HOST = r"(?i)^(\*|([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?)$"
 _ORIGIN = r"(?i)^https?://([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?$"
 _ADDRESS = r"^(https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?)?$"
@@ -47,6 +48,9 @@ class Server(Section):
     max_request_bytes: int = Field(16 * MIB, ge=KIB, description="The largest message a face accepts.")
     toolsets: tuple[Toolset, ...] = Field((), description="Toolsets to publish over MCP; empty means all.")
     read_only: bool = Field(False, description="Hide and refuse every capability that writes or destroys.")
+    profile: str = Field(
+        "", pattern=_PROFILE, description="The profile every call is bound to; empty: none. See set_profile."
+    )
 
 
 class Token(Section):
@@ -56,6 +60,7 @@ class Token(Section):
     token: str = Field(pattern=_TOKEN, min_length=1, description="The secret itself.")
     toolsets: tuple[Toolset, ...] = Field((), description="Toolsets open to it; empty means all.")
     read_only: bool = Field(False, description="Whether everything that writes is closed to it.")
+    profile: str = Field("", pattern=_PROFILE, description="The profile it is bound to; empty: none.")
 
 
 class Auth(Section):

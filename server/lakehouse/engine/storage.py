@@ -25,6 +25,8 @@ from lakehouse.engine.bucket import (
     check_key,
 )
 from lakehouse.engine.cache import Cache
+from lakehouse.engine.journal import Record, unrecorded
+from lakehouse.engine.removals import Removals
 from lakehouse.errors import Busy, Forbidden, LakehouseError, TooLarge, disk_failed
 
 __all__ = [
@@ -59,8 +61,10 @@ def max_put_bytes(settings: config.Storage, key: str) -> int:
 class Storage:
     """The primary bucket, the scratch folder beside it, and the rules for what callers may put."""
 
-    def __init__(self, home: Path, settings: config.Storage) -> None:
+    def __init__(self, home: Path, settings: config.Storage, record: Record = unrecorded) -> None:
         self.settings = settings
+        self._record = record
+        self.removals = Removals()
         self.bucket = Bucket(settings.url or (home / "objects").as_uri(), settings=settings)
         self.buckets = {PRIMARY: self.bucket}
         for other in settings.buckets:
@@ -101,6 +105,7 @@ class Storage:
         self.check_public_write(key, len(data))
         async with self.upload_slot():
             await self.bucket.put(key, data)
+            await self._record("put", "object", f"{self.bucket.name}://{key}", after={"size": len(data)})
             return await self.bucket.head(key)
 
     async def put_file(self, key: str, path: Path) -> StoredObject:
@@ -109,7 +114,8 @@ class Storage:
         Raises InvalidInput, Forbidden, TooLarge, Conflict, Upstream.
         """
         self.check_public_write(key, (await anyio.to_thread.run_sync(path.stat)).st_size)
-        await self.bucket.put_file(key, path)
+        stored = await self.bucket.put_file(key, path)
+        await self._record("put", "object", f"{self.bucket.name}://{key}", after={"size": stored.size})
         return await self.bucket.head(key)
 
     async def file_of(self, key: str) -> tuple[StoredObject, Path, bool]:
@@ -163,6 +169,7 @@ class Storage:
         """
         self.check_public_write(key, 0)
         await self.bucket.delete(key)
+        await self._record("delete", "object", f"{self.bucket.name}://{key}")
 
     def check_public_write(self, key: str, size: int) -> None:
         """Raises InvalidInput, Forbidden or TooLarge when a caller may not put this much under this key."""

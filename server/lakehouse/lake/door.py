@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -75,6 +75,36 @@ class Lakehouse(Hold):
             return call.limit
         return self.config.server.max_text_bytes if self.via == "mcp" else None
 
+    @asynccontextmanager
+    async def within(self, profile: str | None) -> AsyncIterator[None]:
+        """What the block does is bound to a profile that the caller names; None: to that of the call, if any.
+
+        Raises NotFound, and Forbidden for a caller who is bound to another.
+        """
+        call = observe.current.get() or Call("python", Caller())
+        if profile is None or profile == call.caller.profile:
+            yield
+            return
+        asked = replace(call, caller=access.choosing(call.caller, profile))
+        token = observe.current.set(asked)
+        try:
+            async with self._bound(asked):
+                yield
+        finally:
+            observe.current.reset(token)
+
+    @asynccontextmanager
+    async def _bound(self, call: Call) -> AsyncIterator[Call]:
+        """The call with the profile it is made in looked up."""
+        if call.caller.profile is not None:
+            found = await Lakehouse.profiles.of(self).get(call.caller.profile)
+            call = replace(call, scope=found)
+            observe.current.set(call)
+            with self._calling(found):
+                yield call
+        else:
+            yield call
+
     async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Report how far the running call is; it reaches whoever asked for it."""
         call = observe.current.get()
@@ -145,10 +175,7 @@ class Lakehouse(Hold):
         given = caller or (parent.caller if parent else Caller())
         if via is not None and caller is None:
             given = replace(given, via=via)
-        if parent is None:
-            given = access.bound(given, self.config)
-        elif parent.caller.read_only:
-            given = replace(given, read_only=True)
+        given = access.bound(given, self.config) if parent is None else access.inherited(given, parent.caller)
         call = Call(name, given, parent.id if parent else None, heard, limit)
         return await self._watched(call, {} if arguments is None else arguments, upload)
 
@@ -247,11 +274,9 @@ class Lakehouse(Hold):
         try:
             access.refuse_steps(self.catalogue, capability, call)
             access.permit(self.catalogue, capability, call)
-            if call.caller.profile is not None:
-                call = replace(call, scope=await self.profiles.get(call.caller.profile))
-                observe.current.set(call)
-            checked = validated(capability, anchored(capability, arguments, call.caller.folder))
-            answer, text = await self._run(capability, checked, upload, call.limit)
+            async with self._bound(call) as call:
+                checked = validated(capability, anchored(capability, arguments, call.caller.folder))
+                answer, text = await self._run(capability, checked, upload, call.limit)
             outcome = "ok"
             return answer, text
         except Exception as failure:
@@ -321,7 +346,7 @@ class Lakehouse(Hold):
         settled = capability.effect != "reads"
         with anyio.CancelScope(shield=True) if settled else nullcontext():
             try:
-                await self.observer.record_call(
+                await Lakehouse.observer.of(self).record_call(
                     id=call.id,
                     parent=call.parent,
                     source=call.caller.via,

@@ -97,9 +97,9 @@ class Hold(Parts):
                 self._check_open()
                 continue
             self._owns, self.attached_to = True, ""
-        await self.storage.sweep()
-        await self.results.sweep()
-        await self.observer.start()
+        await self._everything.storage.sweep()
+        await self._everything.results.sweep()
+        await Parts.observer.of(self).start()
         with anyio.CancelScope(shield=True):
             await self._receive()
             self._looking = asyncio.create_task(self._look(), context=Context())

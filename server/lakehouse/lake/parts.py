@@ -1,14 +1,15 @@
 """The parts of an open lake, wired once: each is built when it is first used."""
 
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from lakehouse import config
 from lakehouse.catalogue import Catalogue
 from lakehouse.errors import Busy
+from lakehouse.lake.whole import Whole
 
 if TYPE_CHECKING:
     from lakehouse.engine.corpora import Corpora
@@ -26,39 +27,46 @@ if TYPE_CHECKING:
     from lakehouse.engine.vectors import Vectors
 
 T = TypeVar("T")
+MAX_SCOPES = 8  # profiles whose query processes are kept for the next call
 
 
 @dataclass
 class Data:
     """The parts that read and write datasets, for readers of one profile: nothing else is visible to them."""
 
+    storage: "Storage"
     datasets: "Datasets"
     ingest: "Ingester"
+    results: "Results"
     sql: "Sql"
+    calls: int = 0  # that run now
 
 
 class Parts:
-    """What capabilities work on. Only the owner of the data directory has them; elsewhere, reaching for one is Busy."""
+    """What capabilities work on. Only the owner of the data directory has them; elsewhere, reaching for one is Busy.
+
+    Every part is either one that a profile divides (see Data) or Whole: a test sees to it.
+    """
 
     def __init__(self, settings: config.Settings) -> None:
         self.settings = settings
         self.home = settings.home
         self.config = settings.config
         self.attached_to = ""  # the process that owns the data directory, where that is another
+        self.built: dict[Any, Any] = {}
         self._closing = AsyncExitStack()
-        self._scoped: dict[Profile | None, Data] = {}
+        self._scoped: dict[Profile, Data] = {}
+        self._retired: list[Sql] = []
 
     @cached_property
     def catalogue(self) -> Catalogue:
         """Every capability by name. Loading it reads the plugin files; `load` does that in a worker thread."""
         return Catalogue(self.config.plugins.folders)
 
-    @cached_property
+    @property
     def storage(self) -> "Storage":
         """Object storage."""
-        from lakehouse.engine.storage import Storage
-
-        return self._owned(Storage(self.home, self.config.storage))
+        return self._data.storage
 
     @property
     def datasets(self) -> "Datasets":
@@ -70,12 +78,10 @@ class Parts:
         """Files to datasets."""
         return self._data.ingest
 
-    @cached_property
+    @property
     def results(self) -> "Results":
         """Results too large for one answer."""
-        from lakehouse.engine.results import Results
-
-        return self._owned(Results(self.home, self.config.results))
+        return self._data.results
 
     @property
     def sql(self) -> "Sql":
@@ -83,18 +89,56 @@ class Parts:
         return self._data.sql
 
     @cached_property
+    def embed(self) -> "Embedder":
+        """Texts to vectors."""
+        from lakehouse.engine.embed import Embedder
+
+        return self._owned(Embedder(self.home, self.config.embed))
+
+    @Whole
+    def vectors(self) -> "Vectors":
+        """Vector indexes."""
+        from lakehouse.engine.vectors import Vectors
+
+        return self._owned(Vectors(self.home, self._everything.storage, self.config.vectors, self._recorded))
+
+    @Whole
+    def corpora(self) -> "Corpora":
+        """Datasets and folders made searchable."""
+        from lakehouse.engine.corpora import Corpora
+
+        vectors = Parts.vectors.of(self)
+        return self._owned(
+            Corpora(self._everything.datasets, self.embed, vectors, self.config.corpora, self._recorded)
+        )
+
+    @Whole
+    def matrix(self) -> "Matrix":
+        """Search over corpora."""
+        from lakehouse.engine.matrix import Matrix
+
+        return self._owned(Matrix(self.embed, Parts.vectors.of(self)))
+
+    @Whole
+    def observer(self) -> "Observer":
+        """The record of calls."""
+        from lakehouse.engine.observer import Observer
+
+        return self._owned(Observer(self.home, self.config.observer, self._redactor))
+
+    @Whole
     def journal(self) -> "Journal":
         """Who changed what."""
         from lakehouse.engine.journal import Journal
 
-        return self._owned(Journal(self.home))
+        return self._owned(Journal(self.home, self._everything.storage.bucket, self._redactor, self._later))
 
-    @cached_property
+    @Whole
     def profiles(self) -> "Profiles":
         """What readers can be bound to."""
         from lakehouse.engine.profiles import Profiles
 
-        return self._owned(Profiles(self.storage))
+        return self._owned(Profiles(self._everything.storage, self._recorded))
 
     @property
     def profile(self) -> "Profile | None":
@@ -104,66 +148,91 @@ class Parts:
     @property
     def _data(self) -> Data:
         profile = self.profile
-        found = self._scoped.get(profile)
-        if found is None:
-            found = self._scoped[profile] = self._data_of(profile)
-        return found
-
-    def _data_of(self, profile: "Profile | None") -> Data:
-        from lakehouse.engine.datasets import Datasets
-        from lakehouse.engine.ingest import Ingester
-        from lakehouse.engine.sql import Sql
-
-        if profile is None:
-            datasets = self._owned(Datasets(self.home, self.storage))
-        else:
-            datasets = self._scoped_all.datasets.within(profile)
-        ingest = Ingester(self.storage, datasets, self.config.ingest)
-        # Query processes of its own: what one profile's instance has open, no other can reach.
-        sql = self._owned(Sql(self.storage, datasets, self.results, self.config.sql, self._later))
-        return Data(datasets, ingest, sql)
+        return self._everything if profile is None else self._data_of(profile)
 
     @property
-    def _scoped_all(self) -> Data:
-        found = self._scoped.get(None)
+    def _everything(self) -> Data:
+        return _EVERYTHING.of(self)
+
+    def _data_of(self, profile: "Profile") -> Data:
+        found = self._scoped.pop(profile, None)
         if found is None:
-            found = self._scoped[None] = self._data_of(None)
+            found = self._divided(profile)
+        self._scoped[profile] = found  # the one that was used last stands last
         return found
 
-    @cached_property
-    def embed(self) -> "Embedder":
-        """Texts to vectors."""
-        from lakehouse.engine.embed import Embedder
+    def _all(self) -> Data:
+        from lakehouse.engine.datasets import Datasets
+        from lakehouse.engine.ingest import Ingester
+        from lakehouse.engine.results import Results
+        from lakehouse.engine.sql import Sql
+        from lakehouse.engine.storage import Storage
 
-        return self._owned(Embedder(self.home, self.config.embed))
+        storage = self._owned(Storage(self.home, self.config.storage, self._recorded))
+        datasets = self._owned(Datasets(self.home, storage, self._recorded))
+        results = self._owned(Results(self.home, self.config.results))
+        ingest = Ingester(storage, datasets, self.config.ingest)
+        sql = self._owned(Sql(storage, datasets, results, self.config.sql, self._later))
+        self._closing.push_async_callback(self._end_scopes)
+        return Data(storage, datasets, ingest, results, sql)
 
-    @cached_property
-    def vectors(self) -> "Vectors":
-        """Vector indexes."""
-        from lakehouse.engine.vectors import Vectors
+    def _divided(self, profile: "Profile") -> Data:
+        from lakehouse.engine.ingest import Ingester
+        from lakehouse.engine.scope import Scope
+        from lakehouse.engine.sql import Sql
 
-        return self._owned(Vectors(self.home, self.storage, self.config.vectors))
+        whole = self._everything
+        datasets = whole.datasets.within(profile)  # first: it says when the bucket is not there
+        storage = cast("Storage", Scope(whole.storage, profile, self.home))
+        results = whole.results.within(profile.digest)
+        ingest = Ingester(storage, datasets, self.config.ingest)
+        # Query processes of its own: what one profile's instance has open, no other can reach.
+        sql = Sql(whole.storage, datasets, results, self.config.sql, self._later)
+        return Data(storage, datasets, ingest, results, sql)
 
-    @cached_property
-    def corpora(self) -> "Corpora":
-        """Datasets and folders made searchable."""
-        from lakehouse.engine.corpora import Corpora
+    @contextmanager
+    def _calling(self, profile: "Profile | None") -> Iterator[None]:
+        """A call within a profile: its query processes are not ended meanwhile."""
+        if profile is None:
+            yield
+            return
+        data = self._data_of(profile)
+        data.calls += 1
+        try:
+            yield
+        finally:
+            data.calls -= 1
+            idle = [one for one, data in self._scoped.items() if not data.calls]
+            # What a profile was before it was changed is asked for by nobody any more.
+            names = [one.name for one in self._scoped]
+            past = [one for number, one in enumerate(self._scoped) if one.name in names[number + 1 :]]
+            for one in [*past, *idle[: max(0, len(self._scoped) - MAX_SCOPES)]]:
+                if one in idle and one in self._scoped:
+                    self._retired.append(self._scoped.pop(one).sql)
+            if self._retired:
+                self._later(self._end_retired)
 
-        return self._owned(Corpora(self._scoped_all.datasets, self.embed, self.vectors, self.config.corpora))
+    async def _end_retired(self) -> None:
+        for sql in [*self._retired]:
+            await sql.aclose()
+            if sql in self._retired:  # another task was as far
+                self._retired.remove(sql)
 
-    @cached_property
-    def matrix(self) -> "Matrix":
-        """Search over corpora."""
-        from lakehouse.engine.matrix import Matrix
+    async def _end_scopes(self) -> None:
+        self._retired += [data.sql for data in self._scoped.values()]
+        self._scoped.clear()
+        await self._end_retired()
 
-        return self._owned(Matrix(self.embed, self.vectors))
-
-    @cached_property
-    def observer(self) -> "Observer":
-        """The record of calls."""
-        from lakehouse.engine.observer import Observer
-
-        return self._owned(Observer(self.home, self.config.observer, self._redactor))
+    async def _recorded(
+        self,
+        action: str,
+        entity_type: str,
+        entity_id: str,
+        *,
+        before: Mapping[str, Any] | None = None,
+        after: Mapping[str, Any] | None = None,
+    ) -> None:
+        await Parts.journal.of(self).record(action, entity_type, entity_id, before=before, after=after)
 
     @cached_property
     def _redactor(self) -> "Redactor":
@@ -185,3 +254,6 @@ class Parts:
         if close is not None:
             self._closing.push_async_callback(close)
         return part
+
+
+_EVERYTHING = Whole[Data](lambda lake: lake._all())

@@ -17,6 +17,7 @@ from lakehouse.engine.datasets.failures import (
     lost,
     unknown,
 )
+from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.manifests import (
     Column,
     DataFile,
@@ -70,9 +71,9 @@ class Datasets:
     problem that is reported, and is read through a profile of its bucket.
     """
 
-    def __init__(self, home: Path, storage: "Storage") -> None:
+    def __init__(self, home: Path, storage: "Storage", record: Record = unrecorded) -> None:
         self.profile: Profile | None = None
-        self._all = {name: Catalog(bucket, storage.cache_of(name)) for name, bucket in storage.buckets.items()}
+        self._all = {name: Catalog(bucket, storage.cache_of(name), record) for name, bucket in storage.buckets.items()}
         self._catalogs: Mapping[str, Catalog] = self._all
         self._away: dict[str, str] = {}  # buckets that could not be listed, and why
 
@@ -215,7 +216,7 @@ class Datasets:
     @property
     def problems(self) -> Texts:
         """What is wrong with damaged datasets, as of the last reading of the buckets; one sentence each."""
-        found = [why for catalog in self._catalogs.values() for why in catalog.problems]
+        found = [why for catalog in self._catalogs.values() for why in catalog.problems_of(self._sees)]
         return found + [why for bucket, why in self._away.items() if bucket in self._catalogs]
 
     async def refresh(self) -> Texts:
@@ -284,13 +285,13 @@ class Datasets:
 
     async def _home_of(self, name: str, bucket: str | None) -> Catalog:
         """Where a dataset is, or shall be."""
-        if bucket is not None:
-            return self._catalog(bucket)
         if not self._sees(name):
             raise NotFound(
                 f"profile {self.profile.name if self.profile else ''!r} has no dataset {name!r}.",
                 fix="Use one of its own names, or another profile.",
             )
+        if bucket is not None:
+            return self._catalog(bucket)
         try:
             return await self.catalog_of(name)
         except DatasetNotFound:

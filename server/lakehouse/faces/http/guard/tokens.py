@@ -2,8 +2,8 @@
 
 import hashlib
 import hmac
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
@@ -28,9 +28,17 @@ class Tokens:
     def __init__(self, settings: Auth) -> None:
         self._holders: list[tuple[bytes, Holder]] = []
         if settings.token:
-            self._holders.append((_digest(b"Bearer " + settings.token.encode()), _holder("auth.token")))
+            holder = _holder("auth.token", Caller(via="http", name="auth.token"))
+            self._holders.append((_digest(b"Bearer " + settings.token.encode()), holder))
         for each in settings.tokens:
-            holder = _holder(f"auth.tokens.{each.name}", each.read_only, each.toolsets)
+            caller = Caller(
+                via="http",
+                name=each.name,
+                read_only=each.read_only,
+                toolsets=frozenset(each.toolsets),
+                profile=each.profile or None,
+            )
+            holder = _holder(f"auth.tokens.{each.name}", caller)
             self._holders.append((_digest(b"Bearer " + each.token.encode()), holder))
         self._anybody = None if self._holders else Holder(Caller(via="http"), Caller(via="http", remote=True))
 
@@ -56,11 +64,10 @@ class Tokens:
         return found
 
 
-def _holder(name: str, read_only: bool = False, toolsets: Collection[str] = ()) -> Holder:
-    near = Caller(via="http", read_only=read_only, toolsets=frozenset(toolsets))
-    far = Caller(via="http", read_only=read_only, toolsets=frozenset(toolsets), remote=True)
+def _holder(name: str, near: Caller) -> Holder:
     # The SDK wants a token to tell sessions apart; the name does that and is no secret.
-    return Holder(near, far, AuthenticatedUser(AccessToken(token=name, client_id=name, scopes=[])))
+    user = AuthenticatedUser(AccessToken(token=name, client_id=name, scopes=[]))
+    return Holder(near, replace(near, remote=True), user)
 
 
 def _digest(value: bytes) -> bytes:
