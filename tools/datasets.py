@@ -102,12 +102,14 @@ async def list(
     lake: Lakehouse,
     limit: Annotated[int, Field(ge=1, le=1000), "The most to return."] = 100,
     after: Annotated[str | None, "Go on after this name."] = None,
+    profile: Annotated[str | None, "Only what this profile sees."] = None,
 ) -> Page:
     """List the datasets with columns and row counts. Start here to learn what can be queried.
 
     For one whose name is known, use get_manifest.
     """
-    known = await lake.datasets.list()
+    async with lake.within(profile):
+        known, problems = await lake.datasets.list(), lake.datasets.problems
     rest = [manifest for manifest in known if after is None or manifest.name > after]
     page = [Manifest(**manifest.as_dict()) for manifest in rest[:limit]]
     return Page(
@@ -115,7 +117,7 @@ async def list(
         count=len(page),
         total=len(known),
         next=page[-1].name if len(rest) > limit else None,
-        problems=lake.datasets.problems,
+        problems=problems,
     )
 
 
@@ -129,9 +131,11 @@ async def get(
     lake: Lakehouse,
     name: Annotated[str, "The dataset."],
     version: Annotated[int | None, "An older version; absent for the newest."] = None,
+    profile: Annotated[str | None, "Only what this profile sees."] = None,
 ) -> Manifest:
     """Describe one dataset: columns with types, rows, files, version, where it came from."""
-    return Manifest(**(await lake.datasets.get(name, version)).as_dict())
+    async with lake.within(profile):
+        return Manifest(**(await lake.datasets.get(name, version)).as_dict())
 
 
 @tool(

@@ -18,10 +18,12 @@ async def query(
     sql: Annotated[str, "One read-only statement: SELECT, WITH, FROM, DESCRIBE, SUMMARIZE, EXPLAIN SELECT."],
     params: Annotated[list[Any] | dict[str, Any] | None, "Values for ? (a list) or $name (an object)."] = None,
     max_rows: Annotated[int | None, Field(ge=1), "Rows to answer at most; the rest is behind a handle."] = None,
+    profile: Annotated[str | None, "Only what this profile sees."] = None,
 ) -> Rows:
     """Run one read-only SQL statement (DuckDB dialect) over the datasets, by name; DESCRIBE name shows the columns.
 
     Not for finding by meaning (matrix_search) or storing (ingest_file). Lambdas: `lambda x: x + 1`.
     Example: {"sql": "SELECT city, count(*) AS n FROM orders WHERE year = $y GROUP BY ALL", "params": {"y": 2024}}
     """
-    return await lake.sql.query(sql, params, max_rows=max_rows)
+    async with lake.within(profile):
+        return await lake.sql.query(sql, params, max_rows=max_rows)

@@ -74,7 +74,9 @@ class Scope:
     def _verb(self, run: Callable[..., Any]) -> Callable[..., Any]:
         named = "bucket" in inspect.signature(run).parameters
         if not named and self._profile.bucket != PRIMARY:
-            raise Forbidden(f"objects of bucket {self._profile.bucket} cannot be reached so.", fix="Query its datasets.")
+            raise Forbidden(
+                f"objects of bucket {self._profile.bucket} cannot be reached so.", fix="Query its datasets."
+            )
 
         async def verb(key: str = "", *args: Any, bucket: str | None = None, **more: Any) -> Any:
             self.check_bucket(bucket)

@@ -17,7 +17,7 @@ from lakehouse.declare import Capability
 from lakehouse.engine.acting import Actor, acting
 from lakehouse.errors import InvalidInput, LakehouseError, NotFound, TimedOut, Unavailable, foreseen
 from lakehouse.lake import access
-from lakehouse.lake.arguments import anchored, validated
+from lakehouse.lake.arguments import anchored, check_paths, validated
 from lakehouse.lake.hold import Hold
 from lakehouse.observe import Call, Caller, Progress
 from lakehouse.preview import compact, scrubbed, shortened
@@ -276,6 +276,8 @@ class Lakehouse(Hold):
             access.permit(self.catalogue, capability, call)
             async with self._bound(call) as call:
                 checked = validated(capability, anchored(capability, arguments, call.caller.folder))
+                if call.scope is not None:
+                    await anyio.to_thread.run_sync(check_paths, checked)
                 answer, text = await self._run(capability, checked, upload, call.limit)
             outcome = "ok"
             return answer, text

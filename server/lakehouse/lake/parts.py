@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from lakehouse import config
 from lakehouse.catalogue import Catalogue
-from lakehouse.errors import Busy
+from lakehouse.engine.places import shut
+from lakehouse.errors import Busy, Forbidden
 from lakehouse.lake.whole import Whole
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from lakehouse.engine.profiles import Profile, Profiles
     from lakehouse.engine.redact import Redactor
     from lakehouse.engine.results import Results
+    from lakehouse.engine.scope import Scope
     from lakehouse.engine.sql import Sql
     from lakehouse.engine.storage import Storage
     from lakehouse.engine.vectors import Vectors
@@ -108,9 +110,7 @@ class Parts:
         from lakehouse.engine.corpora import Corpora
 
         vectors = Parts.vectors.of(self)
-        return self._owned(
-            Corpora(self._everything.datasets, self.embed, vectors, self.config.corpora, self._recorded)
-        )
+        return self._owned(Corpora(self._everything.datasets, self.embed, vectors, self.config.corpora, self._recorded))
 
     @Whole
     def matrix(self) -> "Matrix":
@@ -144,6 +144,14 @@ class Parts:
     def profile(self) -> "Profile | None":
         """What the running call is bound to; None: nothing, it sees everything."""
         return None
+
+    def check_unbound(self) -> None:
+        """Raises Forbidden within a call that is bound to a profile: what it asks for is about everybody's data."""
+        if self.profile is not None:
+            raise Forbidden(
+                f"profile {self.profile.name!r} does not reach this: it is about everybody's data.",
+                fix="Use query_sql and the datasets of the profile, or a caller that is bound to none.",
+            )
 
     @property
     def _data(self) -> Data:
@@ -198,9 +206,11 @@ class Parts:
             return
         data = self._data_of(profile)
         data.calls += 1
+        token = shut.set(cast("Scope", data.storage).shut)
         try:
             yield
         finally:
+            shut.reset(token)
             data.calls -= 1
             idle = [one for one, data in self._scoped.items() if not data.calls]
             # What a profile was before it was changed is asked for by nobody any more.

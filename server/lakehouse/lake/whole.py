@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from lakehouse.errors import Forbidden
-
 if TYPE_CHECKING:
     from lakehouse.lake.parts import Parts
 
@@ -30,11 +28,7 @@ class Whole(Generic[T]):
     def __get__(self, lake: "Parts | None", owner: type[Any] | None = None) -> "Whole[T] | T":
         if lake is None:
             return self
-        if lake.profile is not None:
-            raise Forbidden(
-                f"profile {lake.profile.name!r} does not reach this: it is about everybody's data.",
-                fix="Use query_sql and the datasets of the profile, or a caller that is bound to none.",
-            )
+        lake.check_unbound()
         return self.of(lake)
 
     def of(self, lake: "Parts") -> T:

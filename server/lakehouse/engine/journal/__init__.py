@@ -174,9 +174,7 @@ class Journal:
             await self.flush()
             await anyio.to_thread.run_sync(self._ahead.close, limiter=self._thread)
 
-    def _event(
-        self, action: str, entity_type: str, entity_id: str, before: Any, after: Any, appended: bool
-    ) -> Event:
+    def _event(self, action: str, entity_type: str, entity_id: str, before: Any, after: Any, appended: bool) -> Event:
         actor = acting.get()
         self._last = micros = max(self._last + 1, time.time_ns() // 1000)
         clean = self._redact.whole

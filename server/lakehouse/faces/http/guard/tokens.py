@@ -9,7 +9,8 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 
 from lakehouse.config import Auth
-from lakehouse.errors import Unauthorized
+from lakehouse.errors import InvalidInput, Unauthorized
+from lakehouse.lake import access
 from lakehouse.observe import Caller
 
 
@@ -62,6 +63,17 @@ class Tokens:
                 f"the request carries {said}.", fix="Send the header Authorization: Bearer <token>, once."
             )
         return found
+
+
+def choosing(caller: Caller, given: Sequence[bytes]) -> Caller:
+    """The caller with the profile that X-Lakehouse-Profile headers choose.
+
+    Raises InvalidInput for several, and Forbidden for a caller whose token is bound to another.
+    """
+    names = {value.decode("latin-1").strip() for value in given}
+    if len(names) > 1 or "" in names:
+        raise InvalidInput("X-Lakehouse-Profile: one name is wanted.", fix="Send the header once, with a name.")
+    return access.choosing(caller, *names) if names else caller
 
 
 def _holder(name: str, near: Caller) -> Holder:
