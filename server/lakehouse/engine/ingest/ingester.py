@@ -107,9 +107,9 @@ class Ingester:
     async def ingest_object(self, key: str, name: str, **asked: Unpack[Asked]) -> Ingested:
         """Make a stored object the newest version of a dataset; like `ingest_path` otherwise.
 
-        Raises KeyNotFound when there is no such object.
+        `key` may be bucket://key. Raises KeyNotFound when there is no such object, NotFound for no such bucket.
         """
-        bucket = self._storage.bucket
+        bucket, key = self._storage.place_of(key)
         check_size((await bucket.head(key)).size, self._settings.max_path_bytes, "ingest.max_path_bytes")
         async with self._storage.scratch() as folder:
             path = folder / PurePosixPath(key).name
@@ -126,7 +126,7 @@ class Ingester:
             options.expected.check(name, fingerprint, read["rows"], read["source"])
         await self._datasets.check_schema(name, columns)
         key = catalog.data_key(name, fingerprint, read["sha256"])
-        bucket = await self._datasets.bucket_for(name)
+        bucket = await self._datasets.bucket_for(name, options.bucket)
         await progress(96, 100, "storing")
         try:
             await self._storage.put_immutable(key, folder / "data.parquet", read["sha256"], bucket)
