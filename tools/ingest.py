@@ -28,7 +28,7 @@ async def file(
     name: Annotated[str, "Name of the dataset to make or to give a new version."],
     path: Annotated[Path | None, "Local file; or give content, or object_key."] = None,
     content: Annotated[str | None, "The data itself; base64 for parquet."] = None,
-    object_key: Annotated[str | None, "Key of a stored object."] = None,
+    object_key: Annotated[str | None, "Key of a stored object, or bucket://key."] = None,
     source: Annotated[
         Literal["csv", "tsv", "json", "jsonl", "parquet"] | None, "Format; default by suffix, csv for content."
     ] = None,
@@ -37,6 +37,7 @@ async def file(
     types: Annotated[
         dict[str, str] | None, "Column types to use: BIGINT DOUBLE BOOLEAN DATE TIMESTAMP TIMESTAMPTZ VARCHAR."
     ] = None,
+    bucket: Annotated[str | None, "Where a new dataset goes; default primary."] = None,
     upload: Annotated[Upload | None, Accepts(lambda config, _: config.ingest.max_bytes, "ingest.max_bytes")] = None,
 ) -> Ingested:
     """Make a CSV, TSV, JSON, JSON Lines or Parquet file (gzip or zstd too) a dataset that query_sql can read.
@@ -56,6 +57,7 @@ async def file(
             encoding=encoding,
             types=types,
             progress=lake.progress,
+            bucket=bucket,
         )
     if path is not None:
         return await lake.ingest.ingest_path(
@@ -66,6 +68,7 @@ async def file(
             encoding=encoding,
             types=types,
             progress=lake.progress,
+            bucket=bucket,
             anywhere=lake.via in ("python", "cli"),
             remote=lake.caller.remote,
         )
@@ -78,6 +81,7 @@ async def file(
             encoding=encoding,
             types=types,
             progress=lake.progress,
+            bucket=bucket,
         )
     if encoding is not None:
         raise InvalidInput("encoding: content is text already.", fix="Leave it out, or give a path.")
@@ -88,6 +92,7 @@ async def file(
         delimiter=delimiter,
         types=types,
         progress=lake.progress,
+        bucket=bucket,
     )
 
 

@@ -106,9 +106,9 @@ class Ingester:
     async def ingest_object(self, key: str, name: str, **asked: Unpack[Asked]) -> Ingested:
         """Make a stored object the newest version of a dataset; like `ingest_path` otherwise.
 
-        Raises KeyNotFound when there is no such object.
+        `key` may be bucket://key. Raises KeyNotFound when there is no such object, NotFound for no such bucket.
         """
-        bucket = self._storage.bucket
+        bucket, key = self._storage.place_of(key)
         check_size((await bucket.head(key)).size, self._settings.max_path_bytes, "ingest.max_path_bytes")
         async with self._storage.scratch() as folder:
             path = folder / PurePosixPath(key).name
@@ -120,7 +120,7 @@ class Ingester:
         read = await reading.read(path, options, folder, self._settings)
         await self._check(name, read, options)
         await options.progress(96, 100, "storing")
-        file = await self._store(name, read)
+        file = await self._store(name, read, options)
         manifest, existing = await self._change(name, read, file, options)
         await options.progress(100, 100, "committed")
         return Ingested(
@@ -142,10 +142,10 @@ class Ingester:
             options.expected.check(name, catalog.fingerprint(read.columns), read.rows, read.source)
         await self._datasets.check_schema(name, read.columns)
 
-    async def _store(self, name: str, read: Read) -> DataFile:
+    async def _store(self, name: str, read: Read, options: Options) -> DataFile:
         """Put the file where the dataset's files are, under a name that says its content."""
         key = catalog.data_key(name, catalog.fingerprint(read.columns), read.sha256)
-        bucket = await self._datasets.bucket_for(name)
+        bucket = await self._datasets.bucket_for(name, options.bucket)
         try:
             await self._storage.put_immutable(key, read.path, read.sha256, bucket)
         except KeyExists:
@@ -155,4 +155,4 @@ class Ingester:
     async def _change(self, name: str, read: Read, file: DataFile, options: Options) -> tuple[Manifest, bool]:
         """Commit the next version."""
         provenance = {**options.provenance, "source": options.source, **read.source}
-        return await self._datasets.commit(name, read.columns, [file], provenance=provenance)
+        return await self._datasets.commit(name, read.columns, [file], provenance=provenance, bucket=options.bucket)

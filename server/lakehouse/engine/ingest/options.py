@@ -43,6 +43,7 @@ class Asked(TypedDict, total=False):
     provenance: Mapping[str, Any] | None
     expected: Expected | None
     progress: Progress | None
+    bucket: str | None
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Options:
 
     `source` is csv, tsv, json, jsonl or parquet (default: by suffix); the file may be gzip or zstd. `types` sets
     column types by name. `expected` is what the data must be. `provenance` is kept with the version.
+    `bucket` is where a new dataset goes.
     """
 
     source: str | None = None
@@ -60,6 +62,7 @@ class Options:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     expected: Expected | None = None
     progress: Progress = unheard
+    bucket: str | None = None
 
     @classmethod
     def of(cls, asked: Asked) -> "Options":
