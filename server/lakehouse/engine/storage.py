@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from lakehouse.engine.bucket import (
     check_key,
 )
 from lakehouse.engine.cache import Cache
+from lakehouse.engine.claims import Claims
 from lakehouse.errors import Busy, Forbidden, LakehouseError, TooLarge, disk_failed
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
 log = logging.getLogger("lakehouse")
 
 VECTORS_PREFIX = "_vectors/"
+DATA_PREFIX = "datasets/"
 # Written only by the parts that own them, never by a caller's storage verb.
 RESERVED = ("_catalog/", "datasets/", VECTORS_PREFIX, "_journal/", "_profiles/", "_rescue/", "_errors/")
 _DEAD_SECONDS = 600  # a write that goes on touches its file
@@ -68,6 +71,11 @@ class Storage:
             self.buckets[other.name] = Bucket(other.url, other.name, own)
         self.cache = Cache(home / "cache" / "objects", self.bucket, settings.cache_bytes)
         self._caches = {PRIMARY: self.cache}
+        at_home = not settings.url
+        self._claims = {
+            name: Claims(bucket, alone=bucket.kind == "memory" or bucket.single_writer or (at_home and name == PRIMARY))
+            for name, bucket in self.buckets.items()
+        }
         self.scratch_root = home / "tmp"
         self._slots = anyio.Semaphore(settings.upload_slots)
 
@@ -76,6 +84,10 @@ class Storage:
         if bucket not in self._caches:
             self._caches[bucket] = self.cache.of(self.buckets[bucket])
         return self._caches[bucket]
+
+    def claims_of(self, bucket: str) -> Claims:
+        """What keeps a bucket's data files from being removed while they are about to be named."""
+        return self._claims[bucket]
 
     def max_put_bytes_for(self, key: str) -> int:
         """The largest object that may be put under a key, bytes."""
@@ -136,12 +148,17 @@ class Storage:
 
         Raises KeyExists, Unavailable, Upstream.
         """
-        target = self.buckets[bucket]
+        target, claims = self.buckets[bucket], self.claims_of(bucket)
+        began, claimed = time.monotonic(), key.startswith(DATA_PREFIX)
+        if claimed:
+            await claims.ready(key, (await anyio.to_thread.run_sync(path.stat)).st_size)
         if target.root is not None:
             await target.put_file(key, path, create=True)
         else:
             await target.put_file(key, path, create=True, keep=True)
             await self.cache_of(bucket).adopt(path, sha256)
+        if claimed:
+            await claims.put(key, time.monotonic() - began)
 
     async def get(self, key: str) -> tuple[StoredObject, bytes]:
         """A caller's read of a whole object, of any key: what Lakehouse itself keeps is open to reading.

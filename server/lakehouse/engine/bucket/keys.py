@@ -1,7 +1,7 @@
 """What objects are called and how they are shown: the rules for keys, one object, a listing."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lakehouse.errors import Conflict, InvalidInput, NotFound
 
@@ -23,11 +23,15 @@ class KeyExists(Conflict):
 
 @dataclass(frozen=True)
 class StoredObject:
-    """One object: its key, its size in bytes and the store's tag for this content."""
+    """One object: its key, its size in bytes, the store's tag for this content, and when it was put by its clock.
+
+    `modified` is in seconds since 1970; 0 where the store was not asked.
+    """
 
     key: str
     size: int
     etag: str | None = None
+    modified: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)

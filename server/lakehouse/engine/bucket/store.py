@@ -60,4 +60,5 @@ class Store(ABC):
 
 def stored(meta: Any) -> StoredObject:
     """An object as the library describes it."""
-    return StoredObject(meta["path"], meta["size"], (meta.get("e_tag") or "").strip('"') or None)
+    tag = (meta.get("e_tag") or "").strip('"') or None
+    return StoredObject(meta["path"], meta["size"], tag, meta["last_modified"].timestamp())
