@@ -171,6 +171,21 @@ class Ingest(Section):
     )
 
 
+class Datasets(Section):
+    """How long older versions are kept. Nothing is removed but by `lakehouse gc`."""
+
+    keep_versions: int = Field(0, ge=0, description="Newest versions `gc` keeps of each dataset; 0: no such limit.")
+    keep_days: float = Field(
+        0,
+        ge=0,
+        description="Days `gc` keeps a version after a newer one; 0: no such limit. A version goes when no limit keeps "
+        "it; without any, all are kept.",
+    )
+    keep_dropped_days: float = Field(
+        0, ge=0, description="Days after which `gc` removes what a dropped dataset held; 0: never."
+    )
+
+
 class Sql(Section):
     """Queries and their limits."""
 
@@ -271,6 +286,7 @@ class Config(Section):
     plugins: Plugins = Plugins()
     storage: Storage = Storage()
     ingest: Ingest = Ingest()
+    datasets: Datasets = Datasets()
     sql: Sql = Sql()
     vectors: Vectors = Vectors()
     embed: Embed = Embed()
