@@ -169,6 +169,10 @@ class Ingest(Section):
     memory_limit: str = Field(
         "512MB", pattern=_SIZE, description="Memory the reading engine may use before it spills to disk."
     )
+    # 200 files of 1,000 rows take 25 ms to group where one takes 16.
+    compact_files: int = Field(
+        50, ge=2, description="Files of a dataset past which small ones are folded by themselves."
+    )
 
 
 class Datasets(Section):
