@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lakehouse.catalogue import Catalogue
     from lakehouse.declare import Capability
 
-FORMAT = 3
+FORMAT = 4
 
 
 def rendered(folders: Sequence[Path] = ()) -> dict[str, Any]:
@@ -87,6 +87,8 @@ def _download(capability: "Capability") -> dict[str, Any]:
         "input_schema": capability.input_schema,
         "method": capability.method,
         "route": capability.route,
+        "max_body": capability.facts.max_body,
+        "formats": dict(capability.facts.formats or {}),
     }
 
 

@@ -247,6 +247,17 @@ class Results(Section):
     max_bytes: int = Field(2 * GIB, ge=MIB, description="Bytes all handles take together; the oldest go first.")
 
 
+class Export(Section):
+    """Rows written to files."""
+
+    max_bytes: int = Field(4 * GIB, ge=KIB, description="Bytes an exported file, and the rows for it, may have.")
+    timeout_secs: float = Field(300, gt=0, description="Seconds the query of an export may run.")
+    memory_limit: str = Field("512MB", pattern=_SIZE, description="Memory the writer of Parquet may use.")
+    roots: tuple[Path, ...] = Field(
+        (), description="Folders files may be written to over MCP; empty: the home directory but what is hidden."
+    )
+
+
 class Config(Section):
     """Every setting, one frozen section a part."""
 
@@ -261,3 +272,4 @@ class Config(Section):
     corpora: Corpora = Corpora()
     observer: Observer = Observer()
     results: Results = Results()
+    export: Export = Export()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lakehouse.engine.corpora import Corpora
     from lakehouse.engine.datasets import Datasets
     from lakehouse.engine.embed import Embedder
+    from lakehouse.engine.export import Exporter
     from lakehouse.engine.ingest import Ingester
     from lakehouse.engine.journal import Journal
     from lakehouse.engine.matrix import Matrix
@@ -83,6 +84,13 @@ class Parts:
         return self._data.sql
 
     @cached_property
+    def exports(self) -> "Exporter":
+        """Results and queries as files."""
+        from lakehouse.engine.export import Exporter
+
+        return self._owned(Exporter(self.storage.scratch_root, self.results, self.config.export))
+
+    @cached_property
     def journal(self) -> "Journal":
         """Who changed what."""
         from lakehouse.engine.journal import Journal
@@ -120,7 +128,9 @@ class Parts:
             datasets = self._scoped_all.datasets.within(profile)
         ingest = Ingester(self.storage, datasets, self.config.ingest)
         # Query processes of its own: what one profile's instance has open, no other can reach.
-        sql = self._owned(Sql(self.storage, datasets, self.results, self.config.sql, self._later))
+        sql = self._owned(
+            Sql(self.storage, datasets, self.results, self.config.sql, self._later, self.config.export.timeout_secs)
+        )
         return Data(datasets, ingest, sql)
 
     @property

@@ -60,6 +60,7 @@ class Pool:
     settings: config.Sql
     hidden: Sequence[str]
     counts: Counts = field(default_factory=Counts)
+    longest: float = 0  # seconds a statement may run that is no query of the usual kind
 
     def __post_init__(self) -> None:
         self.slots = anyio.Semaphore(self.settings.workers, fast_acquire=True)
@@ -161,7 +162,7 @@ class Pool:
                 "threads": min(MAX_THREADS, os.cpu_count() or 1),
                 "memory": settings.memory_limit,
                 "spill_bytes": settings.max_spill_bytes,
-                "seconds": settings.timeout_secs,
+                "seconds": max(settings.timeout_secs, self.longest),
             },
             "hidden": list(self.hidden),
             "verified": self._verified,

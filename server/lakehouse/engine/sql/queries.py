@@ -2,8 +2,10 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -52,6 +54,21 @@ class Rows(BaseModel):
     elapsed_ms: float = Field(description="Milliseconds the query ran.")
 
 
+@dataclass(frozen=True)
+class Spool:
+    """All rows of a statement as an Arrow IPC file, unless it is not `complete`: too large, or `late`.
+
+    `tables` are the datasets the statement names, spelled as it does.
+    """
+
+    path: Path
+    columns: list[dict[str, Any]]
+    row_count: int
+    complete: bool
+    late: bool
+    tables: list[str]
+
+
 class _Raw(NamedTuple):
     header: dict[str, Any]
     rows: bytes
@@ -72,6 +89,7 @@ class Sql:
         results: "Results",
         settings: config.Sql,
         later: Later = lambda work: False,
+        longest: float = 0,
     ) -> None:
         self._later = later
         self._views = Views(datasets, later)
@@ -81,7 +99,7 @@ class Sql:
         self._settings = settings
         hidden = [str(storage.scratch_root.parent)]
         hidden += [str(bucket.root) for bucket in storage.buckets.values() if bucket.root is not None]
-        self._pool = Pool(storage.scratch_root, settings, hidden)
+        self._pool = Pool(storage.scratch_root, settings, hidden, longest=longest)
         self._visible: Visible | None = None
         self._seen = (-1, -1)  # of which set of versions, and of files here, the visible set was made
         self._looking = anyio.Lock(fast_acquire=True)
@@ -120,6 +138,31 @@ class Sql:
             if "dataset" in error.data:
                 await self._explain_missing(error.data["dataset"])
             raise
+
+    @asynccontextmanager
+    async def spool(
+        self, sql: str, params: Params | None = None, *, as_of: str | None = None, seconds: float, max_bytes: int
+    ) -> AsyncIterator[Spool]:
+        """All rows of a read-only statement as an Arrow IPC file, which is gone after the block.
+
+        A file that would take over `max_bytes`, or over nine tenths of `seconds`, is not `complete`.
+
+        Raises what `query` raises.
+        """
+        request = self._checked(sql, params, None)
+        request["caps"] |= {"rows": 0, "file_rows": sys.maxsize, "file_bytes": max_bytes}
+        async with AsyncExitStack() as kept:
+            try:
+                raw = await self._run(request, seconds, kept)
+            except InvalidInput as error:
+                if "dataset" in error.data:
+                    await self._explain_missing(error.data["dataset"])
+                raise
+            header = raw.header
+            assert raw.file is not None, "without rows in the answer there always is a file"
+            yield Spool(
+                raw.file, header["columns"], header["row_count"], header["complete"], header["late"], header["tables"]
+            )
 
     async def aclose(self) -> None:
         """End the query processes."""

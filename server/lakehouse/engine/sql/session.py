@@ -69,7 +69,11 @@ class Session:
             with contextlib.suppress(duckdb.Error):  # a connection whose query failed may refuse to close
                 cursor.close()
         fresh, self._files.fresh = self._files.fresh, {}
-        return header | {"verified": fresh, "elapsed_ms": round((time.monotonic() - began) * 1000, 3)}, rows
+        return header | {
+            "verified": fresh,
+            "tables": list(verdict.tables),
+            "elapsed_ms": round((time.monotonic() - began) * 1000, 3),
+        }, rows
 
     def _over(self, views: Sequence[Mapping[str, Any]]) -> Instance:
         listed = [
