@@ -7,11 +7,12 @@ from pydantic import BaseModel, Field
 
 from lakehouse import Download, Lakehouse, download, tool
 from lakehouse.engine.export import MEDIA, FormatName, Place, format_called
+from lakehouse.engine.sql import AsOf
 
 INSTRUCTIONS = "Rows as a file (Parquet, CSV, Excel, Arrow, JSON): export_sql; all rows, or an error and no file."
 
 Params = Annotated[list[Any] | dict[str, Any] | None, "Values for ? (a list) or $name (an object)."]
-AsOf = Annotated[str | None, "Read the datasets as they were then: a date or time."]
+When = Annotated[AsOf | None, "Datasets as they were, as in query_sql."]
 Guard = Annotated[bool, "CSV: an apostrophe before text that a spreadsheet takes for a formula (= + - @)."]
 
 
@@ -31,7 +32,7 @@ async def sql(
     path: Annotated[Path, "The file to write; its suffix says the format: .parquet .csv .xlsx .arrow .json .jsonl"],
     format: Annotated[FormatName | None, "Another format than the suffix says; from the shell only."] = None,
     params: Params = None,
-    as_of: AsOf = None,
+    as_of: When = None,
     overwrite: Annotated[bool, "Replace a file that is there."] = False,
     guard_formulas: Guard = False,
 ) -> Exported:
@@ -52,7 +53,7 @@ async def rows(
     sql: Annotated[str, "One read-only statement, as for query_sql."],
     format: Annotated[FormatName | None, "The format; absent, what Accept names."] = None,
     params: Params = None,
-    as_of: AsOf = None,
+    as_of: When = None,
     guard_formulas: Guard = False,
 ) -> Download:
     """All rows of a query as a file, in the format that `format` or the Accept header names; never a part of them."""

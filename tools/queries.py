@@ -71,7 +71,7 @@ async def run(
     lake: Lakehouse, name: Name, params: Annotated[dict[str, Any] | None, "Values of its parameters."] = None
 ) -> Rows:
     """Run a verified query by name. It is refused when its datasets changed since: look, then verify_query."""
-    return await lake.queries.run(name, params or {})
+    return await lake.queries.run(name, params or {}, lake.room)
 
 
 @tool("writes", name="save_query", route="/v1/queries", toolset="sql", title="Save a verified query")

@@ -66,8 +66,10 @@ class Parameter(_Part):
             metadata.append(WithJsonSchema(shown | ({"enum": self.enum} if self.enum else {})))
         else:
             kind = _TYPES[self.type]
-            limits = {"ge": self.min, "le": self.max} if self.type in ("integer", "number") else {}
-            metadata.append(Field(**limits, json_schema_extra={"enum": self.enum} if self.enum else None))
+            limits: dict[str, Any] = {"ge": self.min, "le": self.max} if self.type in ("integer", "number") else {}
+            if self.enum:
+                limits["json_schema_extra"] = {"enum": self.enum}
+            metadata.append(Field(**limits))
         if self.enum:
             metadata.append(AfterValidator(_one_of(self.enum)))
         return Annotated[(kind, *metadata)]
@@ -237,18 +239,22 @@ def _plain(value: Any) -> Any:
 
 def _told(error: ValidationError, prefix: str) -> str:
     problems = error.errors(include_url=False, include_input=False)[:5]
-    return (
-        "; ".join(f"{'.'.join([*([prefix] if prefix else []), *map(str, p['loc'])])}: {p['msg']}" for p in problems)
-        + "."
-    )
+    said = [(".".join([prefix, *map(str, p["loc"])]), p["msg"].removeprefix("Value error, ")) for p in problems]
+    return "; ".join(f"{where.removeprefix('.')}: {what}" for where, what in said) + "."
 
 
 def _day(text: str) -> str:
-    return datetime.date.fromisoformat(text).isoformat()
+    try:
+        return datetime.date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise ValueError(f"{text[:40]!r} is no date like 2024-12-31") from None
 
 
 def _moment(text: str) -> str:
-    datetime.datetime.fromisoformat(text)
+    try:
+        datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text[:40]!r} is no time like 2024-12-31T23:59:59Z") from None
     return text
 
 

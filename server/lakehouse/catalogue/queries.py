@@ -15,7 +15,7 @@ def published(query: Query, path: Path, like: Capability) -> Capability:
     """The tool that a query becomes; `like` is the capability that runs any of them by name."""
 
     async def run(lake: Any, **given: Any) -> Any:
-        return await lake.queries.run(query.name, given)
+        return await lake.queries.run(query.name, given, lake.room)
 
     kinds = {name: parameter.annotation for name, parameter in query.params.items()}
     given = [

@@ -89,7 +89,8 @@ class Parts:
         """Results and queries as files."""
         from lakehouse.engine.export import Exporter
 
-        return self._owned(Exporter(self.storage.scratch_root, self.results, self.config.export))
+        seconds = self.config.sql.export_timeout_secs
+        return self._owned(Exporter(self.storage.scratch_root, self.results, self.config.export, seconds))
 
     @property
     def queries(self) -> "Queries":
@@ -137,9 +138,7 @@ class Parts:
             datasets = self._scoped_all.datasets.within(profile)
         ingest = Ingester(self.storage, datasets, self.config.ingest)
         # Query processes of its own: what one profile's instance has open, no other can reach.
-        sql = self._owned(
-            Sql(self.storage, datasets, self.results, self.config.sql, self._later, self.config.export.timeout_secs)
-        )
+        sql = self._owned(Sql(self.storage, datasets, self.results, self.config.sql, self._later))
         return Data(datasets, ingest, sql)
 
     @property

@@ -22,7 +22,7 @@ from lakehouse.errors import Conflict, InvalidInput, NotFound, TimedOut, TooLarg
 
 if TYPE_CHECKING:
     from lakehouse.engine.results import Results
-    from lakehouse.engine.sql import Sql
+    from lakehouse.engine.sql import AsOf, Sql
 
 __all__ = ["FORMATS", "MEDIA", "Exporter", "File", "Format", "FormatName", "Place", "Table", "format_called"]
 
@@ -65,8 +65,10 @@ class Place:
 class Exporter:
     """Writes exports. A few at once; each is written by a process of its own, which ends with the call."""
 
-    def __init__(self, scratch: Path, results: "Results", settings: config.Export) -> None:
+    def __init__(self, scratch: Path, results: "Results", settings: config.Export, seconds: float) -> None:
+        """`seconds` is how long the query of an export may run: `sql.export_timeout_secs`."""
         self._scratch, self._results, self._settings = scratch, results, settings
+        self._seconds = seconds
         self._turns = anyio.Semaphore(2, fast_acquire=True)
         # A long export leaves the other places for queries to everybody else.
         self._query_turn = anyio.Semaphore(1, fast_acquire=True)
@@ -94,13 +96,13 @@ class Exporter:
         params: Sequence[Any] | Mapping[str, Any] | None,
         format: Format,
         *,
-        as_of: str | None = None,
+        as_of: "AsOf | None" = None,
         guard: bool = False,
         progress: Progress | None = None,
     ) -> File:
         """All rows of a query as a file in the scratch folder, which its reader removes.
 
-        Raises what a query raises, TooLarge over `export.max_bytes`, TimedOut over `export.timeout_secs`, and what
+        Raises what a query raises, TooLarge over `export.max_bytes`, TimedOut over `sql.export_timeout_secs`, and what
         `result` raises.
         """
         async with AsyncExitStack() as kept:
@@ -123,7 +125,7 @@ class Exporter:
         place: Place,
         format: str | None,
         *,
-        as_of: str | None = None,
+        as_of: "AsOf | None" = None,
         guard: bool = False,
         progress: Progress | None = None,
     ) -> File:
@@ -155,10 +157,10 @@ class Exporter:
         sql: "Sql",
         text: str,
         params: Sequence[Any] | Mapping[str, Any] | None,
-        as_of: str | None,
+        as_of: "AsOf | None",
         kept: AsyncExitStack,
     ) -> Table:
-        seconds, limit = self._settings.timeout_secs, self._settings.max_bytes
+        seconds, limit = self._seconds, self._settings.max_bytes
         try:
             with anyio.fail_after(seconds):
                 await kept.enter_async_context(self._query_turn)
@@ -168,11 +170,11 @@ class Exporter:
         except TimeoutError:
             raise TimedOut(f"another export ran for {seconds:g} seconds.", fix="Try again in a while.") from None
         except TimedOut as error:
-            raise TimedOut(error.detail, fix="Ask for less, or raise export.timeout_secs.") from error
+            raise TimedOut(error.detail, fix="Ask for less, or raise sql.export_timeout_secs.") from error
         if not spool.complete and spool.late:
             raise TimedOut(
                 f"the rows did not come within {seconds:g} seconds; nothing was written.",
-                fix="Ask for less, or raise export.timeout_secs.",
+                fix="Ask for less, or raise sql.export_timeout_secs.",
             )
         if not spool.complete:
             raise TooLarge(

@@ -1,4 +1,4 @@
-"""Verified queries: questions with SQL that somebody found right, kept as files, run while their datasets stay alike."""
+"""Verified queries: questions with SQL that somebody found right, as files; run while their datasets stay alike."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -75,8 +75,8 @@ class Queries:
         listed = [Found(f.query, f.path, f.saved, await self._problem(f.query)) for _, _, f in ranked]
         return listed, problems
 
-    async def run(self, name: str, given: Mapping[str, Any]) -> "Rows":
-        """Run a query with these parameters.
+    async def run(self, name: str, given: Mapping[str, Any], max_bytes: int | None = None) -> "Rows":
+        """Run a query with these parameters. Of rows over `max_bytes` of JSON the rest is behind a handle.
 
         Raises NotFound, InvalidInput for parameters that do not fit, Conflict when a dataset's columns are not those it
         was verified with, and what a query raises.
@@ -85,7 +85,7 @@ class Queries:
         values = query.arguments(given)
         if problem := await self._problem(query):
             raise Conflict(problem, fix=f"Look whether it is still right, then verify it again: verify_query {name}.")
-        return await self._sql.query(query.sql, values or None)
+        return await self._sql.query(query.sql, values or None, max_bytes=max_bytes)
 
     async def save(self, name: str, question: str, sql: str, params: Mapping[str, Any] | None = None) -> Found:
         """Run a query once, with its parameters' defaults or examples, and keep it as a file, durable when it returns.
@@ -178,18 +178,12 @@ class Queries:
             if spool.late:
                 raise TimedOut(f"the query took over {self._seconds:g} seconds.", fix="Ask for less.")
             datasets = {}
-            for table in spool.tables:
-                found = await self._dataset(table)
+            for name, version in sorted(spool.read.items()):
+                found = await self._datasets.get(name, version)
                 columns = {column.name: column.type for column in found.columns}
-                datasets[found.name] = Seen(fingerprint=found.schema_fingerprint, columns=columns)
+                datasets[name] = Seen(fingerprint=found.schema_fingerprint, columns=columns)
             result = [Column(name=column["name"], type=column["type"]) for column in spool.columns]
-        return Verified(at=moment.now(), datasets=dict(sorted(datasets.items())), columns=result)
-
-    async def _dataset(self, table: str) -> "Manifest":
-        """The dataset that SQL means by a name: spelled so, or else the same but for case."""
-        names = await self._datasets.names()
-        alike = [name for name in names if name.casefold() == table.casefold()]
-        return await self._datasets.get(table if table in names or not alike else alike[0])
+        return Verified(at=moment.now(), datasets=datasets, columns=result)
 
     def _read(self) -> tuple[Sequence[Found], Sequence[str]]:
         """Every query that can be read; of two of one name, that of the plugin folder named first, as at the start."""
