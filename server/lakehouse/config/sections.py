@@ -203,6 +203,7 @@ class Sql(Section):
     timeout_secs: float = Field(
         28, gt=0, description="Seconds one query may wait and run; to go over 30 raise server.tool_timeout_secs, too."
     )
+    export_timeout_secs: float = Field(300, gt=0, description="Seconds the query of an export may run.")
     memory_limit: str = Field("1GB", pattern=_SIZE, description="Memory one query may use before it spills to disk.")
     max_spill_bytes: int = Field(GIB, ge=MIB, description="Disk one query process may spill to.")
     address_space: int = Field(
@@ -282,6 +283,16 @@ class Results(Section):
     max_bytes: int = Field(2 * GIB, ge=MIB, description="Bytes all handles take together; the oldest go first.")
 
 
+class Export(Section):
+    """Rows written to files."""
+
+    max_bytes: int = Field(4 * GIB, ge=KIB, description="Bytes an exported file, and the rows for it, may have.")
+    memory_limit: str = Field("512MB", pattern=_SIZE, description="Memory the writer of Parquet may use.")
+    roots: tuple[Path, ...] = Field(
+        (), description="Folders files may be written to over MCP; empty: the home directory but what is hidden."
+    )
+
+
 class Config(Section):
     """Every setting, one frozen section a part."""
 
@@ -297,3 +308,4 @@ class Config(Section):
     corpora: Corpora = Corpora()
     observer: Observer = Observer()
     results: Results = Results()
+    export: Export = Export()
