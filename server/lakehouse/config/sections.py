@@ -99,6 +99,11 @@ class Plugins(Section):
 _BUCKET = r"^(memory://|file:///.+|(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]+(/[^?#@\x00-\x1f]+)?)$"
 
 
+def _check_clear(endpoint: str, allowed: bool) -> None:
+    if endpoint.startswith("http://") and not allowed:
+        raise ValueError("endpoint is http, which sends everything in the clear; set allow_http to allow that")
+
+
 class Bucket(Section):
     """One more place for objects, beside the primary one."""
 
@@ -106,7 +111,19 @@ class Bucket(Section):
     url: str = Field(pattern=_BUCKET, description="As storage.url.")
     endpoint: str = Field("", pattern=_ADDRESS, description="As storage.endpoint.")
     region: str = Field("", pattern=r"^[a-z0-9-]*$", description="As storage.region.")
-    secret: str = Field("", description="The table of the secrets file with its credentials; empty: its name.")
+    secret: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9._-]*$",
+        description="The table of the secrets file with its credentials; empty: its name.",
+    )
+    allow_http: bool = Field(False, description="As storage.allow_http.")
+    single_writer: bool = Field(False, description="As storage.single_writer.")
+    timeout_secs: float | None = Field(None, gt=0, description="As storage.timeout_secs, which it is if not given.")
+
+    @model_validator(mode="after")
+    def _means_it(self) -> "Bucket":
+        _check_clear(self.endpoint, self.allow_http)
+        return self
 
 
 class Storage(Section):
@@ -130,18 +147,17 @@ class Storage(Section):
         4 * GIB, ge=1, description="The largest object of a vector index that is filled in bulk."
     )
     upload_slots: int = Field(4, ge=1, description="Callers' uploads at once; one more is told to come back.")
-    cache_bytes: int = Field(20 * GIB, ge=MIB, description="Bytes of local copies kept from one start to the next.")
+    cache_bytes: int = Field(20 * GIB, ge=MIB, description="Bytes of local copies; larger datasets are read in place.")
 
     @model_validator(mode="after")
     def _means_it(self) -> "Storage":
-        if self.endpoint.startswith("http://") and not self.allow_http:
-            raise ValueError("endpoint is http, which sends everything in the clear; set allow_http to allow that")
+        _check_clear(self.endpoint, self.allow_http)
         names = ["primary", *(bucket.name for bucket in self.buckets)]
         repeated = next((name for name in names if names.count(name) > 1), None)
         if repeated is not None:
             raise ValueError(f"two buckets are called {repeated}")
         if self.rescue and self.rescue not in names:
-            raise ValueError(f"rescue: there is no bucket {self.rescue}")
+            raise ValueError(f"rescue: there is no bucket {self.rescue}; there are: {', '.join(names)}")
         return self
 
 
@@ -158,6 +174,25 @@ class Ingest(Section):
     memory_limit: str = Field(
         "512MB", pattern=_SIZE, description="Memory the reading engine may use before it spills to disk."
     )
+    # 200 files of 1,000 rows take 25 ms to group where one takes 16.
+    compact_files: int = Field(
+        50, ge=2, description="Files of a dataset past which small ones are folded by themselves."
+    )
+
+
+class Datasets(Section):
+    """How long older versions are kept. Nothing is removed but by `lakehouse gc`."""
+
+    keep_versions: int = Field(0, ge=0, description="Newest versions `gc` keeps of each dataset; 0: no such limit.")
+    keep_days: float = Field(
+        0,
+        ge=0,
+        description="Days `gc` keeps a version after a newer one; 0: no such limit. A version goes when no limit keeps "
+        "it; without any, all are kept.",
+    )
+    keep_dropped_days: float = Field(
+        0, ge=0, description="Days after which `gc` removes what a dropped dataset held; 0: never."
+    )
 
 
 class Sql(Section):
@@ -173,6 +208,7 @@ class Sql(Section):
     timeout_secs: float = Field(
         28, gt=0, description="Seconds one query may wait and run; to go over 30 raise server.tool_timeout_secs, too."
     )
+    export_timeout_secs: float = Field(300, gt=0, description="Seconds the query of an export may run.")
     memory_limit: str = Field("1GB", pattern=_SIZE, description="Memory one query may use before it spills to disk.")
     max_spill_bytes: int = Field(GIB, ge=MIB, description="Disk one query process may spill to.")
     address_space: int = Field(
@@ -252,6 +288,16 @@ class Results(Section):
     max_bytes: int = Field(2 * GIB, ge=MIB, description="Bytes all handles take together; the oldest go first.")
 
 
+class Export(Section):
+    """Rows written to files."""
+
+    max_bytes: int = Field(4 * GIB, ge=KIB, description="Bytes an exported file, and the rows for it, may have.")
+    memory_limit: str = Field("512MB", pattern=_SIZE, description="Memory the writer of Parquet may use.")
+    roots: tuple[Path, ...] = Field(
+        (), description="Folders files may be written to over MCP; empty: the home directory but what is hidden."
+    )
+
+
 class Config(Section):
     """Every setting, one frozen section a part."""
 
@@ -260,9 +306,11 @@ class Config(Section):
     plugins: Plugins = Plugins()
     storage: Storage = Storage()
     ingest: Ingest = Ingest()
+    datasets: Datasets = Datasets()
     sql: Sql = Sql()
     vectors: Vectors = Vectors()
     embed: Embed = Embed()
     corpora: Corpora = Corpora()
     observer: Observer = Observer()
     results: Results = Results()
+    export: Export = Export()

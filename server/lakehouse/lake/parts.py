@@ -4,7 +4,8 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lakehouse import config
 from lakehouse.catalogue import Catalogue
@@ -16,14 +17,15 @@ if TYPE_CHECKING:
     from lakehouse.engine.corpora import Corpora
     from lakehouse.engine.datasets import Datasets
     from lakehouse.engine.embed import Embedder
+    from lakehouse.engine.export import Exporter
     from lakehouse.engine.ingest import Ingester
     from lakehouse.engine.journal import Journal
     from lakehouse.engine.matrix import Matrix
     from lakehouse.engine.observer import Observer
     from lakehouse.engine.profiles import Profile, Profiles
+    from lakehouse.engine.queries import Queries
     from lakehouse.engine.redact import Redactor
     from lakehouse.engine.results import Results
-    from lakehouse.engine.scope import Scope
     from lakehouse.engine.sql import Sql
     from lakehouse.engine.storage import Storage
     from lakehouse.engine.vectors import Vectors
@@ -41,6 +43,8 @@ class Data:
     ingest: "Ingester"
     results: "Results"
     sql: "Sql"
+    exports: "Exporter"
+    queries: "Queries"
     calls: int = 0  # that run now
 
 
@@ -63,7 +67,7 @@ class Parts:
     @cached_property
     def catalogue(self) -> Catalogue:
         """Every capability by name. Loading it reads the plugin files; `load` does that in a worker thread."""
-        return Catalogue(self.config.plugins.folders)
+        return Catalogue(self.config.plugins.folders, self.home)
 
     @property
     def storage(self) -> "Storage":
@@ -89,6 +93,16 @@ class Parts:
     def sql(self) -> "Sql":
         """Questions in SQL."""
         return self._data.sql
+
+    @property
+    def exports(self) -> "Exporter":
+        """Results and queries as files."""
+        return self._data.exports
+
+    @property
+    def queries(self) -> "Queries":
+        """Verified queries: those of whoever makes the running call."""
+        return self._data.queries
 
     @cached_property
     def embed(self) -> "Embedder":
@@ -131,7 +145,8 @@ class Parts:
         """Who changed what."""
         from lakehouse.engine.journal import Journal
 
-        return self._owned(Journal(self.home, self._everything.storage.bucket, self._redactor, self._later))
+        journal = Journal(self.home, lambda: self._everything.storage.bucket, self._redactor, self._later)
+        return self._owned(journal)
 
     @Whole
     def profiles(self) -> "Profiles":
@@ -171,32 +186,44 @@ class Parts:
 
     def _all(self) -> Data:
         from lakehouse.engine.datasets import Datasets
-        from lakehouse.engine.ingest import Ingester
         from lakehouse.engine.results import Results
-        from lakehouse.engine.sql import Sql
         from lakehouse.engine.storage import Storage
 
-        storage = self._owned(Storage(self.home, self.config.storage, self._recorded))
-        datasets = self._owned(Datasets(self.home, storage, self._recorded))
+        storage = self._owned(Storage(self.home, self.config.storage, self._redactor, self._recorded))
+        datasets = self._owned(Datasets(self.home, storage, record=self._recorded))
         results = self._owned(Results(self.home, self.config.results))
-        ingest = Ingester(storage, datasets, self.config.ingest)
-        sql = self._owned(Sql(storage, datasets, results, self.config.sql, self._later))
         self._closing.push_async_callback(self._end_scopes)
-        return Data(storage, datasets, ingest, results, sql)
+        made = self._over(storage, storage, datasets, results, self.home)
+        self._owned(made.sql)
+        self._owned(made.exports)
+        return made
 
     def _divided(self, profile: "Profile") -> Data:
-        from lakehouse.engine.ingest import Ingester
         from lakehouse.engine.scope import Scope
-        from lakehouse.engine.sql import Sql
 
         whole = self._everything
         datasets = whole.datasets.within(profile)  # first: it says when the bucket is not there
-        storage = cast("Storage", Scope(whole.storage, profile, self.home))
-        results = whole.results.within(profile.digest)
-        ingest = Ingester(storage, datasets, self.config.ingest)
-        # Query processes of its own: what one profile's instance has open, no other can reach.
-        sql = Sql(whole.storage, datasets, results, self.config.sql, self._later)
-        return Data(storage, datasets, ingest, results, sql)
+        storage = Scope(whole.storage, profile, self.home)
+        # Queries that others saved tell of their data; those of the operator's folders are shown as far as they may be.
+        home = self.home / "profiles" / profile.digest
+        return self._over(storage, whole.storage, datasets, whole.results.within(profile.digest), home)
+
+    def _over(
+        self, storage: "Storage", scratch: "Storage", datasets: "Datasets", results: "Results", home: Path
+    ) -> Data:
+        """What works over datasets. Its query processes are its own: what one profile's have open, no other reaches."""
+        from lakehouse.engine.export import Exporter
+        from lakehouse.engine.ingest import Ingester
+        from lakehouse.engine.queries import Queries
+        from lakehouse.engine.sql import Sql
+
+        limits = self.config.sql
+        ingest = Ingester(storage, datasets, self.config.ingest, self._later)
+        sql = Sql(scratch, datasets, results, limits, self._later)
+        exports = Exporter(storage.scratch_root, results, self.config.export, limits.export_timeout_secs)
+        folders, seconds = self.config.plugins.folders, limits.timeout_secs
+        queries = Queries(home, folders, datasets, sql, Parts.journal.of(self), seconds)
+        return Data(storage, datasets, ingest, results, sql, exports, queries)
 
     @contextmanager
     def _calling(self, profile: "Profile | None") -> Iterator[None]:
@@ -206,7 +233,7 @@ class Parts:
             return
         data = self._data_of(profile)
         data.calls += 1
-        token = shut.set(cast("Scope", data.storage).shut)
+        token = shut.set(data.storage.shut)
         try:
             yield
         finally:

@@ -52,9 +52,10 @@ class Journal:
     counted in `unwritten` and logged.
     """
 
-    def __init__(self, home: Path, bucket: Bucket, redact: Redactor, later: Later = _never) -> None:
+    def __init__(self, home: Path, bucket: Callable[[], Bucket], redact: Redactor, later: Later = _never) -> None:
+        """`bucket` gives the one that keeps the files; it is asked for when it is needed."""
         self._ahead = Ahead(home / "journal")
-        self._bucket = bucket
+        self._of_bucket = bucket
         self._redact = redact
         self._later = later
         self._waiting: list[Event] = []
@@ -73,6 +74,10 @@ class Journal:
         """What is wrong with it, one sentence each."""
         lost = [f"{self.unwritten} events could not be written."] if self.unwritten else []
         return lost + ([f"Events wait on this disk: {self._behind}"] if self._behind else [])
+
+    @property
+    def _bucket(self) -> Bucket:
+        return self._of_bucket()
 
     async def record(
         self,
