@@ -47,7 +47,7 @@ class Lakehouse(Hold):
         """The catalogue; the plugin files are read in a worker thread the first time."""
         if "catalogue" not in vars(self):
             async with self._loading:
-                await anyio.to_thread.run_sync(lambda: (self._redactor, self.catalogue))
+                await anyio.to_thread.run_sync(lambda: (self.redactor, self.catalogue))
         return self.catalogue
 
     @property
@@ -300,7 +300,7 @@ class Lakehouse(Hold):
 
     def clean(self, error: LakehouseError) -> None:
         """Cut known credentials out of an error that is about to leave."""
-        error.detail, error.fix, error.data = self._redactor.whole([error.detail, error.fix, error.data])
+        error.detail, error.fix, error.data = self.redactor.whole([error.detail, error.fix, error.data])
 
     async def _run(
         self, capability: Capability, checked: dict[str, Any], upload: Upload | None, limit: int | None

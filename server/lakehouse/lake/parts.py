@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lakehouse import config
 from lakehouse.catalogue import Catalogue
 from lakehouse.engine.places import shut
 from lakehouse.errors import Busy, Forbidden
+from lakehouse.lake.data import Data
 from lakehouse.lake.whole import Whole
 
 if TYPE_CHECKING:
@@ -34,20 +33,6 @@ T = TypeVar("T")
 MAX_SCOPES = 8  # profiles whose query processes are kept for the next call
 
 
-@dataclass
-class Data:
-    """The parts that read and write datasets, for readers of one profile: nothing else is visible to them."""
-
-    storage: "Storage"
-    datasets: "Datasets"
-    ingest: "Ingester"
-    results: "Results"
-    sql: "Sql"
-    exports: "Exporter"
-    queries: "Queries"
-    calls: int = 0  # that run now
-
-
 class Parts:
     """What capabilities work on. Only the owner of the data directory has them; elsewhere, reaching for one is Busy.
 
@@ -61,8 +46,10 @@ class Parts:
         self.attached_to = ""  # the process that owns the data directory, where that is another
         self.built: dict[Any, Any] = {}
         self._closing = AsyncExitStack()
+        self._closing.push_async_callback(self._end_scopes)
         self._scoped: dict[Profile, Data] = {}
-        self._retired: list[Sql] = []
+        self._retired: list[Data] = []
+        self.everything = Data(self)  # for the lake itself; capabilities reach it by what stands below
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -109,14 +96,14 @@ class Parts:
         """Texts to vectors."""
         from lakehouse.engine.embed import Embedder
 
-        return self._owned(Embedder(self.home, self.config.embed))
+        return self.owned(Embedder(self.home, self.config.embed))
 
     @Whole
     def vectors(self) -> "Vectors":
         """Vector indexes."""
         from lakehouse.engine.vectors import Vectors
 
-        return self._owned(Vectors(self.home, self._everything.storage, self.config.vectors, self._recorded))
+        return self.owned(Vectors(self.home, self.everything.storage, self.config.vectors, self.record))
 
     @Whole
     def corpora(self) -> "Corpora":
@@ -124,36 +111,36 @@ class Parts:
         from lakehouse.engine.corpora import Corpora
 
         vectors = Parts.vectors.of(self)
-        return self._owned(Corpora(self._everything.datasets, self.embed, vectors, self.config.corpora, self._recorded))
+        return self.owned(Corpora(self.everything.datasets, self.embed, vectors, self.config.corpora, self.record))
 
     @Whole
     def matrix(self) -> "Matrix":
         """Search over corpora."""
         from lakehouse.engine.matrix import Matrix
 
-        return self._owned(Matrix(self.embed, Parts.vectors.of(self)))
+        return self.owned(Matrix(self.embed, Parts.vectors.of(self)))
 
     @Whole
     def observer(self) -> "Observer":
         """The record of calls."""
         from lakehouse.engine.observer import Observer
 
-        return self._owned(Observer(self.home, self.config.observer, self._redactor))
+        return self.owned(Observer(self.home, self.config.observer, self.redactor))
 
     @Whole
     def journal(self) -> "Journal":
         """Who changed what."""
         from lakehouse.engine.journal import Journal
 
-        journal = Journal(self.home, lambda: self._everything.storage.bucket, self._redactor, self._later)
-        return self._owned(journal)
+        journal = Journal(self.home, lambda: self.everything.storage.bucket, self.redactor, self.later)
+        return self.owned(journal)
 
     @Whole
     def profiles(self) -> "Profiles":
         """What readers can be bound to."""
         from lakehouse.engine.profiles import Profiles
 
-        return self._owned(Profiles(self._everything.storage, self._recorded))
+        return self.owned(Profiles(self.everything.storage, self.record))
 
     @property
     def profile(self) -> "Profile | None":
@@ -171,59 +158,14 @@ class Parts:
     @property
     def _data(self) -> Data:
         profile = self.profile
-        return self._everything if profile is None else self._data_of(profile)
-
-    @property
-    def _everything(self) -> Data:
-        return _EVERYTHING.of(self)
+        return self.everything if profile is None else self._data_of(profile)
 
     def _data_of(self, profile: "Profile") -> Data:
         found = self._scoped.pop(profile, None)
         if found is None:
-            found = self._divided(profile)
+            found = Data(self, profile)
         self._scoped[profile] = found  # the one that was used last stands last
         return found
-
-    def _all(self) -> Data:
-        from lakehouse.engine.datasets import Datasets
-        from lakehouse.engine.results import Results
-        from lakehouse.engine.storage import Storage
-
-        storage = self._owned(Storage(self.home, self.config.storage, self._redactor, self._recorded))
-        datasets = self._owned(Datasets(self.home, storage, record=self._recorded))
-        results = self._owned(Results(self.home, self.config.results))
-        self._closing.push_async_callback(self._end_scopes)
-        made = self._over(storage, storage, datasets, results, self.home)
-        self._owned(made.sql)
-        self._owned(made.exports)
-        return made
-
-    def _divided(self, profile: "Profile") -> Data:
-        from lakehouse.engine.scope import Scope
-
-        whole = self._everything
-        datasets = whole.datasets.within(profile)  # first: it says when the bucket is not there
-        storage = Scope(whole.storage, profile, self.home)
-        # Queries that others saved tell of their data; those of the operator's folders are shown as far as they may be.
-        home = self.home / "profiles" / profile.digest
-        return self._over(storage, whole.storage, datasets, whole.results.within(profile.digest), home)
-
-    def _over(
-        self, storage: "Storage", scratch: "Storage", datasets: "Datasets", results: "Results", home: Path
-    ) -> Data:
-        """What works over datasets. Its query processes are its own: what one profile's have open, no other reaches."""
-        from lakehouse.engine.export import Exporter
-        from lakehouse.engine.ingest import Ingester
-        from lakehouse.engine.queries import Queries
-        from lakehouse.engine.sql import Sql
-
-        limits = self.config.sql
-        ingest = Ingester(storage, datasets, self.config.ingest, self._later)
-        sql = Sql(scratch, datasets, results, limits, self._later)
-        exports = Exporter(storage.scratch_root, results, self.config.export, limits.export_timeout_secs)
-        folders, seconds = self.config.plugins.folders, limits.timeout_secs
-        queries = Queries(home, folders, datasets, sql, Parts.journal.of(self), seconds)
-        return Data(storage, datasets, ingest, results, sql, exports, queries)
 
     @contextmanager
     def _calling(self, profile: "Profile | None") -> Iterator[None]:
@@ -245,22 +187,22 @@ class Parts:
             past = [one for number, one in enumerate(self._scoped) if one.name in names[number + 1 :]]
             for one in [*past, *idle[: max(0, len(self._scoped) - MAX_SCOPES)]]:
                 if one in idle and one in self._scoped:
-                    self._retired.append(self._scoped.pop(one).sql)
+                    self._retired.append(self._scoped.pop(one))
             if self._retired:
-                self._later(self._end_retired)
+                self.later(self._end_retired)
 
     async def _end_retired(self) -> None:
-        for sql in [*self._retired]:
-            await sql.aclose()
-            if sql in self._retired:  # another task was as far
-                self._retired.remove(sql)
+        for data in [*self._retired]:
+            await data.aclose()
+            if data in self._retired:  # another task was as far
+                self._retired.remove(data)
 
     async def _end_scopes(self) -> None:
-        self._retired += [data.sql for data in self._scoped.values()]
+        self._retired += self._scoped.values()
         self._scoped.clear()
         await self._end_retired()
 
-    async def _recorded(
+    async def record(
         self,
         action: str,
         entity_type: str,
@@ -269,19 +211,22 @@ class Parts:
         before: Mapping[str, Any] | None = None,
         after: Mapping[str, Any] | None = None,
     ) -> None:
+        """Have an event written to the journal; see Journal.record."""
         await Parts.journal.of(self).record(action, entity_type, entity_id, before=before, after=after)
 
     @cached_property
-    def _redactor(self) -> "Redactor":
+    def redactor(self) -> "Redactor":
+        """What cuts known credentials out of texts."""
         from lakehouse.engine.redact import redactor_for
 
         return redactor_for(self.config)
 
-    def _later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+    def later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Start work that ends with the lake at the latest; False where nothing runs beside the calls."""
         return False
 
-    def _owned(self, part: T) -> T:
+    def owned(self, part: T) -> T:
+        """A part that is closed with the lake. Raises Busy where another process owns the data directory."""
         if self.attached_to:
             raise Busy(
                 f"this lake is attached to {self.attached_to}, which owns the data directory.",
@@ -291,6 +236,3 @@ class Parts:
         if close is not None:
             self._closing.push_async_callback(close)
         return part
-
-
-_EVERYTHING = Whole[Data](lambda lake: lake._all())
