@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
+
 from lakehouse.engine.datasets.asof import moment_of, version_number
 from lakehouse.engine.datasets.catalog import Catalog
 from lakehouse.engine.datasets.draft import Change, Draft
@@ -17,6 +19,7 @@ from lakehouse.engine.datasets.failures import (
     lost,
     unknown,
 )
+from lakehouse.engine.datasets.index import Index
 from lakehouse.engine.manifests import (
     Column,
     DataFile,
@@ -68,20 +71,29 @@ class Datasets:
 
     A name stands for one dataset: where two buckets have it, the bucket that is configured first; the other is a
     problem that is reported, and is read through a profile of its bucket.
+    With `indexed` false nothing is kept in `home`.
     """
 
-    def __init__(self, home: Path, storage: "Storage") -> None:
+    def __init__(self, home: Path, storage: "Storage", *, indexed: bool = True) -> None:
         self.profile: Profile | None = None
-        self._all = {name: Catalog(bucket, storage.cache_of(name)) for name, bucket in storage.buckets.items()}
+        self._index = Index(home / "catalog.db" if indexed else None)
+        self._all = {
+            name: Catalog(bucket, storage.cache_of(name), storage.claims_of(name), self._index)
+            for name, bucket in storage.buckets.items()
+        }
         self._catalogs: Mapping[str, Catalog] = self._all
         self._away: dict[str, str] = {}  # buckets that could not be listed, and why
 
     def within(self, profile: "Profile") -> "Datasets":
         """The same datasets as a reader of this profile sees them. Raises NotFound for a bucket that is not there."""
         bound = object.__new__(Datasets)
-        bound.profile, bound._all, bound._away = profile, self._all, self._away
+        bound.profile, bound._all, bound._away, bound._index = profile, self._all, self._away, self._index
         bound._catalogs = {profile.bucket: self._catalog(profile.bucket)}
         return bound
+
+    async def aclose(self) -> None:
+        """Close the local copy of manifests; the next use opens it again."""
+        await anyio.to_thread.run_sync(self._index.close)
 
     @property
     def generation(self) -> int:
