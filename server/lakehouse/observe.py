@@ -20,6 +20,7 @@ EVENTS = {
     "plugin.changed": "A plugin changed something of the whole process while it was loaded; it was put back.",
     "storage.secrets_open": "Others than its owner can read the file of credentials.",
     "sql.refresh_failed": "Looking for what other processes committed failed in a way nobody foresaw.",
+    "sql.slow": "A query took `sql.slow_ms` or longer: how long, its text, and over which versions.",
     "sql.fetch_failed": "Fetching a dataset's files failed in a way nobody foresaw; the next query tries again.",
     "vectors.seal_failed": "Fresh vectors stay in their log; sealing is tried again after more of them.",
     "vectors.collect_failed": "Objects of an index that nobody needs any more stay until the next time.",
