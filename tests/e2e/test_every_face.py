@@ -183,7 +183,9 @@ async def on_loop(face: Callable[[Path, Path], Any], home: Path, folder: Path) -
 
 
 def opened(home: Path, folder: Path) -> Any:
-    return lakehouse.open(home, overrides={"embed.provider": "hash", "ingest.roots": [folder], "export.roots": [folder]})
+    return lakehouse.open(
+        home, overrides={"embed.provider": "hash", "ingest.roots": [folder], "export.roots": [folder]}
+    )
 
 
 @asynccontextmanager

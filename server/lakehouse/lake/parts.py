@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lakehouse.engine.queries import Queries
     from lakehouse.engine.redact import Redactor
     from lakehouse.engine.results import Results
-    from lakehouse.engine.sql import Sql
+    from lakehouse.engine.sql import History, Processes, Sql
     from lakehouse.engine.storage import Storage
     from lakehouse.engine.vectors import Vectors
 
@@ -101,6 +101,20 @@ class Parts:
         return Queries(self.home, folders, self.datasets, self.sql, self.journal, seconds)
 
     @cached_property
+    def processes(self) -> "Processes":
+        """The bound on query processes, whoever they are of."""
+        from lakehouse.engine.sql import Processes
+
+        return Processes(self.config.sql)
+
+    @cached_property
+    def history(self) -> "History":
+        """The queries that were asked."""
+        from lakehouse.engine.sql import History
+
+        return self._owned(History(self.home, self._redactor, self.config.sql.slow_ms))
+
+    @cached_property
     def journal(self) -> "Journal":
         """Who changed what."""
         from lakehouse.engine.journal import Journal
@@ -138,7 +152,16 @@ class Parts:
             datasets = self._scoped_all.datasets.within(profile)
         ingest = Ingester(self.storage, datasets, self.config.ingest, self._later)
         # Query processes of its own: what one profile's instance has open, no other can reach.
-        sql = self._owned(Sql(self.storage, datasets, self.results, self.config.sql, self._later))
+        sql = Sql(
+            self.storage,
+            datasets,
+            self.results,
+            self.config.sql,
+            self._later,
+            processes=self.processes,
+            history=self.history,
+        )
+        self._owned(sql)
         return Data(datasets, ingest, sql)
 
     @property
