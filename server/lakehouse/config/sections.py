@@ -215,6 +215,7 @@ class Sql(Section):
         3 * GIB, ge=2 * GIB, description="Address space of a query process, bytes (RLIMIT_AS): memory_limit and 2 GiB."
     )
     workers: int = Field(2, ge=1, le=16, description="Queries that run at once; the rest wait their turn.")
+    slow_ms: int = Field(5000, ge=0, description="A query that takes so many milliseconds is logged; 0: none is.")
     refresh_every: str = Field(
         "30s",
         pattern=r"^\d+(\.\d+)?(ms|s|m|h)$",
