@@ -30,7 +30,7 @@ async def file(
     name: Annotated[str, "Name of the dataset to make or to give a new version."],
     path: Annotated[Path | None, "Local file; or give content, or object_key."] = None,
     content: Annotated[str | None, "The data itself; base64 for parquet."] = None,
-    object_key: Annotated[str | None, "Key of a stored object."] = None,
+    object_key: Annotated[str | None, "Key of a stored object, or bucket://key."] = None,
     source: Annotated[
         Literal["csv", "tsv", "json", "jsonl", "parquet"] | None, "Format; default by suffix, csv for content."
     ] = None,
@@ -46,6 +46,7 @@ async def file(
     key: Annotated[Sequence[str] | None, "Columns that tell rows apart; an upsert needs them once."] = None,
     evolve: Annotated[bool, "Let new columns become columns of the dataset, null in older rows."] = False,
     repeat: Annotated[bool, "Append content even if the dataset has it already."] = False,
+    bucket: Annotated[str | None, "Where a new dataset goes; default primary."] = None,
     upload: Annotated[Upload | None, Accepts(lambda config, _: config.ingest.max_bytes, "ingest.max_bytes")] = None,
 ) -> Ingested:
     """Make a CSV, TSV, JSON, JSON Lines or Parquet file (gzip or zstd too) a dataset that query_sql can read.
@@ -61,6 +62,7 @@ async def file(
         "key": key,
         "evolve": evolve,
         "repeat": repeat,
+        "bucket": bucket,
         "progress": lake.progress,
     }
     given = [value for value in (path, content, object_key, upload) if value is not None]

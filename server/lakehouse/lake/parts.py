@@ -58,7 +58,7 @@ class Parts:
         """Object storage."""
         from lakehouse.engine.storage import Storage
 
-        return self._owned(Storage(self.home, self.config.storage))
+        return self._owned(Storage(self.home, self.config.storage, self._redactor))
 
     @property
     def datasets(self) -> "Datasets":

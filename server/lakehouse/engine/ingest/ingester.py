@@ -125,9 +125,9 @@ class Ingester:
     async def ingest_object(self, object_key: str, name: str, **asked: Unpack[Asked]) -> Ingested:
         """Make a stored object the newest version of a dataset; like `ingest_path` otherwise.
 
-        Raises KeyNotFound when there is no such object.
+        `object_key` may be bucket://key. Raises KeyNotFound when there is no such object, NotFound for no such bucket.
         """
-        bucket = self._storage.bucket
+        bucket, object_key = self._storage.place_of(object_key)
         check_size((await bucket.head(object_key)).size, self._settings.max_path_bytes, "ingest.max_path_bytes")
         async with self._storage.scratch() as folder:
             path = folder / PurePosixPath(object_key).name
@@ -141,8 +141,8 @@ class Ingester:
         if options.expected is not None:
             options.expected.check(name, catalog.fingerprint(read.columns), read.rows, read.source)
         await options.progress(96, 100, "storing")
-        incoming = Incoming(self._place(name, folder), read, options)
-        manifest, existing = await self._datasets.change(name, incoming.next)
+        incoming = Incoming(self._place(name, folder, options.bucket), read, options)
+        manifest, existing = await self._datasets.change(name, incoming.next, bucket=options.bucket)
         await options.progress(100, 100, "committed")
         await self._compactor.after(manifest)
         file = incoming.file or manifest.objects[-1]
@@ -212,5 +212,5 @@ class Ingester:
         except DatasetNotFound:
             return None
 
-    def _place(self, name: str, folder: Path) -> Place:
-        return Place(name, self._datasets, self._storage, self._settings, folder)
+    def _place(self, name: str, folder: Path, bucket: str | None = None) -> Place:
+        return Place(name, self._datasets, self._storage, self._settings, folder, bucket)

@@ -51,6 +51,7 @@ class Asked(TypedDict, total=False):
     provenance: Mapping[str, Any] | None
     expected: Expected | None
     progress: Progress | None
+    bucket: str | None
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Options:
     the dataset has already. `deletes` is the column of an upsert that says which rows go.
 
     `expected` is what the data must be. `provenance` is kept with the version.
+    `bucket` is where a new dataset goes.
     """
 
     source: str | None = None
@@ -79,6 +81,7 @@ class Options:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     expected: Expected | None = None
     progress: Progress = unheard
+    bucket: str | None = None
 
     @classmethod
     def of(cls, asked: Asked) -> "Options":
