@@ -39,7 +39,6 @@ async def file(
     types: Annotated[
         dict[str, str] | None, "Column types to use: BIGINT DOUBLE BOOLEAN DATE TIMESTAMP TIMESTAMPTZ VARCHAR."
     ] = None,
-    bucket: Annotated[str | None, "Where a new dataset goes; default primary."] = None,
     mode: Annotated[
         Literal["replace", "append", "upsert"],
         "replace all rows; append; upsert: rows of the same key are replaced.",
@@ -47,6 +46,7 @@ async def file(
     key: Annotated[Sequence[str] | None, "Columns that tell rows apart; an upsert needs them once."] = None,
     evolve: Annotated[bool, "Let new columns become columns of the dataset, null in older rows."] = False,
     repeat: Annotated[bool, "Append content even if the dataset has it already."] = False,
+    bucket: Annotated[str | None, "Where a new dataset goes; default primary."] = None,
     upload: Annotated[Upload | None, Accepts(lambda config, _: config.ingest.max_bytes, "ingest.max_bytes")] = None,
 ) -> Ingested:
     """Make a CSV, TSV, JSON, JSON Lines or Parquet file (gzip or zstd too) a dataset that query_sql can read.

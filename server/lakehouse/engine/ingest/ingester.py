@@ -127,12 +127,12 @@ class Ingester:
 
         `object_key` may be bucket://key. Raises KeyNotFound when there is no such object, NotFound for no such bucket.
         """
-        bucket, inner = self._storage.place_of(object_key)
-        check_size((await bucket.head(inner)).size, self._settings.max_path_bytes, "ingest.max_path_bytes")
+        bucket, object_key = self._storage.place_of(object_key)
+        check_size((await bucket.head(object_key)).size, self._settings.max_path_bytes, "ingest.max_path_bytes")
         async with self._storage.scratch() as folder:
-            path = folder / PurePosixPath(inner).name
-            await bucket.get_to(inner, path)
-            asked["provenance"] = {"object": f"{bucket.name}://{inner}"}
+            path = folder / PurePosixPath(object_key).name
+            await bucket.get_to(object_key, path)
+            asked["provenance"] = {"object": f"{bucket.name}://{object_key}"}
             return await self.ingest_path(path, name, **asked)
 
     async def _ingest(self, path: Path, name: str, options: Options, folder: Path) -> Ingested:

@@ -65,7 +65,8 @@ class Options:
     same `key`. With `evolve` the dataset gets the columns it does not have yet. With `repeat` content is appended that
     the dataset has already. `deletes` is the column of an upsert that says which rows go.
 
-    `expected` is what the data must be. `provenance` is kept with the version. `bucket` is where a new dataset goes.
+    `expected` is what the data must be. `provenance` is kept with the version.
+    `bucket` is where a new dataset goes.
     """
 
     source: str | None = None
