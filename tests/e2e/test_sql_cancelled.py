@@ -81,7 +81,8 @@ def test_who_hangs_up_over_http_ends_the_query(command: list[str], home: Path) -
         with socket.create_connection(("127.0.0.1", port)) as client:
             client.sendall(
                 f"POST /v1/sql HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-                f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+                f"Content-Length: {len(body)}\r\n\r\n".encode()
+                + body
             )
             pid = at_work(server.pid)
         until(lambda: gone(pid))
