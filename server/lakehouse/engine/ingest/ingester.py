@@ -85,7 +85,7 @@ class Ingester:
         real = await anyio.to_thread.run_sync(local_file, path, roots, self._settings.max_path_bytes)
         called = path.name if filename is None else filename
         kind = source_of(called, options.source)
-        check_options(kind, options.delimiter, options.encoding)
+        check_options(kind, options.delimiter, options.encoding, options.sheet, options.header_row)
         options = replace(options, source=kind, provenance={"file": called, **options.provenance})
         async with self._turns, self._storage.scratch() as folder:
             return await self._ingest(real, name, options, folder)

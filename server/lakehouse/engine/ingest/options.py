@@ -40,6 +40,9 @@ class Asked(TypedDict, total=False):
     delimiter: str | None
     encoding: str | None
     types: Mapping[str, str] | None
+    sheet: str | None
+    header_row: int | None
+    source_column: str | None
     provenance: Mapping[str, Any] | None
     expected: Expected | None
     progress: Progress | None
@@ -49,17 +52,24 @@ class Asked(TypedDict, total=False):
 class Options:
     """What is asked for.
 
-    `source` is csv, tsv, json, jsonl or parquet (default: by suffix); the file may be gzip or zstd. `types` sets
-    column types by name. `expected` is what the data must be. `provenance` is kept with the version.
+    `source` is csv, tsv, json, jsonl, parquet, xlsx or pdf (default: by suffix); the file may be gzip or zstd. `types`
+    sets column types by name. `sheet` is that of a workbook, by name or number from 1, `header_row` the row of its
+    column names. `source_column` is a column to add that says which of many files a row is from. `expected` is what
+    the data must be. `provenance` is kept with the version. `request` is what else the reading process must be told
+    of a source that is no single file; it may hold credentials.
     """
 
     source: str | None = None
     delimiter: str | None = None
     encoding: str | None = None
     types: Mapping[str, str] = field(default_factory=dict)
+    sheet: str | None = None
+    header_row: int | None = None
+    source_column: str | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     expected: Expected | None = None
     progress: Progress = unheard
+    request: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, asked: Asked) -> "Options":

@@ -37,6 +37,11 @@ async def read(path: Path, options: Options, folder: Path, settings: config.Inge
         "delimiter": options.delimiter,
         "encoding": options.encoding,
         "types": dict(options.types),
+        "sheet": options.sheet,
+        "header_row": options.header_row,
+        "source_column": options.source_column,
+        "filename": options.provenance.get("file", path.name),
+        **options.request,
     }
     setup = {
         "folder": str(folder),

@@ -42,6 +42,18 @@ def main() -> None:
 
 
 def _ingest(setup: dict[str, Any], request: dict[str, Any], report: "Report") -> dict[str, Any]:
+    if request["source"] == "postgres":
+        from lakehouse.engine.ingest import database
+
+        return database.ingest(setup, request, report)
+    if request.get("files"):
+        from lakehouse.engine.ingest import several
+
+        return several.ingest(setup, request, report, _ingest_file)
+    return _ingest_file(setup, request, report)
+
+
+def _ingest_file(setup: dict[str, Any], request: dict[str, Any], report: "Report") -> dict[str, Any]:
     from lakehouse.engine.ingest.engine import Engine
 
     path, source, types = Path(request["path"]), request["source"], request["types"]
@@ -59,6 +71,14 @@ def _ingest(setup: dict[str, Any], request: dict[str, Any], report: "Report") ->
         from lakehouse.engine.ingest import documents
 
         table = documents.ingest(engine, limits, types)
+    elif source == "xlsx":
+        from lakehouse.engine.ingest import workbook
+
+        table = workbook.ingest(engine, limits, types, request.get("sheet"), request.get("header_row"))
+    elif source == "pdf":
+        from lakehouse.engine.ingest import pages
+
+        table = pages.ingest(engine, limits, types, request["filename"])
     else:
         from lakehouse.engine.ingest import delimited
 
