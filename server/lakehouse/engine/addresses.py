@@ -21,7 +21,7 @@ def checked(host: str, port: int, internal: Sequence[str], what: str) -> list[st
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise Upstream(f"{what}: the host name cannot be resolved.", fix="Check its spelling, and the network.") from None
+        raise Upstream(f"{what}: the host cannot be resolved.", fix="Check its spelling, and the network.") from None
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     allowed = [ipaddress.ip_network(network) for network in internal]
     for text in addresses:

@@ -1,8 +1,8 @@
 """A Postgres table or query to Parquet: one read-only transaction, a server-side cursor, 8,192 rows at a time.
 
-Integers become int64; float4 and float8 double; numeric(p, s) of up to 15 digits double, which holds them all, of up to
-38 an exact decimal. A numeric of no declared size becomes double, unless it holds a whole number that a double does not:
-that is an error. Booleans, dates and timestamps are what they are; everything else is text as Postgres writes it.
+Integers become int64; float4 and float8 double; numeric(p, s) of up to 15 digits double, which holds them all, and of
+up to 38 an exact decimal. A numeric of no declared size becomes double, and a whole number in it that a double does not
+hold is an error. Booleans, dates and timestamps are what they are; everything else is text as Postgres writes it.
 """
 
 from collections.abc import Iterator, Mapping

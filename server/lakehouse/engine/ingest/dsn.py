@@ -54,7 +54,13 @@ def _guarded(given: Mapping[str, Any], internal: Sequence[str]) -> dict[str, Any
         raise InvalidInput("dsn: the port is not a number of one.", fix="Leave it out for 5432.")
     address = checked(host, int(port), internal, "dsn")[0]
     # A password or a key of the user the server runs as must not open a database to somebody else.
-    return {"host": host, "hostaddr": address, "passfile": os.devnull, "sslcertmode": "disable", "gssencmode": "disable"}
+    return {
+        "host": host,
+        "hostaddr": address,
+        "passfile": os.devnull,
+        "sslcertmode": "disable",
+        "gssencmode": "disable",
+    }
 
 
 def hidden(text: str, dsn: str) -> str:

@@ -1,5 +1,6 @@
 """The parent's side of ingest: a child process reads, then the finished file is stored and committed."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Unpack
@@ -9,14 +10,17 @@ import anyio.to_thread
 from pydantic import BaseModel, Field
 
 from lakehouse import config
+from lakehouse.engine import credentials
 from lakehouse.engine import datasets as catalog
 from lakehouse.engine.datasets import DataFile, Datasets, Manifest
 from lakehouse.engine.ingest import reading
+from lakehouse.engine.ingest.matches import Matches, files_of
 from lakehouse.engine.ingest.options import Asked, Expected, Options
 from lakehouse.engine.ingest.reading import Read
 from lakehouse.engine.ingest.source import check_options, check_size, local_file, source_of
 from lakehouse.engine.places import check_remote
 from lakehouse.engine.storage import KeyExists, Storage
+from lakehouse.errors import InvalidInput
 
 __all__ = ["Expected", "Ingested", "IngestedColumn", "Ingester"]
 
@@ -69,8 +73,9 @@ class Ingester:
     ) -> Ingested:
         """Make a local file the newest version of a dataset; for what can be asked for see Options.
 
-        Unless `anywhere`, the file must lie below `ingest.roots`; for a `remote` caller there must be such, too.
-        `filename` is what it is called, where that is not its name here.
+        A folder, or a pattern (`data/*.csv`, `data/**/*.csv`), stands for many files of the same columns. Unless
+        `anywhere`, each file must lie below `ingest.roots`; for a `remote` caller there must be such, too. `filename`
+        is what it is called, where that is not its name here.
 
         Raises InvalidInput for bad contents (with up to 100 bad rows in `data["rows"]`), NotFound, Forbidden,
         TooLarge naming the setting, SchemaChanged when the dataset has other columns, Conflict when the data is not
@@ -81,6 +86,11 @@ class Ingester:
         roots = None if anywhere else self._settings.roots
         if remote:
             check_remote(path, self._settings.roots, "ingest.roots")
+        many = await anyio.to_thread.run_sync(self._matches, path, roots, options.source)
+        if many is not None:
+            return await self._ingest_many(path, many, name, options)
+        if options.source_column is not None:
+            raise InvalidInput("source_column: there is one file.", fix="Leave it out, or give a folder or a pattern.")
         # Before its name is: a folder or a missing file is what is wrong with a path, whatever it ends like.
         real = await anyio.to_thread.run_sync(local_file, path, roots, self._settings.max_path_bytes)
         called = path.name if filename is None else filename
@@ -116,6 +126,81 @@ class Ingester:
             asked["provenance"] = {"object": f"{bucket.name}://{key}"}
             return await self.ingest_path(path, name, **asked)
 
+    async def ingest_url(self, url: str, name: str, **asked: Unpack[Asked]) -> Ingested:
+        """Make what a URL leads to the newest version of a dataset; like `ingest_path` otherwise.
+
+        Raises Forbidden unless its host is one of `ingest.url_hosts` and its address may be reached; see web.fetch.
+        """
+        from lakehouse.engine.ingest import web
+
+        catalog.check_name(name)
+        options = Options.of(asked)
+        async with self._storage.scratch() as folder:
+            found = await web.fetch(url, options.source, folder, self._settings, options.progress)
+            asked["source"] = found.source
+            asked["provenance"] = {"url": found.url, **options.provenance}
+            return await self.ingest_path(found.path, name, filename=found.filename, **asked)
+
+    async def ingest_postgres(
+        self,
+        name: str,
+        *,
+        dsn: str | None = None,
+        dsn_secret: str | None = None,
+        table: str | None = None,
+        query: str | None = None,
+        anywhere: bool = True,
+        **asked: Unpack[Asked],
+    ) -> Ingested:
+        """Make a table of a Postgres database, or the rows of a query, the newest version of a dataset.
+
+        The database is that of a connection string, or of `[postgres.NAME]` in the secrets file. Unless `anywhere`, a
+        string may name public hosts and those of `ingest.internal_networks` only. Nothing is kept of it.
+
+        Raises what the reading process does; see database.ingest.
+        """
+        catalog.check_name(name)
+        if (dsn is None) == (dsn_secret is None):
+            raise InvalidInput("dsn, dsn_secret: exactly one is needed.", fix="Give one of the two.")
+        if (table is None) == (query is None):
+            raise InvalidInput("table, query: exactly one is needed.", fix="Give one of the two.")
+        internal = None if anywhere or dsn is None else self._settings.internal_networks
+        if dsn_secret is not None:
+            secrets = self._storage.settings.secrets
+            dsn = await anyio.to_thread.run_sync(credentials.postgres, secrets, dsn_secret)
+        request = {
+            "dsn": dsn,
+            "internal": internal,
+            "table": table,
+            "query": query,
+            "timeout_secs": self._settings.remote_timeout_secs,
+        }
+        told = {"dsn_secret": dsn_secret, "table": table, "query": query}
+        options = Options.of(asked)
+        provenance = {**{key: value for key, value in told.items() if value is not None}, **options.provenance}
+        options = replace(options, source="postgres", request=request, provenance=provenance)
+        async with self._turns, self._storage.scratch() as folder:
+            return await self._ingest(folder, name, options, folder)
+
+    def _matches(self, path: Path, roots: Sequence[Path] | None, source: str | None) -> Matches | None:
+        settings = self._settings
+        return files_of(path, roots, source=source, max_bytes=settings.max_path_bytes, max_files=settings.max_files)
+
+    async def _ingest_many(self, path: Path, many: Matches, name: str, options: Options) -> Ingested:
+        for source in {match.source for match in many.files}:
+            check_options(source, options.delimiter, options.encoding, options.sheet, options.header_row)
+        request = {"files": [[str(match.path), match.called, match.source] for match in many.files]}
+        kinds = sorted({match.source for match in many.files})
+        options = replace(
+            options,
+            source=", ".join(kinds),
+            request=request,
+            provenance={"file": path.name, **options.provenance},
+            warnings=(*options.warnings, *many.warnings),
+        )
+        async with self._turns, self._storage.scratch() as folder:
+            return await self._ingest(path, name, options, folder)
+
     async def _ingest(self, path: Path, name: str, options: Options, folder: Path) -> Ingested:
         read = await reading.read(path, options, folder, self._settings)
         await self._check(name, read, options)
@@ -133,7 +218,7 @@ class Ingester:
             columns=[IngestedColumn(name=column.name, type=column.type) for column in manifest.columns],
             existing=existing,
             bytes=read.bytes,
-            warnings=list(read.warnings),
+            warnings=[*options.warnings, *read.warnings],
         )
 
     async def _check(self, name: str, read: Read, options: Options) -> None:

@@ -57,6 +57,7 @@ class Options:
     column names. `source_column` is a column to add that says which of many files a row is from. `expected` is what
     the data must be. `provenance` is kept with the version. `request` is what else the reading process must be told
     of a source that is no single file; it may hold credentials.
+    `warnings` are told with those of the reading.
     """
 
     source: str | None = None
@@ -70,6 +71,7 @@ class Options:
     expected: Expected | None = None
     progress: Progress = unheard
     request: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, asked: Asked) -> "Options":

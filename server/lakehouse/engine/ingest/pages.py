@@ -26,7 +26,9 @@ def ingest(engine: Engine, limits: Limits, types: Mapping[str, str], name: str) 
     try:
         import pypdf
     except ImportError:
-        raise NotInstalled("reading PDF takes pypdf.", fix="Install the extra: pip install 'lakehouse-mcp[pdf]'.") from None
+        raise NotInstalled(
+            "reading PDF takes pypdf.", fix="Install the extra: pip install 'lakehouse-mcp[pdf]'."
+        ) from None
     bound(limits.max_bytes, engine.memory_limit)
     logging.getLogger("pypdf").disabled = True  # it tells of every bent object, to a stderr that is the server's
     found = rows.Rows(COLUMNS)

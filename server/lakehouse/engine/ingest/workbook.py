@@ -23,7 +23,9 @@ _MERGED = re.compile(rb"<(?:\w+:)?mergeCell\s[^>]*ref=\"([A-Z0-9:]{1,40})\"")
 _SHOWN = 5
 
 
-def ingest(engine: Engine, limits: Limits, types: Mapping[str, str], sheet: str | None, header_row: int | None) -> Table:
+def ingest(
+    engine: Engine, limits: Limits, types: Mapping[str, str], sheet: str | None, header_row: int | None
+) -> Table:
     """Write one sheet as typed Parquet: the one named, or of that number from 1, or the first that is not hidden.
 
     The column names are in `header_row`, or in the first row that is not empty. Empty rows and columns are left out.
@@ -150,7 +152,9 @@ def _merged(path: Path, sheet: str) -> list[str]:
             tail = block[max(end, len(block) - 200) :]
     if not count:
         return []
-    return [f"{count} merged ranges have a value in their first cell only: {', '.join(found)}{', …' if count > _SHOWN else ''}"]
+    return [
+        f"{count} merged ranges have a value in their first cell only: {', '.join(found)}{', …' if count > _SHOWN else ''}"
+    ]
 
 
 def _letter(column: int) -> str:
