@@ -164,8 +164,9 @@ class _Source:
                     f"column {field.name!r}: a value has over {self._max_cell} characters.",
                     fix="Raise ingest.max_cell_bytes, or leave the column out.",
                 )
-        elif field.name in self._loose:
-            values = [self._double(field.name, value) for value in values]
+        elif pa.types.is_floating(field.type) and any(isinstance(value, Decimal) for value in values):
+            loose = field.name in self._loose
+            values = [value and self._double(field.name, value, loose) for value in values]
         elif pa.types.is_timestamp(field.type) and field.type.tz:
             values = [value and value.astimezone(UTC) for value in values]
         try:
@@ -175,11 +176,9 @@ class _Source:
                 f"column {field.name!r}: a value does not fit {field.type}.", fix="Cast it to text in a query."
             ) from None
 
-    def _double(self, name: str, value: Decimal | None) -> float | None:
-        if value is None:
-            return None
+    def _double(self, name: str, value: Decimal, loose: bool) -> float:
         number = float(value)
-        if value.is_finite() and value == value.to_integral_value() and number != value:
+        if loose and value.is_finite() and value == value.to_integral_value() and number != value:
             raise InvalidInput(
                 f"column {name!r}: the number {str(value)[:60]} would lose digits as a double.",
                 fix="Cast it in a query, to numeric(38, 0) or to text.",
@@ -197,6 +196,10 @@ def _translated(error: psycopg.Error, text: str, seconds: float) -> LakehouseErr
         )
     if isinstance(error, psycopg.errors.UndefinedTable):
         return NotFound(f"the database says: {words}.", fix="Check the name and its schema: schema.table.")
+    if isinstance(error, psycopg.DataError):
+        return InvalidInput(
+            f"the database says: {words}.", fix="Leave such values out in a query, or cast them to text."
+        )
     if isinstance(error, psycopg.OperationalError) or error.sqlstate is None:
         return Upstream(f"the database cannot be used: {words}.", fix="Check the connection string and the server.")
     return InvalidInput(f"the database says: {words}.", fix="Mend the query.")

@@ -12,9 +12,10 @@ from lakehouse.engine.addresses import checked
 from lakehouse.errors import Forbidden, InvalidInput
 
 # What a caller from outside may say. The rest names files of this machine, or other ways to find a server.
-_OPEN = {"host", "port", "user", "password", "dbname", "sslmode", "application_name", "connect_timeout", "options"}
-_OPEN -= {"options"}  # would set what is set below: timeouts, and that nothing is written
+_OPEN = {"host", "port", "user", "password", "dbname", "sslmode", "application_name", "connect_timeout"}
 _DEFAULT_PORT = 5432
+# Not in one piece, which would look like somebody's password and be cut out.
+_FIX = "Write postgresql://USER@HOST:5432/DATABASE, with :PASSWORD after USER."
 
 
 def parameters(dsn: str, internal: Sequence[str] | None, timeout_secs: float) -> dict[str, Any]:
@@ -28,9 +29,7 @@ def parameters(dsn: str, internal: Sequence[str] | None, timeout_secs: float) ->
     try:
         given: Mapping[str, Any] = conninfo_to_dict(dsn)
     except ProgrammingError:
-        raise InvalidInput(
-            "dsn: it is not a connection string.", fix="Write postgresql://user:password@host:5432/database."
-        ) from None
+        raise InvalidInput("dsn: it is not a connection string.", fix=_FIX) from None
     found = dict(given)
     if internal is not None:
         found |= _guarded(found, internal)
@@ -49,7 +48,7 @@ def _guarded(given: Mapping[str, Any], internal: Sequence[str]) -> dict[str, Any
         )
     host, port = str(given.get("host") or ""), str(given.get("port") or _DEFAULT_PORT)
     if not host or host.startswith(("/", "@")) or "," in host or "," in port:
-        raise Forbidden("dsn: it must name one host.", fix="Write postgresql://user:password@host:5432/database.")
+        raise Forbidden("dsn: it must name one host.", fix=_FIX)
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise InvalidInput("dsn: the port is not a number of one.", fix="Leave it out for 5432.")
     address = checked(host, int(port), internal, "dsn")[0]

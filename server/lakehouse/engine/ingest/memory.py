@@ -1,4 +1,4 @@
-"""What the readers of formats that unpack in memory may take of it: a crafted file ends its process, not the machine."""
+"""What readers of formats that unpack in memory may take of it: a crafted file ends its process, not the machine."""
 
 import re
 

@@ -1,7 +1,7 @@
 """Many files of one schema to one Parquet file, in their order. Runs in the reading process.
 
 Each is read by itself; then those whose columns have other types than all of them together are read once more, so that
-a text file's cells are what they would be in one long file: with 007 in the last file, 12 stays 12 as text in the first.
+a text file's cells are what they would be in one long file: with 007 in the last one, 12 is text in the first.
 """
 
 import hashlib
@@ -54,15 +54,15 @@ def ingest(setup: dict[str, Any], request: dict[str, Any], report: Report, read:
     that has other columns, or types that do not go together.
     """
     folder, wanted = Path(setup["folder"]), request["files"]
-    reader = _Reader(setup, request, report, read, folder, len(wanted))
-    parts = [reader.part(n, *file, request["types"]) for n, file in enumerate(wanted)]
+    reader = _Reader(setup, request, report, read, folder)
+    parts = [reader.part(n, request["types"]) for n in range(len(wanted))]
     names = _names(parts)
     types = {name: _together(name, parts) for name in names}
     for n, part in enumerate(parts):
         other = {name: types[name] for name in names if types[name] != part.types[name]}
         if other:
             asked = {name: _KINDS[kind] for name, kind in other.items()}
-            parts[n] = reader.part(n, *wanted[n], {**request["types"], **asked})
+            parts[n] = reader.part(n, {**request["types"], **asked})
     os.chdir(folder)
     engine = Engine(parts[0].path, setup["memory_limit"], setup["threads"], report)
     report(92, "putting the files together")
@@ -97,17 +97,17 @@ class _Reader:
     report: Report
     read: ReadFile
     folder: Path
-    count: int
 
-    def part(self, n: int, path: str, called: str, source: str, types: Mapping[str, str]) -> _Part:
+    def part(self, n: int, types: Mapping[str, str]) -> _Part:
         """Read one file into a folder of its own."""
+        path, called, source = self.request["files"][n]
         folder = self.folder / f"part-{n}"
         folder.mkdir(exist_ok=True)
         os.chdir(folder)
         one = {**self.request, "path": path, "filename": called, "source": source, "types": dict(types), "files": None}
 
         def heard(percent: float, what: str) -> None:
-            self.report(90 * (n + percent / 100) / self.count, f"{called}: {what}")
+            self.report(90 * (n + percent / 100) / len(self.request["files"]), f"{called}: {what}")
 
         try:
             answer = self.read({**self.setup, "folder": str(folder)}, one, heard)
@@ -180,7 +180,7 @@ def _empty(part: _Part, name: str) -> bool:
 
 def _short(part: _Part, name: str) -> bool:
     found = [s for s, _ in _statistics(part, name) if s is not None]
-    return all(not s.has_min_max or -_SAFE < s.min and s.max < _SAFE for s in found)
+    return all(not s.has_min_max or (-_SAFE < s.min and s.max < _SAFE) for s in found)
 
 
 def _statistics(part: _Part, name: str) -> list[tuple[Any, int]]:

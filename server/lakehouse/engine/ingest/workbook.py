@@ -152,9 +152,8 @@ def _merged(path: Path, sheet: str) -> list[str]:
             tail = block[max(end, len(block) - 200) :]
     if not count:
         return []
-    return [
-        f"{count} merged ranges have a value in their first cell only: {', '.join(found)}{', …' if count > _SHOWN else ''}"
-    ]
+    more = ", …" if count > _SHOWN else ""
+    return [f"merged cells have their value in the first one only: {', '.join(found)}{more}"]
 
 
 def _letter(column: int) -> str:
