@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from lakehouse.engine import files
-from lakehouse.engine.ingest import rows
+from lakehouse.engine.ingest import spool
 from lakehouse.engine.ingest.engine import Engine, Table
 from lakehouse.engine.ingest.memory import bound
 from lakehouse.engine.ingest.plain import Limits
@@ -31,7 +31,7 @@ def ingest(engine: Engine, limits: Limits, types: Mapping[str, str], name: str) 
         ) from None
     bound(limits.max_bytes, engine.memory_limit)
     logging.getLogger("pypdf").disabled = True  # it tells of every bent object, to a stderr that is the server's
-    found = rows.Rows(COLUMNS)
+    found = spool.Rows(COLUMNS)
     doc_id = files.sha256_of(engine.source)
     empty: list[int] = []
     with _translated():
@@ -52,7 +52,7 @@ def ingest(engine: Engine, limits: Limits, types: Mapping[str, str], name: str) 
     found.close()
     if not found.count:
         raise InvalidInput("the document has no page.", fix="Check the file.")
-    table = rows.write(engine, found, range(len(COLUMNS)), types)
+    table = spool.write(engine, found, range(len(COLUMNS)), types)
     return Table(table.rows, table.columns, _blank(empty, found.count), {})
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lakehouse.engine.ingest import kinds, rows
+from lakehouse.engine.ingest import kinds, spool
 from lakehouse.engine.ingest.engine import Engine, Table
 from lakehouse.engine.ingest.memory import bound
 from lakehouse.engine.ingest.plain import CHUNK, Limits
@@ -47,7 +47,7 @@ def ingest(
         table, notes = _rows(engine, chosen, header_row)
         notes += _merged(engine.source, chosen._worksheet_path)
     columns = _columns(table)
-    written = rows.write(engine, table, columns, types)
+    written = spool.write(engine, table, columns, types)
     if sheet is None and others:
         notes.append(f"sheet {chosen.title!r} was read; there is also {', '.join(map(repr, others[:_SHOWN]))} (sheet=)")
     return Table(written.rows, written.columns, written.warnings + notes, {"sheet": chosen.title})
@@ -77,9 +77,9 @@ def _sheet(sheets: Sequence[Any], asked: str | None) -> tuple[Any, list[str]]:
     raise InvalidInput(f"sheet: there is no sheet {asked[:80]!r}.", fix=did_you_mean(asked, names))
 
 
-def _rows(engine: Engine, sheet: Any, header_row: int | None) -> tuple[rows.Rows, list[str]]:
+def _rows(engine: Engine, sheet: Any, header_row: int | None) -> tuple[spool.Rows, list[str]]:
     """The rows below the header, as wide as the widest, and what was left out of them."""
-    found: rows.Rows | None = None
+    found: spool.Rows | None = None
     failed: list[str] = []
     failures = 0
     beyond: tuple[int, int] | None = None
@@ -91,7 +91,7 @@ def _rows(engine: Engine, sheet: Any, header_row: int | None) -> tuple[rows.Rows
         row = [None if cell.data_type == "e" or cell.value == "" else cell.value for cell in cells]
         if found is None:
             if header_row is not None or any(value is not None for value in row):
-                found = rows.Rows([(rows.text_of(value) or "").strip() for value in row])
+                found = spool.Rows([(spool.text_of(value) or "").strip() for value in row])
             continue
         if any(cell.data_type == "e" for cell in cells):
             wrong = [f"{_letter(n)}{number}" for n, cell in enumerate(cells) if cell.data_type == "e"]
@@ -122,7 +122,7 @@ def _cells(sheet: Any) -> Iterator[Sequence[Any]]:
     yield from sheet.iter_rows()
 
 
-def _columns(table: rows.Rows) -> list[int]:
+def _columns(table: spool.Rows) -> list[int]:
     """The columns that have a name. Raises InvalidInput for one that has only values, and for bad names."""
     named = [n for n, name in enumerate(table.names) if name]
     unnamed = next((n for n, name in enumerate(table.names) if not name and table.held[n]), None)
