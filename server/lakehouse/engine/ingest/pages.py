@@ -15,7 +15,7 @@ COLUMNS = ("doc_id", "source_name", "page", "text")
 _SHOWN = 10
 
 
-def ingest(engine: Engine, limits: Limits, types: Mapping[str, str], name: str) -> Table:
+def ingest(engine: Engine, limits: Limits, types: Mapping[str, str], held: Mapping[str, str], name: str) -> Table:
     """Write a row for each page: the file's SHA-256, the name it came under, the page from 1 and its text.
 
     A page without text, as of a scan, has an empty one, and a warning says so. A document that opens without a
@@ -52,7 +52,7 @@ def ingest(engine: Engine, limits: Limits, types: Mapping[str, str], name: str) 
     found.close()
     if not found.count:
         raise InvalidInput("the document has no page.", fix="Check the file.")
-    table = spool.write(engine, found, range(len(COLUMNS)), types)
+    table = spool.write(engine, found, range(len(COLUMNS)), types, held)
     return Table(table.rows, table.columns, _blank(empty, found.count), {})
 
 

@@ -71,14 +71,17 @@ class Rows:
                     return
 
 
-def write(engine: Engine, rows: Rows, columns: Sequence[int], types: Mapping[str, str]) -> Table:
-    """Write the columns of these numbers as typed Parquet: of the types asked for, else of what they hold.
+def write(
+    engine: Engine, rows: Rows, columns: Sequence[int], types: Mapping[str, str], held: Mapping[str, str]
+) -> Table:
+    """Write the columns of these numbers as typed Parquet: of the types asked for, else of a dataset's columns, `held`,
+    else of what they hold.
 
     Raises InvalidInput listing up to 100 values that contradict a type asked for.
     """
     rows.close()
     names = [rows.names[n] for n in columns]
-    asked = kinds.wanted(types, names)
+    asked = {**{name: held[name] for name in names if name in held}, **kinds.wanted(types, names)}
     found = [asked.get(name) or _kind(rows.held[n]) for n, name in zip(columns, names, strict=True)]
     batches = _Batches(engine, rows, columns, found, asked)
 

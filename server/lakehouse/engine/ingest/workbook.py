@@ -24,7 +24,12 @@ _SHOWN = 5
 
 
 def ingest(
-    engine: Engine, limits: Limits, types: Mapping[str, str], sheet: str | None, header_row: int | None
+    engine: Engine,
+    limits: Limits,
+    types: Mapping[str, str],
+    held: Mapping[str, str],
+    sheet: str | None,
+    header_row: int | None,
 ) -> Table:
     """Write one sheet as typed Parquet: the one named, or of that number from 1, or the first that is not hidden.
 
@@ -47,7 +52,7 @@ def ingest(
         table, notes = _rows(engine, chosen, header_row)
         notes += _merged(engine.source, chosen._worksheet_path)
     columns = _columns(table)
-    written = spool.write(engine, table, columns, types)
+    written = spool.write(engine, table, columns, types, held)
     if sheet is None and others:
         notes.append(f"sheet {chosen.title!r} was read; there is also {', '.join(map(repr, others[:_SHOWN]))} (sheet=)")
     return Table(written.rows, written.columns, written.warnings + notes, {"sheet": chosen.title})

@@ -56,7 +56,7 @@ def _ingest(setup: dict[str, Any], request: dict[str, Any], report: "Report") ->
 def _ingest_file(setup: dict[str, Any], request: dict[str, Any], report: "Report") -> dict[str, Any]:
     from lakehouse.engine.ingest.engine import Engine
 
-    path, source, types = Path(request["path"]), request["source"], request["types"]
+    path, source, types, held = Path(request["path"]), request["source"], request["types"], request.get("held", {})
     limits = Limits(setup["max_bytes"], setup["max_cell_bytes"])
     before = path.stat()
     # hashlib lets go of the interpreter, so this runs beside the reading. An error does not wait for it.
@@ -70,20 +70,20 @@ def _ingest_file(setup: dict[str, Any], request: dict[str, Any], report: "Report
     elif source in ("json", "jsonl"):
         from lakehouse.engine.ingest import documents
 
-        table = documents.ingest(engine, limits, types)
+        table = documents.ingest(engine, limits, types, held)
     elif source == "xlsx":
         from lakehouse.engine.ingest import workbook
 
-        table = workbook.ingest(engine, limits, types, request.get("sheet"), request.get("header_row"))
+        table = workbook.ingest(engine, limits, types, held, request["sheet"], request["header_row"])
     elif source == "pdf":
         from lakehouse.engine.ingest import pages
 
-        table = pages.ingest(engine, limits, types, request["filename"])
+        table = pages.ingest(engine, limits, types, held, request["filename"])
     else:
         from lakehouse.engine.ingest import delimited
 
         delimiter = request["delimiter"] or ("\t" if source == "tsv" else None)
-        table = delimited.ingest(engine, limits, delimiter, types)
+        table = delimited.ingest(engine, limits, delimiter, types, held)
     sha256 = files.sha256_of(engine.target)
     after = path.stat()
     if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
