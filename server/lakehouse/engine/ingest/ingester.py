@@ -186,10 +186,15 @@ class Ingester:
         settings = self._settings
         return files_of(path, roots, source=source, max_bytes=settings.max_path_bytes, max_files=settings.max_files)
 
+    async def ingest_files(self, path: Path, files: Matches, name: str, **asked: Unpack[Asked]) -> Ingested:
+        """Make files that were found below a path the newest version of a dataset; like `ingest_path` otherwise."""
+        catalog.check_name(name)
+        return await self._ingest_many(path, files, name, Options.of(asked))
+
     async def _ingest_many(self, path: Path, many: Matches, name: str, options: Options) -> Ingested:
         for source in {match.source for match in many.files}:
             check_options(source, options.delimiter, options.encoding, options.sheet, options.header_row)
-        request = {"files": [[str(match.path), match.called, match.source] for match in many.files]}
+        request = {"files": [[str(match.path), match.called, match.source, match.sha256] for match in many.files]}
         kinds = sorted({match.source for match in many.files})
         options = replace(
             options,

@@ -22,6 +22,7 @@ class Match:
     path: Path
     called: str
     source: str
+    sha256: str | None = None  # of its contents, where that is known beforehand
 
 
 @dataclass(frozen=True)

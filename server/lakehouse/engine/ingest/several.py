@@ -48,10 +48,10 @@ class _Part:
 
 
 def ingest(setup: dict[str, Any], request: dict[str, Any], report: Report, read: ReadFile) -> dict[str, Any]:
-    """Write the files of a request, [path, what it is called, format] each, as data.parquet; answer its facts.
+    """Write the files of a request as data.parquet, and answer its facts.
 
-    `read` reads one of them. Raises what it raises, with the file's name before it, and InvalidInput naming the file
-    that has other columns, or types that do not go together.
+    A file is [path, what it is called, format, SHA-256 or None]; `read` reads one. Raises what that raises, with the
+    file's name before it, and InvalidInput naming the file that has other columns, or types that do not go together.
     """
     folder, wanted = Path(setup["folder"]), request["files"]
     reader = _Reader(setup, request, report, read, folder)
@@ -100,7 +100,7 @@ class _Reader:
 
     def part(self, n: int, types: Mapping[str, str]) -> _Part:
         """Read one file into a folder of its own."""
-        path, called, source = self.request["files"][n]
+        path, called, source, sha256 = self.request["files"][n]
         folder = self.folder / f"part-{n}"
         folder.mkdir(exist_ok=True)
         os.chdir(folder)
@@ -115,6 +115,8 @@ class _Reader:
             error.detail = f"{called}: {error.detail}"
             error.data = {**error.data, "file": called}
             raise
+        if sha256 not in (None, answer["source"]["sha256"]):
+            raise InvalidInput(f"{called}: its SHA-256 is not the one it should have.", fix="Copy the file again.")
         for leftover in folder.iterdir():
             if leftover.name != "data.parquet" and not leftover.is_dir():
                 leftover.unlink()  # what one file unpacks to must not add up
