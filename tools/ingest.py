@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,7 +36,7 @@ async def file(
         Path | None, "Local file, or a folder or pattern (data/*.csv) of files with the same columns."
     ] = None,
     content: Annotated[str | None, "The data itself; base64 for parquet, xlsx, pdf."] = None,
-    object_key: Annotated[str | None, "Key of a stored object."] = None,
+    object_key: Annotated[str | None, "Key of a stored object, or bucket://key."] = None,
     url: Annotated[str | None, "https URL, where the settings allow it."] = None,
     source: Annotated[
         Literal["csv", "tsv", "json", "jsonl", "parquet", "xlsx", "pdf"] | None,
@@ -51,6 +52,14 @@ async def file(
         int | None, Field(ge=1), "Of xlsx: row of the column names; default the first filled."
     ] = None,
     source_column: Annotated[str | None, "Of many files: add a column of this name with each row's file."] = None,
+    mode: Annotated[
+        Literal["replace", "append", "upsert"],
+        "replace all rows; append; upsert: rows of the same key are replaced.",
+    ] = "replace",
+    key: Annotated[Sequence[str] | None, "Columns that tell rows apart; an upsert needs them once."] = None,
+    evolve: Annotated[bool, "Let new columns become columns of the dataset, null in older rows."] = False,
+    repeat: Annotated[bool, "Append content even if the dataset has it already."] = False,
+    bucket: Annotated[str | None, "Where a new dataset goes; default primary."] = None,
     upload: Annotated[Upload | None, Accepts(lambda config, _: config.ingest.max_bytes, "ingest.max_bytes")] = None,
 ) -> Ingested:
     """Make a CSV, TSV, JSON, JSON Lines, Parquet, Excel or PDF file (gzip, zstd too) a dataset for query_sql.
@@ -65,6 +74,11 @@ async def file(
         "delimiter": delimiter,
         "encoding": encoding,
         "types": types,
+        "mode": mode,
+        "key": key,
+        "evolve": evolve,
+        "repeat": repeat,
+        "bucket": bucket,
         "sheet": sheet,
         "header_row": header_row,
         "source_column": source_column,

@@ -1,6 +1,7 @@
 """Turn a Postgres table or query into a dataset."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from lakehouse import Lakehouse, tool
 from lakehouse.engine.ingest import Ingested
@@ -22,6 +23,8 @@ async def ingest(
     dsn_secret: Annotated[str | None, "NAME of [postgres.NAME] in the server's secrets file."] = None,
     table: Annotated[str | None, "A table or view, as schema.table."] = None,
     query: Annotated[str | None, "Or one SELECT."] = None,
+    mode: Annotated[Literal["replace", "append", "upsert"], "As in ingest_file."] = "replace",
+    key: Annotated[Sequence[str] | None, "Columns that tell rows apart; an upsert needs them once."] = None,
 ) -> Ingested:
     """Copy a Postgres table, or what a query answers, into a dataset that query_sql can read.
 
@@ -33,6 +36,8 @@ async def ingest(
         dsn_secret=dsn_secret,
         table=table,
         query=query,
+        mode=mode,
+        key=key,
         anywhere=lake.via in ("python", "cli"),
         progress=lake.progress,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from lakehouse import config
 from lakehouse.engine.ingest.source import local_file, source_of
 from lakehouse.engine.places import check_place
 from lakehouse.errors import InvalidInput, NotFound, TooLarge
@@ -42,15 +43,14 @@ class Matches:
         return [f"{len(self.left_out)} entries of the folder are not data files and were left out: {names}{more}"]
 
 
-def files_of(
-    path: Path, roots: Sequence[Path] | None, *, source: str | None, max_bytes: int, max_files: int
-) -> Matches | None:
+def files_of(path: Path, roots: Sequence[Path] | None, source: str | None, settings: config.Ingest) -> Matches | None:
     """The files of a folder (not those of folders in it) or of a pattern with `*`, `?`, `[…]` or `**`; None for a path
     that is neither. Names that begin with a dot are hidden, and in a folder those with a `_` are not data.
 
     Blocking. Each file is judged as if it had been given by itself (see local_file). Raises what that raises, NotFound
     when nothing matches, InvalidInput for a match of no known format, and TooLarge for too many, or too many bytes.
     """
+    max_bytes, max_files = settings.max_path_bytes, settings.max_files
     path = path.expanduser()
     text = str(path)
     if os.path.lexists(text) and not path.is_dir():

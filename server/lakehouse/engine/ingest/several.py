@@ -21,7 +21,6 @@ from lakehouse.engine.quoting import identifier, literal
 from lakehouse.errors import InvalidInput, LakehouseError
 
 _WARNED = 20
-_KINDS = {arrow: kind for kind, arrow in kinds.ARROW.items()}
 _WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 _WRITTEN = ("csv", "tsv", "json", "jsonl")  # dates in these are text that looks like one
 _SAFE = 10**15  # whole numbers below are safe in a double
@@ -56,12 +55,12 @@ def ingest(setup: dict[str, Any], request: dict[str, Any], report: Report, read:
     folder, wanted = Path(setup["folder"]), request["files"]
     reader = _Reader(setup, request, report, read, folder)
     parts = [reader.part(n, request["types"]) for n in range(len(wanted))]
-    names = _names(parts)
+    names = _names(parts, request.get("evolve", False))
     types = {name: _together(name, parts) for name in names}
     for n, part in enumerate(parts):
-        other = {name: types[name] for name in names if types[name] != part.types[name]}
+        other = {name: types[name] for name, kind in part.types.items() if types[name] != kind}
         if other:
-            asked = {name: _KINDS[kind] for name, kind in other.items()}
+            asked = {name: kinds.KIND[kind] for name, kind in other.items()}
             parts[n] = reader.part(n, {**request["types"], **asked})
     os.chdir(folder)
     engine = Engine(parts[0].path, setup["memory_limit"], setup["threads"], report)
@@ -123,10 +122,13 @@ class _Reader:
         return _Part(called, source, folder, answer)
 
 
-def _names(parts: Sequence[_Part]) -> list[str]:
-    """The columns, in the order of the first file. Raises InvalidInput naming the first file that has others."""
+def _names(parts: Sequence[_Part], evolve: bool) -> list[str]:
+    """The columns, in the order they first come.
+
+    Raises InvalidInput naming the first file that has others than the first one, unless columns may be added.
+    """
     first = parts[0]
-    for part in parts[1:]:
+    for part in parts[1:] if not evolve else ():
         missing = [name for name in first.types if name not in part.types]
         more = [name for name in part.types if name not in first.types]
         if missing or more:
@@ -134,10 +136,10 @@ def _names(parts: Sequence[_Part]) -> list[str]:
             told += [f"{_listed(more)} beside"] if more else []
             raise InvalidInput(
                 f"{part.called} has other columns than {first.called}: {', and '.join(told)}.",
-                fix="Leave the file out, or mend its header; all files of a dataset have the same columns.",
+                fix="Leave it out or mend its header; with evolve=true, columns that a file lacks are null there.",
                 data={"file": part.called, "missing": missing, "added": more},
             )
-    return list(first.types)
+    return list(dict.fromkeys(name for part in parts for name in part.types))
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -147,11 +149,12 @@ def _listed(names: Sequence[str]) -> str:
 def _together(name: str, parts: Sequence[_Part]) -> str:
     """The type of a column in all files. Raises InvalidInput for types that have none in common."""
     found: dict[str, _Part] = {}
-    for part in parts:
+    having = [part for part in parts if name in part.types]
+    for part in having:
         found.setdefault(part.types[name], part)
     if len(found) > 1 and "string" in found:
         found = {}
-        for part in parts:
+        for part in having:
             if part.types[name] != "string" or not _empty(part, name):
                 found.setdefault(part.types[name], part)
     held = set(found)
@@ -162,10 +165,10 @@ def _together(name: str, parts: Sequence[_Part]) -> str:
     if held <= set(_WHOLE):
         return "int64"
     if held <= {*_WHOLE, "float", "double"}:
-        return "double" if all(_short(part, name) for part in parts if part.types[name] in _WHOLE) else "string"
-    if held == {"date32[day]", "timestamp[us]"} and not any(part.source in _WRITTEN for part in parts):
+        return "double" if all(_short(part, name) for part in having if part.types[name] in _WHOLE) else "string"
+    if held == {"date32[day]", "timestamp[us]"} and not any(part.source in _WRITTEN for part in having):
         return "timestamp[us]"
-    if held <= set(_KINDS) and not any(part.source == "parquet" for part in parts):
+    if held <= set(kinds.KIND) and not any(part.source == "parquet" for part in having):
         return "string"
     (kind, part), (other, another) = list(found.items())[:2]
     raise InvalidInput(
@@ -200,7 +203,7 @@ def _query(names: Sequence[str], parts: Sequence[_Part], source_column: str | No
         cells.append(f"[{called}][CAST(file_index AS BIGINT) + 1] AS {identifier(source_column)}")
     # Relative, since the readers expand marks in paths, and the working folder's own may hold some.
     listed = ", ".join(literal(f"part-{n}/data.parquet") for n in range(len(parts)))
-    return f"SELECT {', '.join(cells)} FROM read_parquet([{listed}], hive_partitioning = false)"
+    return f"SELECT {', '.join(cells)} FROM read_parquet([{listed}], hive_partitioning = false, union_by_name = true)"
 
 
 def _row_bytes(parts: Sequence[_Part]) -> int:
