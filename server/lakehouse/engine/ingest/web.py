@@ -1,6 +1,5 @@
 """Files from web servers: only from hosts that are allowed, only from addresses that are public or allowed."""
 
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from lakehouse.engine.progress import Progress
 from lakehouse.errors import Forbidden, InvalidInput, NotFound, TimedOut, TooLarge, Upstream
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 _REDIRECTS = 5
@@ -58,12 +59,12 @@ async def fetch(url: str, source: str | None, folder: Path, settings: config.Ing
     """
     if not settings.url_hosts:
         raise Forbidden("url: reading from URLs is off.", fix="Name the hosts that may be read in ingest.url_hosts.")
+    verify = await anyio.to_thread.run_sync(_trust)
     import httpx
 
     path = folder / "fetched"
     timeout = settings.remote_timeout_secs
     try:
-        verify = await anyio.to_thread.run_sync(ssl.create_default_context)
         # No proxy of the environment: it would resolve the name for itself.
         async with httpx.AsyncClient(verify=verify, trust_env=False, timeout=timeout) as client:
             async with _answered(client, url, settings) as (response, final):
@@ -78,6 +79,13 @@ async def fetch(url: str, source: str | None, folder: Path, settings: config.Ing
         raise Upstream(f"url: it cannot be fetched: {str(error)[:200]}.", fix="Check the URL and the server.") from None
     parts = urlsplit(final)
     return Fetched(path, filename, kind, f"{parts.scheme}://{parts.netloc}{parts.path}")
+
+
+def _trust() -> "ssl.SSLContext":
+    """Whose certificates are believed. Blocking, and so is the first import of the client."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 @asynccontextmanager

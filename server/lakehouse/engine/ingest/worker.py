@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakehouse.engine import child, files
 from lakehouse.engine.ingest.plain import Limits, plain
-from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, TooLarge, Upstream
+from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, NotInstalled, TooLarge, Upstream
 
 if TYPE_CHECKING:
     from lakehouse.engine.ingest.engine import Report
@@ -43,8 +43,12 @@ def main() -> None:
 
 def _ingest(setup: dict[str, Any], request: dict[str, Any], report: "Report") -> dict[str, Any]:
     if request["source"] == "postgres":
-        from lakehouse.engine.ingest import database
-
+        try:
+            from lakehouse.engine.ingest import database
+        except ImportError:
+            raise NotInstalled(
+                "reading Postgres takes psycopg.", fix="Install the extra: pip install 'lakehouse-mcp[postgres]'."
+            ) from None
         return database.ingest(setup, request, report)
     if request.get("files"):
         from lakehouse.engine.ingest import several
