@@ -58,7 +58,7 @@ def _superfluous(newer: int, superseded: float, settings: config.Datasets, now: 
     if settings.keep_versions:
         if newer < settings.keep_versions:
             return ""
-        reasons.append(f"{newer} newer versions are kept")
+        reasons.append(f"it is not among the newest {settings.keep_versions}")
     if settings.keep_days:
         if not _over(settings.keep_days, superseded, now):
             return ""
