@@ -118,12 +118,14 @@ async def list(
     lake: Lakehouse,
     limit: Annotated[int, Field(ge=1, le=1000), "The most to return."] = 100,
     after: Annotated[str | None, "Go on after this name."] = None,
+    profile: Annotated[str | None, "Only what this profile sees."] = None,
 ) -> Page:
     """List the datasets with columns and row counts. Start here to learn what can be queried.
 
     For one whose name is known, use get_manifest.
     """
-    known = await lake.datasets.list()
+    async with lake.within(profile):
+        known, problems = await lake.datasets.list(), lake.datasets.problems
     rest = [manifest for manifest in known if after is None or manifest.name > after]
     page = [Manifest(**manifest.as_dict()) for manifest in rest[:limit]]
     return Page(
@@ -131,7 +133,7 @@ async def list(
         count=len(page),
         total=len(known),
         next=page[-1].name if len(rest) > limit else None,
-        problems=lake.datasets.problems,
+        problems=problems,
     )
 
 
@@ -146,13 +148,14 @@ async def get(
     name: Annotated[str, "The dataset."],
     version: Annotated[int | None, "An older version; absent for the newest."] = None,
     as_of: Annotated[int | str | None, "Or as it was: a version, or a moment like 2026-05-01T12:00Z."] = None,
+    profile: Annotated[str | None, "Only what this profile sees."] = None,
 ) -> Manifest:
     """Describe one dataset: columns with types, rows, files, version, where it came from."""
-    if as_of is not None:
-        if version is not None:
-            raise InvalidInput("version, as_of: only one of the two can be given.", fix="Leave one out.")
-        return Manifest(**(await lake.datasets.at(name, as_of)).as_dict())
-    return Manifest(**(await lake.datasets.get(name, version)).as_dict())
+    if as_of is not None and version is not None:
+        raise InvalidInput("version, as_of: only one of the two can be given.", fix="Leave one out.")
+    async with lake.within(profile):
+        found = lake.datasets.get(name, version) if as_of is None else lake.datasets.at(name, as_of)
+        return Manifest(**(await found).as_dict())
 
 
 @tool(

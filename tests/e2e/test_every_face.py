@@ -97,7 +97,7 @@ def test_the_same_everywhere(
             monkeypatch.setenv("LAKEHOUSE_HOME", str(home))
             found = played(over_cli, folder)
     elif face.startswith("stdio"):
-        with wire(COMMAND, home, LAKEHOUSE_INGEST__ROOTS=str(folder)) as server:
+        with wire(COMMAND, home, LAKEHOUSE_INGEST__ROOTS=str(folder), LAKEHOUSE_EXPORT__ROOTS=str(folder)) as server:
             envelope = {"_meta": META}
             if face == "stdio-2025":
                 envelope = {}
@@ -183,7 +183,9 @@ async def on_loop(face: Callable[[Path, Path], Any], home: Path, folder: Path) -
 
 
 def opened(home: Path, folder: Path) -> Any:
-    return lakehouse.open(home, overrides={"embed.provider": "hash", "ingest.roots": [folder]})
+    return lakehouse.open(
+        home, overrides={"embed.provider": "hash", "ingest.roots": [folder], "export.roots": [folder]}
+    )
 
 
 @asynccontextmanager
@@ -318,7 +320,7 @@ async def at_its_route(client: httpx.AsyncClient, spec: dict[str, Any], given: d
 def owned(home: Path, folder: Path) -> Iterator[None]:
     """`lakehouse serve` owns the data directory; each command attaches to it."""
     port = free_port()
-    with serving(COMMAND, home, port, LAKEHOUSE_INGEST__ROOTS=str(folder)):
+    with serving(COMMAND, home, port, LAKEHOUSE_INGEST__ROOTS=str(folder), LAKEHOUSE_EXPORT__ROOTS=str(folder)):
         yield
         seen = httpx.get(f"http://127.0.0.1:{port}/v1/observer/stats").json()["by_source"]
         assert set(seen) <= {"cli", "http"} and seen["cli"] >= len(CASES)  # they were attached

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from lakehouse.errors import Conflict, InvalidInput, NotFound
+from lakehouse.errors import Conflict, InvalidInput, NotFound, Upstream
 
 PRIMARY = "primary"  # secrets are looked up by this name
 MAX_LIST = 10_000
@@ -19,6 +19,10 @@ class KeyNotFound(NotFound):
 
 class KeyExists(Conflict):
     """A create-only put found the key taken."""
+
+
+class NoRanges(Upstream):
+    """A service sends whole objects only."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,10 @@ class Store(ABC):
         """Copy an object into a local file, in parts. Raises KeyNotFound."""
 
     @abstractmethod
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        """The bytes from `start` up to `end`. Raises KeyNotFound, and NoRanges where the service gives no parts."""
+
+    @abstractmethod
     def head(self, key: str) -> StoredObject:
         """The object's size and tag. Raises KeyNotFound."""
 

@@ -8,6 +8,7 @@ import anyio
 
 from lakehouse import config
 from lakehouse.engine.corpora.built import Built, PartialFailure
+from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.places import check_remote
 from lakehouse.engine.progress import Progress, unheard
 from lakehouse.errors import Busy, Conflict, InvalidInput
@@ -19,13 +20,22 @@ if TYPE_CHECKING:
     from lakehouse.engine.vectors import IndexInfo, Vectors
 
 MAX_BATCH = 1024
+_TOLD = {"model", "count", "embedded", "added", "updated", "removed"}  # what the journal says of a build
 
 
 class Corpora:
     """Builds corpora. A corpus is a vector index that carries the facts of its last build."""
 
-    def __init__(self, datasets: "Datasets", embed: "Embedder", vectors: "Vectors", settings: config.Corpora) -> None:
+    def __init__(
+        self,
+        datasets: "Datasets",
+        embed: "Embedder",
+        vectors: "Vectors",
+        settings: config.Corpora,
+        record: Record = unrecorded,
+    ) -> None:
         self._datasets = datasets
+        self._record = record
         self._embed = embed
         self._vectors = vectors
         self._settings = settings
@@ -82,7 +92,7 @@ class Corpora:
             total = await source.prepare()
             if info is not None:
                 _same(info, source, identity)
-            return await Build(
+            built = await Build(
                 name=name,
                 source=source,
                 model=identity,
@@ -97,6 +107,8 @@ class Corpora:
                 total=total,
                 progress=progress or unheard,
             ).run()
+            await self._record("build", "corpus", name, after=built.model_dump(include=_TOLD))
+            return built
         finally:
             lock.release()
 
