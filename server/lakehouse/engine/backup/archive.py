@@ -90,7 +90,7 @@ class Writer:
             self._out.write(piece)
             left -= len(piece)
             since += len(piece)
-            self.told.bytes += len(piece)
+            self.told.bytes += len(piece) * (name not in (HEADER, SUMS))
             if since >= STEP:
                 since = 0
                 yield self.told
@@ -130,7 +130,9 @@ class Reader:
             raise
 
     def _unpack(self, stream: Any, folder: Path, target: Target, sums: IO[bytes]) -> Iterator[Told]:
-        with tarfile.open(fileobj=cast(Any, _Readable(stream)), mode="r|", errors="strict", encoding="utf-8") as archive:
+        with tarfile.open(
+            fileobj=cast(Any, _Readable(stream)), mode="r|", errors="strict", encoding="utf-8"
+        ) as archive:
             whole = False
             for info in archive:
                 if whole:
