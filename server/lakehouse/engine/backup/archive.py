@@ -168,12 +168,12 @@ class Reader:
         self, info: tarfile.TarInfo, data: IO[bytes], folder: Path, target: Target, sums: IO[bytes]
     ) -> Iterator[Told]:
         path = folder / target(checked(info.name))
-        path.parent.mkdir(parents=True, exist_ok=True)
         digest, since = hashlib.sha256(), 0
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("xb")
-        except FileExistsError:
-            raise self._bad(f"entry {info.name!r} is there twice") from None
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            raise self._bad(f"entry {info.name!r} is there twice, or is a folder of others") from None
         with file:
             while piece := data.read(PIECE):
                 digest.update(piece)

@@ -48,7 +48,7 @@ async def restore(path: Path, home: Path, progress: Progress = unheard) -> Resto
     Raises NotFound, Conflict for a directory that is in use, InvalidInput naming the entry for a file that is damaged
     or no backup, Upstream when a disk fails. There is nothing then at `home`.
     """
-    home = Path(os.path.abspath(home.expanduser()))
+    home = await anyio.to_thread.run_sync(lambda: Path(os.path.abspath(home.expanduser())))
     try:
         staging, size = await anyio.to_thread.run_sync(_begin, path, home)
         try:
