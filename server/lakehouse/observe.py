@@ -23,6 +23,7 @@ EVENTS = {
     "storage.errors_unkept": "A bucket's failure could not be kept in the data directory's table, or be read from it.",
     "storage.errors_unstored": "A bucket's failure could not be kept in the primary bucket; the table has it.",
     "sql.refresh_failed": "Looking for what other processes committed failed in a way nobody foresaw.",
+    "sql.slow": "A query took `sql.slow_ms` or longer: how long, its text, and over which versions.",
     "sql.fetch_failed": "Fetching a dataset's files failed in a way nobody foresaw; the next query tries again.",
     "journal.unwritten": "Events of the journal could not be written; what they tell of is done.",
     "journal.flush_failed": "Events stay on the data directory's disk; storing them is tried again.",

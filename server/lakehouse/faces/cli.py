@@ -136,7 +136,7 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
 
     keep_logs(read(invocation.home, invocation.config), brief=True)
 
-    async def called() -> None:
+    async def called() -> Any:
         home, config, profile = invocation.home, invocation.config, invocation.profile
         async with lakehouse.open(home, config_file=config, profile=profile) as lake:
             with spared(), terminal.progress_bar() as progress:  # what a tool prints is no part of its answer
@@ -147,8 +147,11 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
                     raise
             # Before the end: other processes' calls may still run here, and are waited for.
             await anyio.to_thread.run_sync(functools.partial(terminal.show, answer, as_json=invocation.json))
+        return answer
 
-    _guarded(called)
+    answer = _guarded(called)
+    if isinstance(answer, dict) and answer.get("ok") is False:  # a report that something is wrong
+        sys.exit(1)
 
 
 def _guarded(work: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:

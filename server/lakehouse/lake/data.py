@@ -70,7 +70,15 @@ class Data:
         from lakehouse.engine.sql import Sql
 
         lake = self._lake
-        made = Sql(lake.everything.storage, self.datasets, self.results, lake.config.sql, lake.later)
+        made = Sql(
+            lake.everything.storage,
+            self.datasets,
+            self.results,
+            lake.config.sql,
+            lake.later,
+            processes=lake.processes,
+            history=lake.history,
+        )
         return lake.owned(made) if self._profile is None else made
 
     @cached_property

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lakehouse.engine.queries import Queries
     from lakehouse.engine.redact import Redactor
     from lakehouse.engine.results import Results
-    from lakehouse.engine.sql import Sql
+    from lakehouse.engine.sql import History, Processes, Sql
     from lakehouse.engine.storage import Storage
     from lakehouse.engine.vectors import Vectors
 
@@ -91,6 +91,20 @@ class Parts:
     def queries(self) -> "Queries":
         """Verified queries: those of whoever makes the running call."""
         return self._data.queries
+
+    @cached_property
+    def processes(self) -> "Processes":
+        """The bound on query processes, whoever they are of."""
+        from lakehouse.engine.sql import Processes
+
+        return Processes(self.config.sql)
+
+    @cached_property
+    def history(self) -> "History":
+        """The queries that were asked. Who reads it says of which profile."""
+        from lakehouse.engine.sql import History
+
+        return self.owned(History(self.home, self.redactor, self.config.sql.slow_ms))
 
     @cached_property
     def embed(self) -> "Embedder":

@@ -141,7 +141,7 @@ class Vectors:
     async def list(self) -> list[IndexInfo]:
         """Every index by name. A damaged one is left out and named in `problems`."""
         found = []
-        for name in await self._names():
+        for name in await self.names():
             try:
                 found.append(await self.get(name))
             except (IndexNotFound, IndexDamaged):
@@ -325,7 +325,8 @@ class Vectors:
             index.postpone_seal()
             log.warning("vectors.seal_failed %s: %s", index.name, error)
 
-    async def _names(self) -> Names:
+    async def names(self) -> Names:
+        """The names of all indexes; those of damaged ones, too."""
         await self._ready()
         bucket = self._storage.bucket
         found = await bucket.names(format.PREFIX)
@@ -352,7 +353,7 @@ class Vectors:
         return found
 
     async def _missing(self, name: str) -> IndexNotFound:
-        names = [n for n in await self._names() if n != name]
+        names = [n for n in await self.names() if n != name]
         none = None if names else "There are none yet; create one."
         return IndexNotFound(f"there is no vector index called {name!r}.", fix=did_you_mean(name, names, none))
 
