@@ -214,7 +214,6 @@ async def test_half_a_restore_opens_nowhere(lake: Lakehouse, tmp_path: Path) -> 
         steps = archive.Reader(tmp_path / "b.tar.zst").unpack(staging, restoring._place)
         for _ in range(4):
             next(steps)
-        steps.close()
         return staging.rename(f"{str(staging).rpartition('-')[0]}-4194305")  # as a process that is no more
 
     left = await anyio.to_thread.run_sync(half)
