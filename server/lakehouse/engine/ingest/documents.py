@@ -21,7 +21,7 @@ from lakehouse.errors import InvalidInput, LakehouseError
 _BATCH_ROWS = 8192
 _BATCH_BYTES = 8 * 2**20
 
-_ARROW = {
+ARROW = {
     "BOOLEAN": pa.bool_(),
     "BIGINT": pa.int64(),
     "DOUBLE": pa.float64(),
@@ -37,8 +37,10 @@ _SEEN = {type(None): 0, bool: _BOOLEAN, float: _DOUBLE, str: _TEXT, dict: _NESTE
 _INFINITE = float("inf")
 
 
-def ingest(engine: Engine, limits: Limits, types: Mapping[str, str]) -> Table:
+def ingest(engine: Engine, limits: Limits, types: Mapping[str, str], held: Mapping[str, str] = {}) -> Table:
     """Write the engine's source, a plain UTF-8 file of JSON objects, as typed Parquet.
+
+    `types` are asked for, `held` those of a dataset's columns; of the latter, only those that are here matter.
 
     Raises InvalidInput for what is not JSON, naming the line, and listing up to 100 values that contradict a type
     asked for.
@@ -46,7 +48,7 @@ def ingest(engine: Engine, limits: Limits, types: Mapping[str, str]) -> Table:
     seen, row_bytes = _columns(engine, limits)
     names = list(seen)
     kinds.check_names(names, "the objects")
-    asked = kinds.wanted(types, names)
+    asked = {**{name: held[name] for name in names if name in held}, **kinds.wanted(types, names)}
     found = {name: asked.get(name) or _kind(held) for name, held in seen.items()}
     batches = _Batches(engine, limits, found, set(asked), seen)
 
@@ -102,7 +104,7 @@ class _Batches:
     def __init__(
         self, engine: Engine, limits: Limits, found: dict[str, str], asked: set[str], seen: Mapping[str, int]
     ) -> None:
-        self.schema = pa.schema([(name, _ARROW[kind]) for name, kind in found.items()])
+        self.schema = pa.schema([(name, ARROW[kind]) for name, kind in found.items()])
         self.failure: LakehouseError | None = None
         self._engine, self._limits = engine, limits
         self._found, self._asked = found, asked
@@ -146,7 +148,7 @@ class _Batches:
         elif kind == "VARCHAR" and name in self._not_all_text:
             values = [_text(value, record.line) for value, record in zip(values, batch, strict=True)]
         try:
-            return pa.array(values, _ARROW[kind])
+            return pa.array(values, ARROW[kind])
         except UnicodeEncodeError as error:
             line = next(r.line for r, v in zip(batch, values, strict=True) if v is not None and not _encodes(v))
             raise InvalidInput(
@@ -156,7 +158,7 @@ class _Batches:
 
     def _converted(self, name: str, kind: str, value: Any, record: Record) -> Any:
         try:
-            return None if value is None else _convert(kind, value, record.line)
+            return None if value is None else convert(kind, value, record.line)
         except (ValueError, TypeError, KeyError, OverflowError):
             shown = _text(value, record.line)[:VALUE_CHARS]
             reason = f"{shown!r} is not a {kind}"
@@ -187,7 +189,7 @@ def _text(value: Any, line: int) -> Any:
         raise InvalidInput(f"line {line}: the JSON is nested too deeply.", fix="Flatten it.") from None
 
 
-def _convert(kind: str, value: Any, line: int) -> Any:
+def convert(kind: str, value: Any, line: int) -> Any:
     """A value as a type asked for. Raises ValueError, TypeError or OverflowError where it is none."""
     if kind == "VARCHAR":
         return _text(value, line)
@@ -204,7 +206,7 @@ def _convert(kind: str, value: Any, line: int) -> Any:
         return whole
     if kind == "DOUBLE":
         number = float(value)
-        if abs(number) == _INFINITE or number != number:
+        if abs(number) == _INFINITE or number != number or (isinstance(value, int) and int(number) != value):
             raise ValueError
         return number
     if kind == "DATE":

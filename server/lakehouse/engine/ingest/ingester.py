@@ -1,6 +1,6 @@
 """The parent's side of ingest: a child process reads, then the finished file is stored and committed."""
 
-import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Unpack
@@ -11,15 +11,21 @@ from pydantic import BaseModel, Field
 
 from lakehouse import config
 from lakehouse.engine import datasets as catalog
-from lakehouse.engine.child import Child, ChildDied
-from lakehouse.engine.datasets import Column, DataFile, Datasets
+from lakehouse.engine.compact import Compacted, Compactor, Later, not_beside
+from lakehouse.engine.datasets import DatasetNotFound, Datasets, Manifest
+from lakehouse.engine.ingest import origins, reading
+from lakehouse.engine.ingest.matches import Matches, files_of
+from lakehouse.engine.ingest.modes import Deletion, Incoming, Place
+from lakehouse.engine.ingest.modes.incoming import held
+from lakehouse.engine.ingest.modes.named import json_lines, named_rows
 from lakehouse.engine.ingest.options import Asked, Expected, Options
 from lakehouse.engine.ingest.source import check_options, check_size, local_file, source_of
 from lakehouse.engine.places import check_remote
-from lakehouse.engine.storage import KeyExists, Storage
-from lakehouse.errors import Upstream
+from lakehouse.engine.relation import DELETED
+from lakehouse.engine.storage import Storage
+from lakehouse.errors import InvalidInput
 
-__all__ = ["Expected", "Ingested", "IngestedColumn", "Ingester"]
+__all__ = ["Compacted", "Deleted", "Expected", "Ingested", "IngestedColumn", "Ingester"]
 
 _AT_ONCE = 2  # each takes ingest.memory_limit; more wait
 
@@ -39,11 +45,22 @@ class Ingested(BaseModel):
     version: int = Field(description="The version that holds this data.")
     schema_fingerprint: str = Field(description="SHA-256 over the columns' names and types.")
     key: str = Field(description="The Parquet object in the bucket.")
-    row_count: int = Field(description="Rows stored.")
+    row_count: int = Field(description="Rows of the dataset now.")
+    rows_read: int = Field(description="Rows of this source.")
+    replaced: int = Field(0, description="Rows that an upsert replaced or removed.")
     columns: list[IngestedColumn] = Field(description="The columns in order.")
     existing: bool = Field(description="True when this very data was there already and nothing was written.")
     bytes: int = Field(description="Size of the Parquet object.")
     warnings: list[str] = Field(description="What was read differently than it may look.")
+
+
+class Deleted(BaseModel):
+    """A dataset after rows were removed."""
+
+    name: str = Field(description="The dataset.")
+    version: int = Field(description="Its newest version.")
+    deleted: int = Field(description="Rows that are gone.")
+    row_count: int = Field(description="Rows it has now.")
 
 
 class Ingester:
@@ -52,11 +69,14 @@ class Ingester:
     At most two run at once; others wait their turn.
     """
 
-    def __init__(self, storage: Storage, datasets: Datasets, settings: config.Ingest) -> None:
+    def __init__(
+        self, storage: Storage, datasets: Datasets, settings: config.Ingest, later: Later = not_beside
+    ) -> None:
         self._storage = storage
         self._datasets = datasets
         self._settings = settings
         self._turns = anyio.CapacityLimiter(_AT_ONCE)
+        self._compactor = Compactor(storage, datasets, settings, later)
 
     async def ingest_path(
         self,
@@ -70,8 +90,9 @@ class Ingester:
     ) -> Ingested:
         """Make a local file the newest version of a dataset; for what can be asked for see Options.
 
-        Unless `anywhere`, the file must lie below `ingest.roots`; for a `remote` caller there must be such, too.
-        `filename` is what it is called, where that is not its name here.
+        A folder, or a pattern (`data/*.csv`, `data/**/*.csv`), stands for many files of the same columns. Unless
+        `anywhere`, each file must lie below `ingest.roots`; for a `remote` caller there must be such, too. `filename`
+        is what it is called, where that is not its name here.
 
         Raises InvalidInput for bad contents (with up to 100 bad rows in `data["rows"]`), NotFound, Forbidden,
         TooLarge naming the setting, SchemaChanged when the dataset has other columns, Conflict when the data is not
@@ -82,11 +103,16 @@ class Ingester:
         roots = None if anywhere else self._settings.roots
         if remote:
             check_remote(path, self._settings.roots, "ingest.roots")
+        many = await anyio.to_thread.run_sync(files_of, path, roots, options.source, self._settings)
+        if many is not None:
+            return await self._ingest_many(path, many, name, options)
+        if options.source_column is not None:
+            raise InvalidInput("source_column: there is one file.", fix="Leave it out, or give a folder or a pattern.")
         # Before its name is: a folder or a missing file is what is wrong with a path, whatever it ends like.
         real = await anyio.to_thread.run_sync(local_file, path, roots, self._settings.max_path_bytes)
         called = path.name if filename is None else filename
         kind = source_of(called, options.source)
-        check_options(kind, options.delimiter, options.encoding)
+        check_options(kind, options.delimiter, options.encoding, options.sheet, options.header_row)
         options = replace(options, source=kind, provenance={"file": called, **options.provenance})
         async with self._turns, self._storage.scratch() as folder:
             return await self._ingest(real, name, options, folder)
@@ -104,85 +130,145 @@ class Ingester:
             asked["source"] = kind
             return await self.ingest_path(path, name, **asked)
 
-    async def ingest_object(self, key: str, name: str, **asked: Unpack[Asked]) -> Ingested:
+    async def ingest_object(self, object_key: str, name: str, **asked: Unpack[Asked]) -> Ingested:
         """Make a stored object the newest version of a dataset; like `ingest_path` otherwise.
 
-        Raises KeyNotFound when there is no such object.
+        `object_key` may be bucket://key. Raises KeyNotFound when there is no such object, NotFound for no such bucket.
         """
-        bucket = self._storage.bucket
-        check_size((await bucket.head(key)).size, self._settings.max_path_bytes, "ingest.max_path_bytes")
+        bucket, object_key = self._storage.place_of(object_key)
+        check_size((await bucket.head(object_key)).size, self._settings.max_path_bytes, "ingest.max_path_bytes")
         async with self._storage.scratch() as folder:
-            path = folder / PurePosixPath(key).name
-            await bucket.get_to(key, path)
-            asked["provenance"] = {"object": f"{bucket.name}://{key}"}
+            path = folder / PurePosixPath(object_key).name
+            await bucket.get_to(object_key, path)
+            asked["provenance"] = {"object": f"{bucket.name}://{object_key}"}
             return await self.ingest_path(path, name, **asked)
 
-    async def _ingest(self, path: Path, name: str, options: Options, folder: Path) -> Ingested:
-        progress = options.progress
-        read = await self._read(path, options, folder)
-        columns = [Column(column, kind) for column, kind in read["columns"]]
-        fingerprint = catalog.fingerprint(columns)
-        if options.expected is not None:
-            options.expected.check(name, fingerprint, read["rows"], read["source"])
-        await self._datasets.check_schema(name, columns)
-        key = catalog.data_key(name, fingerprint, read["sha256"])
-        bucket = await self._datasets.bucket_for(name)
-        await progress(96, 100, "storing")
-        try:
-            await self._storage.put_immutable(key, folder / "data.parquet", read["sha256"], bucket)
-        except KeyExists:
-            pass  # named by its content: what is there is the same
-        manifest, existing = await self._datasets.commit(
-            name,
-            columns,
-            [DataFile(key, read["sha256"], read["bytes"], read["rows"])],
-            provenance={**options.provenance, "source": options.source, **read["source"]},
-            bucket=bucket,
+    async def ingest_url(self, url: str, name: str, **asked: Unpack[Asked]) -> Ingested:
+        """Make what a URL leads to the newest version of a dataset; like `ingest_path` otherwise.
+
+        Raises Forbidden unless its host is one of `ingest.url_hosts` and its address may be reached; see web.fetch.
+        """
+        from lakehouse.engine.ingest import web
+
+        catalog.check_name(name)
+        options = Options.of(asked)
+        async with self._storage.scratch() as folder:
+            found = await web.fetch(url, options.source, folder, self._settings, options.progress)
+            asked["source"] = found.source
+            asked["provenance"] = {"url": found.url, **options.provenance}
+            return await self.ingest_path(found.path, name, filename=found.filename, **asked)
+
+    async def ingest_postgres(
+        self,
+        name: str,
+        *,
+        dsn: str | None = None,
+        dsn_secret: str | None = None,
+        table: str | None = None,
+        query: str | None = None,
+        anywhere: bool = True,
+        **asked: Unpack[Asked],
+    ) -> Ingested:
+        """Make a table of a Postgres database, or the rows of a query, the newest version of a dataset.
+
+        The database is that of a connection string, or of `[postgres.NAME]` in the secrets file. Unless `anywhere`, a
+        string may name public hosts and those of `ingest.internal_networks` only. Nothing is kept of it.
+
+        Raises what the reading process does; see database.ingest.
+        """
+        catalog.check_name(name)
+        options = await origins.of_postgres(
+            Options.of(asked), self._settings, self._storage.settings.secrets, dsn, dsn_secret, table, query, anywhere
         )
-        await progress(100, 100, "committed")
+        async with self._turns, self._storage.scratch() as folder:
+            return await self._ingest(folder, name, options, folder)
+
+    async def ingest_files(self, path: Path, files: Matches, name: str, **asked: Unpack[Asked]) -> Ingested:
+        """Make files that were found below a path the newest version of a dataset; like `ingest_path` otherwise."""
+        catalog.check_name(name)
+        return await self._ingest_many(path, files, name, Options.of(asked))
+
+    async def _ingest_many(self, path: Path, many: Matches, name: str, options: Options) -> Ingested:
+        options = origins.of_files(options, path, many)
+        async with self._turns, self._storage.scratch() as folder:
+            return await self._ingest(path, name, options, folder)
+
+    async def _ingest(self, path: Path, name: str, options: Options, folder: Path) -> Ingested:
+        current = await self._newest(name) if options.mode != "replace" else None
+        read = await reading.read(path, options, folder, self._settings, held(current, options))
+        if options.expected is not None:
+            options.expected.check(name, catalog.fingerprint(read.columns), read.rows, read.source)
+        await options.progress(96, 100, "storing")
+        incoming = Incoming(self._place(name, folder, options.bucket), read, options)
+        manifest, existing = await self._datasets.change(name, incoming.next, bucket=options.bucket)
+        await options.progress(100, 100, "committed")
+        await self._compactor.after(manifest)
+        file = incoming.file or manifest.objects[-1]
         return Ingested(
             dataset_id=manifest.dataset_id,
             name=manifest.name,
             version=manifest.version,
-            schema_fingerprint=fingerprint,
-            key=key,
-            row_count=read["rows"],
-            columns=[IngestedColumn(name=column.name, type=column.type) for column in columns],
+            schema_fingerprint=manifest.schema_fingerprint,
+            key=file.key,
+            row_count=manifest.row_count,
+            rows_read=read.rows,
+            replaced=incoming.replaced,
+            columns=[IngestedColumn(name=column.name, type=column.type) for column in manifest.columns],
             existing=existing,
-            bytes=read["bytes"],
-            warnings=read["warnings"],
+            bytes=file.size_bytes,
+            warnings=[*options.warnings, *incoming.warnings],
         )
 
-    async def _read(self, path: Path, options: Options, folder: Path) -> dict[str, Any]:
-        """Have a child write the source as folder/data.parquet; its facts."""
-        request = {
-            "path": str(path),
-            "source": options.source,
-            "delimiter": options.delimiter,
-            "encoding": options.encoding,
-            "types": dict(options.types),
-        }
-        setup = {
-            "folder": str(folder),
-            "max_bytes": self._settings.max_path_bytes,
-            "max_cell_bytes": self._settings.max_cell_bytes,
-            "memory_limit": self._settings.memory_limit,
-            "threads": os.cpu_count() or 1,
-        }
-        child = await Child.start("lakehouse.engine.ingest.worker", setup)
+    async def delete(self, name: str, *, where: str | None = None, keys: Sequence[Any] | None = None) -> Deleted:
+        """Remove the rows that an SQL condition is true for, or those with these keys.
+
+        A key is an object of the key's columns, or the value itself where the key is one column.
+
+        Raises DatasetNotFound, InvalidInput, Conflict for keys where the dataset has none, and Upstream.
+        """
+        before = await self._datasets.get(name)
+        if keys is not None:
+            marked, content = named_rows(before, keys)
+            made = await self.ingest_content(content, "jsonl", name, mode="upsert", deletes=marked)
+            return Deleted(name=name, version=made.version, deleted=made.replaced, row_count=made.row_count)
+        async with self._turns, self._storage.scratch() as folder:
+            deletion = Deletion(self._place(name, folder), where or "")
+            manifest, _ = await self._datasets.change(name, deletion.next)
+        await self._compactor.after(manifest)
+        return Deleted(name=name, version=manifest.version, deleted=deletion.deleted, row_count=manifest.row_count)
+
+    async def register_delta(
+        self,
+        name: str,
+        object_key: str | None = None,
+        rows: Sequence[Mapping[str, Any]] | None = None,
+        key: Sequence[str] = (),
+    ) -> Ingested:
+        """Let rows, or those of a stored object, take the place of the dataset's rows with the same key.
+
+        Rows whose `_deleted` is true remove theirs; they need no other column but the key.
+
+        Raises DatasetNotFound, KeyNotFound, and what an upsert raises.
+        """
+        await self._datasets.get(name)
+        asked: Asked = {"mode": "upsert", "key": key, "deletes": DELETED}
+        if object_key is not None:
+            return await self.ingest_object(object_key, name, **asked)
+        return await self.ingest_content(json_lines(rows or ()), "jsonl", name, **asked)
+
+    async def compact(self, name: str) -> Compacted:
+        """Fold all files of a dataset into one; its rows stay what they are.
+
+        Raises DatasetNotFound, DatasetDamaged, Upstream.
+        """
+        async with self._turns:
+            return await self._compactor.compact(name)
+
+    async def _newest(self, name: str) -> Manifest | None:
         try:
-            await child.send(request)
-            while True:
-                answer, _ = await child.receive()
-                if "progress" not in answer:
-                    return answer
-                percent, what = answer["progress"]
-                await options.progress(percent, 100, what)
-        except ChildDied:
-            raise Upstream(
-                "the process that reads the file ended without an answer.",
-                fix="The file may be damaged in a way its reader does not survive, or memory ran out; "
-                "write the file anew, or lower ingest.memory_limit.",
-            ) from None
-        finally:
-            await child.aclose()
+            return await self._datasets.get(name)
+        except DatasetNotFound:
+            return None
+
+    def _place(self, name: str, folder: Path, bucket: str | None = None) -> Place:
+        return Place(name, self._datasets, self._storage, self._settings, folder, bucket)

@@ -184,7 +184,7 @@ class Pool:
                 "threads": min(MAX_THREADS, os.cpu_count() or 1),
                 "memory": settings.memory_limit,
                 "spill_bytes": settings.max_spill_bytes,
-                "seconds": settings.timeout_secs,
+                "seconds": max(settings.timeout_secs, settings.export_timeout_secs),
             },
             "hidden": list(self.hidden),
             "verified": self._verified,

@@ -1,8 +1,10 @@
 """Read-only SQL over datasets: checks, queues, runs in a query process, and keeps what is too large for one answer."""
 
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
@@ -33,6 +35,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 GRACE_SECS = 1.0  # after the limit, for the engine to stop by itself; then its process is killed
 _INLINE_JSON = 64 * 2**10  # a longer text is parsed off the event loop
+
+
+@dataclass(frozen=True)
+class Spool:
+    """All rows of a statement as an Arrow IPC file, unless it is not `complete`: too large, or `late`.
+
+    `read` are the datasets it was read from, with their versions.
+    """
+
+    path: Path
+    columns: list[dict[str, Any]]
+    row_count: int
+    complete: bool
+    late: bool
+    read: dict[str, int]
 
 
 class _Raw(NamedTuple):
@@ -139,6 +156,31 @@ class Sql:
             found = json.loads(raw.rows)
             rows, size = sum(read["rows"] for read in found["reads"]), sum(read["bytes"] for read in found["reads"])
             return Explanation(**found, rows=rows, bytes=size)
+
+    @asynccontextmanager
+    async def spool(
+        self,
+        sql: str,
+        params: Params | None = None,
+        *,
+        as_of: AsOf | None = None,
+        seconds: float,
+        max_bytes: int,
+    ) -> AsyncIterator[Spool]:
+        """All rows of a read-only statement as an Arrow IPC file, which is gone after the block.
+
+        A file that would take over `max_bytes`, or over nine tenths of `seconds`, is not `complete`. Raises what
+        `query` raises.
+        """
+        async with self._remembered(sql) as entry, AsyncExitStack() as kept:
+            request = checked(self._settings, sql, params, Lower())
+            request["caps"] |= {"rows": 0, "file_rows": sys.maxsize, "file_bytes": max_bytes}
+            raw = await self._answered(request, as_of, seconds, kept)
+            header = raw.header
+            entry.read, entry.rows = header["read"], header["row_count"]
+            assert raw.file is not None, "without rows in the answer there always is a file"
+            read = {name: version for name, version in header["read"]}
+            yield Spool(raw.file, header["columns"], header["row_count"], header["complete"], header["late"], read)
 
     async def aclose(self) -> None:
         """End the query processes."""
