@@ -110,7 +110,7 @@ class Mutations:
         self._known = corpus()
         with duckdb.connect() as db:
             rows = db.execute("SELECT DISTINCT function_name FROM duckdb_functions() ORDER BY ALL").fetchall()
-        self._functions = [name for (name,) in rows]
+        self._functions: list[str] = [name for (name,) in rows]
         self._ways: Sequence[Callable[[str], str]] = (
             *(self._function, self._insert, self._tokens, self._characters, self._splice, self._nest, self._drop),
         )
@@ -127,7 +127,8 @@ class Mutations:
         if not calls:
             return f"SELECT {self._chance.choice(self._functions)}({sql if len(sql) < 30 else 1})"
         call = self._chance.choice(calls)
-        return sql[: call.start()] + self._chance.choice(self._functions) + sql[call.end() :]
+        name: str = self._chance.choice(self._functions)
+        return sql[: call.start()] + name + sql[call.end() :]
 
     def _insert(self, sql: str) -> str:
         tokens = WORDS.findall(sql)
