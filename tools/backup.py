@@ -18,12 +18,18 @@ from lakehouse.engine.backup import BackedUp
 )
 async def write(
     lake: Lakehouse,
-    path: Annotated[Path, "The file to write, for instance lake.tar.zst; it must not be there."],
+    path: Annotated[Path, "The file to write, for instance lake.tar.zst."],
     with_remote: Annotated[bool, "With the objects of buckets that lie elsewhere."] = False,
+    overwrite: Annotated[bool, "Replace a file that is there."] = False,
 ) -> BackedUp:
     """Write the whole data directory into one file; work goes on meanwhile. `lakehouse restore FILE --home NEW` makes
     a new one of it. Credentials and caches are not in it."""
     anywhere = lake.via in ("python", "cli")
     return await lake.backup.write(
-        path, with_remote=with_remote, anywhere=anywhere, remote=lake.caller.remote, progress=lake.progress
+        path,
+        with_remote=with_remote,
+        overwrite=overwrite,
+        anywhere=anywhere,
+        remote=lake.caller.remote,
+        progress=lake.progress,
     )

@@ -42,6 +42,7 @@ class Facts:
     listed: bool = False
     status: int = 200
     max_body: int = 4 * MIB
+    tells: bool = False  # of data, by its very name and description: not shown to callers bound to a profile
     formats: Mapping[str, str] | None = None
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lakehouse.catalogue import Catalogue
     from lakehouse.declare import Capability
 
-FORMAT = 4
+FORMAT = 5
 
 
 def rendered(folders: Sequence[Path] = (), home: Path | None = None) -> dict[str, Any]:
@@ -79,6 +79,7 @@ def _tool(capability: "Capability") -> dict[str, Any]:
         "status": facts.status,
         "max_body": facts.max_body,
         "upload": capability.upload is not None,
+        "tells": facts.tells,
     }
 
 

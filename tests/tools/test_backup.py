@@ -236,7 +236,9 @@ async def test_where_a_backup_may_be_written(lake: Lakehouse, home: Path, tmp_pa
     (tmp_path / "there").write_text("x", encoding="utf-8")
     with pytest.raises(Conflict):
         await lake.call("backup", {"path": str(tmp_path / "there")})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "there"]
+    await lake.call("backup", {"path": str(tmp_path / "there"), "overwrite": True})
+    await lakehouse.restore(tmp_path / "there", tmp_path / "home2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "home2", "there"]
 
 
 async def test_nothing_is_removed_while_it_is_copied() -> None:

@@ -30,5 +30,5 @@ def published(query: Query, path: Path, like: Capability) -> Capability:
     over = ", ".join(query.verified.datasets) if query.verified else ""
     run.__doc__ = f"{query.question}\n\nA verified query{f' over {over}' if over else ''}: asked before, found right."
     title = query.name.replace("_", " ").capitalize()
-    facts = Facts("tool", title=title, toolsets=("sql",), idempotent=True)
+    facts = Facts("tool", title=title, toolsets=("sql",), idempotent=True, tells=True)
     return Capability(f"{PREFIX}.{query.name}", run, facts, str(path))

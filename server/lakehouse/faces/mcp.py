@@ -39,6 +39,7 @@ class View:
 
     toolsets: frozenset[str] = frozenset()
     read_only: bool = False
+    bound: bool = False  # to a profile: what tells of data by its name is left out
 
 
 def mcp_server(lake: Lakehouse, rendering: dict[str, Any], view: View | None = None) -> Server[Any]:
@@ -52,7 +53,7 @@ def mcp_server(lake: Lakehouse, rendering: dict[str, Any], view: View | None = N
 def chosen(lake: Lakehouse) -> View:
     """What the settings choose to show."""
     server = lake.config.server
-    return View(frozenset(server.toolsets), server.read_only)
+    return View(frozenset(server.toolsets), server.read_only, bool(server.profile))
 
 
 class Shown:
@@ -61,7 +62,8 @@ class Shown:
     def __init__(self, lake: Lakehouse, rendering: dict[str, Any], view: View) -> None:
         self.lake = lake
         self.read_only = view.read_only
-        within = [s for s in rendering["tools"] if not view.toolsets or view.toolsets.intersection(s["toolsets"])]
+        open_ = [s for s in rendering["tools"] if not (view.bound and s["tells"])]
+        within = [s for s in open_ if not view.toolsets or view.toolsets.intersection(s["toolsets"])]
         if not within:
             filled = sorted({name for spec in rendering["tools"] for name in spec["toolsets"]})
             raise InvalidInput(

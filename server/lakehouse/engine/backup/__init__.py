@@ -53,11 +53,12 @@ class Backup:
         path: Path,
         *,
         with_remote: bool = False,
+        overwrite: bool = False,
         anywhere: bool = True,
         remote: bool = False,
         progress: Progress = unheard,
     ) -> BackedUp:
-        """Write everything as of now into a new file, whole or not at all.
+        """Write everything as of now into a new file, or with `overwrite` over one, whole or not at all.
 
         Objects of buckets that lie elsewhere are in it only `with_remote`. Unless `anywhere`, the file must lie below
         `export.roots`; for a `remote` caller there must be such, too.
@@ -65,14 +66,14 @@ class Backup:
         Raises Conflict when the file is there, Forbidden, InvalidInput, Busy while another backup is made, Upstream
         when a disk or a bucket fails.
         """
-        target = await anyio.to_thread.run_sync(partial(self._target, path, anywhere, remote))
+        target = await anyio.to_thread.run_sync(partial(self._target, path, overwrite, anywhere, remote))
         async with self._storage.removals.copying(), self._storage.scratch() as scratch:
             await self._journal.flush()
             entries, about, left = await self._listed(with_remote)
             unfinished = await anyio.to_thread.run_sync(files.beside, target)
             try:
                 told = await self._written(unfinished, entries, about, scratch, progress)
-                size = await anyio.to_thread.run_sync(_placed, unfinished, target, path)
+                size = await anyio.to_thread.run_sync(_placed, unfinished, target, path, overwrite)
             except OSError as error:
                 if error.errno is None:
                     raise
@@ -85,7 +86,7 @@ class Backup:
         await self._journal.record("backup", "home", path.name, after={"entries": told.entries, "bytes": told.bytes})
         return BackedUp(path=str(path), size_bytes=size, entries=told.entries, content_bytes=told.bytes, left_out=left)
 
-    def _target(self, given: Path, anywhere: bool, remote: bool) -> Path:
+    def _target(self, given: Path, overwrite: bool, anywhere: bool, remote: bool) -> Path:
         settings = self._settings.config.export
         if remote:
             check_remote(given, settings.roots, "export.roots", "Run `lakehouse backup` on the server's machine")
@@ -97,7 +98,7 @@ class Backup:
                 raise InvalidInput(f"path: {given} is in the data directory itself.", fix="Name a file elsewhere.")
             if not target.parent.is_dir():
                 raise InvalidInput(f"path: there is no folder {given.parent}.", fix="Make it first, or name another.")
-            if os.path.lexists(target):
+            if os.path.lexists(target) and not (overwrite and target.is_file()):
                 raise _taken(given)
         except (ValueError, RuntimeError):
             raise InvalidInput(f"path: {str(given)[:200]!r} is no path.", fix="Name a file.") from None
@@ -184,16 +185,16 @@ def _copy(writer: "Writer", group: Sequence[Entry], scratch: Path, fetched: Path
         yield writer.told
 
 
-def _placed(unfinished: Path, target: Path, given: Path) -> int:
+def _placed(unfinished: Path, target: Path, given: Path, overwrite: bool) -> int:
     try:
-        files.place(unfinished, target, create=True)
+        files.place(unfinished, target, create=not overwrite)
     except FileExistsError:
         raise _taken(given) from None
     return target.stat().st_size
 
 
 def _taken(path: Path) -> Conflict:
-    return Conflict(f"{path} is there already.", fix="Name a new file; a backup replaces none.")
+    return Conflict(f"{path} is there already.", fix="Name another file, or say overwrite.")
 
 
 def _gone(entry: Entry) -> Upstream:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -83,7 +84,9 @@ class Endpoint:
                 self._check(headers)
             view, profile = self._view(scope["query_string"], caller.toolsets, caller.read_only)
             if profile:
-                scope["lakehouse.caller"] = access.choosing(caller, profile)
+                scope["lakehouse.caller"] = caller = access.choosing(caller, profile)
+            if caller.profile is not None:
+                view = replace(view, bound=True)
             shown = await self._find(view)
             if shakes_hands and session is None and scope["method"] == "POST":
                 self._check_room()
@@ -159,7 +162,8 @@ class Endpoint:
         profiles = set(query.getlist("profile"))
         if len(profiles) > 1 or "" in profiles:
             raise InvalidInput("profile: one name is wanted.", fix="Write profile=eu, once.")
-        return View(shown, settings.read_only or read_only or not said.isdisjoint(YES)), "".join(profiles)
+        said_read_only = settings.read_only or read_only or not said.isdisjoint(YES)
+        return View(shown, said_read_only, settings.bound), "".join(profiles)
 
     async def _find(self, view: View) -> _Shown:
         found = self._shown.get(view)

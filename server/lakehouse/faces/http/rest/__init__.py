@@ -67,7 +67,11 @@ class Rest:
             handler, other = self._handler(spec, template), place.methods.get(spec["method"])
             place.methods[spec["method"]] = handler if other is None else _either(spec, handler, other)
         self.paths = Paths((place.template, place) for place in places.values())
+        # What tells of data by its name is no part of what callers bound to a profile are told.
+        plain = [spec for spec in specs if not spec.get("tells")]
+        self._plain = {Template(spec["route"]).plain for spec in plain}
         self._document = document(specs, rendering["groups"], lake.config)
+        self._bound_document = self._document if plain == specs else document(plain, rendering["groups"], lake.config)
 
     async def start(self) -> None:
         """Remove what uploads of killed processes left."""
@@ -90,9 +94,13 @@ class Rest:
 
         return {LakehouseError: known, HTTPException: refused}
 
-    async def openapi(self, _: Request) -> Response:
+    async def openapi(self, request: Request) -> Response:
         """The description of these routes."""
-        return Response(self._document, media_type=JSON)
+        bound = self._bound(request.scope)
+        return Response(self._bound_document if bound else self._document, media_type=JSON)
+
+    def _bound(self, scope: Scope) -> bool:
+        return bool(self._lake.config.server.profile) or scope["lakehouse.caller"].profile is not None
 
     def _handler(self, spec: Spec, template: Template) -> Callable[[Asked], Any]:
         async def handle(asked: Asked) -> None:
@@ -121,8 +129,10 @@ class Rest:
         name = decoded("capability", part)
         spec = self._tools.get(name)
         if spec is None:
-            there = sorted({tool["name"] for tool in self._tools.values()})
-            fix = did_you_mean(name, self._tools, f"There are: {', '.join(there)}.")
+            bound = self._bound(asked.scope)
+            known = [word for word, tool in self._tools.items() if not (bound and tool["tells"])]
+            there = sorted({self._tools[word]["name"] for word in known})
+            fix = did_you_mean(name, known, f"There are: {', '.join(there)}.")
             raise NotFound(f"there is no capability called {name[:100]!r}.", fix=fix)
         sent = await body.json_of(asked.receive, asked.headers, spec["max_body"])
         extra = query.arguments_of(asked.scope["query_string"], spec["input_schema"])
@@ -171,7 +181,7 @@ class Rest:
     def _refusal(self, request: Request, error: HTTPException) -> Response:
         """What the framework refuses by itself."""
         if error.status_code == 404:
-            paths = [*(template.plain for template, _ in self.paths.entries), *OTHERS]
+            paths = [*sorted(self._plain), *OTHERS]
             fix = did_you_mean(path_of(request.scope)[:200], paths, f"{DOCUMENT} lists every route.")
             return problem(NotFound(f"there is nothing at {request.method[:20]} {request.url.path[:200]}.", fix=fix))
         if error.status_code == 405:
