@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from lakehouse.engine.corpora import Corpora
     from lakehouse.engine.datasets import Datasets
     from lakehouse.engine.embed import Embedder
+    from lakehouse.engine.expectations import Gatekeeper
     from lakehouse.engine.ingest import Ingester
     from lakehouse.engine.journal import Journal
     from lakehouse.engine.matrix import Matrix
     from lakehouse.engine.observer import Observer
+    from lakehouse.engine.profile import Profiler
     from lakehouse.engine.profiles import Profile, Profiles
     from lakehouse.engine.redact import Redactor
     from lakehouse.engine.results import Results
@@ -71,6 +73,20 @@ class Parts:
         return self._data.ingest
 
     @cached_property
+    def expectations(self) -> "Gatekeeper":
+        """What versions of datasets must hold."""
+        from lakehouse.engine.expectations import Gatekeeper
+
+        return self._owned(Gatekeeper(self.storage, self.config.ingest))
+
+    @cached_property
+    def profiler(self) -> "Profiler":
+        """What is in datasets, column by column."""
+        from lakehouse.engine.profile import Profiler
+
+        return self._owned(Profiler(self.home, self.storage, self.config.ingest))
+
+    @cached_property
     def results(self) -> "Results":
         """Results too large for one answer."""
         from lakehouse.engine.results import Results
@@ -116,6 +132,7 @@ class Parts:
 
         if profile is None:
             datasets = self._owned(Datasets(self.home, self.storage))
+            datasets.gate = self.expectations.check
         else:
             datasets = self._scoped_all.datasets.within(profile)
         ingest = Ingester(self.storage, datasets, self.config.ingest)

@@ -1,7 +1,7 @@
 """Datasets of all buckets by name: one catalog a bucket, and what a reader may see of them."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,7 @@ log = logging.getLogger("lakehouse")
 Texts = list[str]
 Paths = list[Path]
 Copies = list[Paths | None]
+Gate = Callable[["Datasets", str, str, Manifest | None, Draft], Awaitable[None]]  # bucket, name, newest, next
 
 
 class Datasets:
@@ -72,6 +73,7 @@ class Datasets:
 
     def __init__(self, home: Path, storage: "Storage") -> None:
         self.profile: Profile | None = None
+        self.gate: Gate | None = None  # raises what keeps a next version from being committed
         self._all = {name: Catalog(bucket, storage.cache_of(name)) for name, bucket in storage.buckets.items()}
         self._catalogs: Mapping[str, Catalog] = self._all
         self._away: dict[str, str] = {}  # buckets that could not be listed, and why
@@ -79,7 +81,7 @@ class Datasets:
     def within(self, profile: "Profile") -> "Datasets":
         """The same datasets as a reader of this profile sees them. Raises NotFound for a bucket that is not there."""
         bound = object.__new__(Datasets)
-        bound.profile, bound._all, bound._away = profile, self._all, self._away
+        bound.profile, bound._all, bound._away, bound.gate = profile, self._all, self._away, self.gate
         bound._catalogs = {profile.bucket: self._catalog(profile.bucket)}
         return bound
 
@@ -99,7 +101,15 @@ class Datasets:
         A new name goes to `bucket`, or to the first one there is. Raises NotFound for a bucket that is not there, and
         for a dataset of another one.
         """
-        return await (await self._home_of(check_name(name), bucket)).change(name, make)
+        catalog = await self._home_of(check_name(name), bucket)
+
+        async def checked(current: Manifest | None) -> Draft | None:
+            draft = await make(current)
+            if draft is not None and self.gate is not None:
+                await self.gate(self, catalog.bucket.name, name, current, draft)
+            return draft
+
+        return await catalog.change(name, checked)
 
     async def commit(
         self,
