@@ -156,7 +156,7 @@ class _Batches:
 
     def _converted(self, name: str, kind: str, value: Any, record: Record) -> Any:
         try:
-            return None if value is None else _convert(kind, value, record.line)
+            return None if value is None else convert(kind, value, record.line)
         except (ValueError, TypeError, KeyError, OverflowError):
             shown = _text(value, record.line)[:VALUE_CHARS]
             reason = f"{shown!r} is not a {kind}"
@@ -187,7 +187,7 @@ def _text(value: Any, line: int) -> Any:
         raise InvalidInput(f"line {line}: the JSON is nested too deeply.", fix="Flatten it.") from None
 
 
-def _convert(kind: str, value: Any, line: int) -> Any:
+def convert(kind: str, value: Any, line: int) -> Any:
     """A value as a type asked for. Raises ValueError, TypeError or OverflowError where it is none."""
     if kind == "VARCHAR":
         return _text(value, line)

@@ -6,7 +6,7 @@ It may crash on a crafted file or be killed at any moment; it writes nowhere but
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +17,7 @@ from lakehouse.engine.ingest.plain import Limits, plain
 from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, TooLarge, Upstream
 
 if TYPE_CHECKING:
-    from lakehouse.engine.ingest.engine import Report
+    from lakehouse.engine.ingest.engine import Engine, Report, Table
 
 
 def main() -> None:
@@ -51,19 +51,17 @@ def _ingest(setup: dict[str, Any], request: dict[str, Any], report: "Report") ->
     source_sha256 = ThreadPoolExecutor(1).submit(files.sha256_of, path)
     readable = plain(path, source, limits, request["encoding"])
     engine = Engine(readable, setup["memory_limit"], setup["threads"], report)
-    if source == "parquet":
-        from lakehouse.engine.ingest import parquet
+    delimiter = request["delimiter"] or ("\t" if source == "tsv" else None)
+    rejected = 0
+    if request.get("quarantine"):
+        from lakehouse.engine.ingest import quarantine
 
-        table = parquet.ingest(engine, types)
-    elif source in ("json", "jsonl"):
-        from lakehouse.engine.ingest import documents
-
-        table = documents.ingest(engine, limits, types)
+        table, rejected = quarantine.ingest(
+            engine, limits, source, delimiter, types, request["known"],
+            lambda types: _table(engine, source, limits, delimiter, types),
+        )
     else:
-        from lakehouse.engine.ingest import delimited
-
-        delimiter = request["delimiter"] or ("\t" if source == "tsv" else None)
-        table = delimited.ingest(engine, limits, delimiter, types)
+        table = _table(engine, source, limits, delimiter, types)
     sha256 = files.sha256_of(engine.target)
     after = path.stat()
     if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
@@ -74,8 +72,26 @@ def _ingest(setup: dict[str, Any], request: dict[str, Any], report: "Report") ->
         "warnings": table.warnings,
         "sha256": sha256,
         "bytes": engine.target.stat().st_size,
+        "rejected": rejected,
         "source": {"sha256": source_sha256.result(), "bytes": before.st_size, **table.details},
     }
+
+
+def _table(
+    engine: "Engine", source: str, limits: Limits, delimiter: str | None, types: Mapping[str, str]
+) -> "Table":
+    """Write what the engine's source holds as Parquet."""
+    if source == "parquet":
+        from lakehouse.engine.ingest import parquet
+
+        return parquet.ingest(engine, types)
+    if source in ("json", "jsonl"):
+        from lakehouse.engine.ingest import documents
+
+        return documents.ingest(engine, limits, types)
+    from lakehouse.engine.ingest import delimited
+
+    return delimited.ingest(engine, limits, delimiter, types)
 
 
 @contextmanager

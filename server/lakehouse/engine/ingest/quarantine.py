@@ -1,0 +1,235 @@
+"""Sound rows apart from the others: a source of which some rows cannot be read becomes one of those that can.
+
+Runs in the reading process. The rows set aside are `rejects.parquet` in its folder, in the order of the source.
+"""
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lakehouse.engine.ingest import kinds
+from lakehouse.engine.ingest.delimited import Reading
+from lakehouse.engine.ingest.dialect import examine
+from lakehouse.engine.ingest.documents import convert
+from lakehouse.engine.ingest.engine import Engine, Table, literal_path
+from lakehouse.engine.ingest.plain import Limits, uniform
+from lakehouse.engine.ingest.rejects import VALUE_CHARS
+from lakehouse.engine.ingest.rows import Fault, Row, delimited, objects
+from lakehouse.engine.quoting import identifier, literal
+from lakehouse.errors import InvalidInput
+
+REJECTS = Path("rejects.parquet")
+SCHEMA = pa.schema(
+    [("line", pa.int64()), ("column", pa.string()), ("value", pa.string()), ("reason", pa.string()), ("raw", pa.string())]
+)
+_BATCH = 4096
+_KINDS = {arrow: kind for kind, arrow in kinds.ARROW.items()}
+Read = Callable[[Mapping[str, str]], Table]
+
+
+def ingest(
+    engine: Engine, limits: Limits, source: str, delimiter: str | None, types: Mapping[str, str], known: Mapping[str, str], read: Read
+) -> tuple[Table, int]:
+    """Write the sound rows of the engine's source as Parquet by `read(types)`; they and how many were set aside.
+
+    `known` are Arrow types of the dataset's columns: a value that is none of its column's type is set aside, too.
+    Raises InvalidInput when no row is sound, and when the rows cannot be told apart.
+    """
+    names = _names(engine, limits, source, delimiter)
+    types = {**{c: _KINDS[kind] for c, kind in known.items() if c in names and kind in _KINDS}, **types}
+    asked = kinds.wanted(types, names)
+    try:
+        return read(types), 0
+    except InvalidInput:
+        if source == "parquet":
+            rejected = _sift_parquet(engine, names, asked)
+        else:
+            rejected = _sift_text(engine, limits, source, delimiter, asked)
+        if not rejected:
+            raise
+    return read(types), rejected
+
+
+def _names(engine: Engine, limits: Limits, source: str, delimiter: str | None) -> tuple[str, ...]:
+    if source == "parquet":
+        try:
+            return tuple(pq.read_schema(engine.source).names)
+        except (pa.ArrowException, OSError):
+            return ()  # reading it says what is wrong
+    if source in ("json", "jsonl"):
+        found: dict[str, None] = {}
+        for row in objects(engine.source, limits, _one_a_line(engine.source, source)):
+            if row.fault is None:
+                found.update(dict.fromkeys(row.values))
+        return tuple(found)
+    return examine(engine.source, delimiter, lenient=True).names
+
+
+def rows_of(path: Path, limits: Limits, source: str, delimiter: str | None) -> Iterator[Row]:
+    """The rows of a plain text source in their order, sound or not."""
+    if source in ("json", "jsonl"):
+        return objects(path, limits, _one_a_line(path, source))
+    dialect = examine(path, delimiter, lenient=True)
+    with path.open("rb") as file:
+        head = file.read(2**20)
+    if b"\r" in head and b"\n" not in head:
+        path = uniform(path, limits)
+    return delimited(path, dialect.delimiter, dialect.names, limits)
+
+
+def _one_a_line(path: Path, source: str) -> bool:
+    """Whether a JSON file has an object a line: one that is called so, or whose first line is one."""
+    if source == "jsonl":
+        return True
+    with path.open("rb") as file:
+        first = file.readline(2**20).strip()
+        return first.startswith(b"{") and first.endswith(b"}") and bool(file.readline(2**20).strip())
+
+
+def _sift_text(engine: Engine, limits: Limits, source: str, delimiter: str | None, asked: Mapping[str, str]) -> int:
+    original, header = engine.source, b""
+    if source in ("json", "jsonl"):
+        def fault(number: int, row: Row) -> Fault | None:
+            return _misfit(row, asked)
+    else:
+        dialect = examine(original, delimiter, lenient=True)
+        header = _header(dialect.names, dialect.delimiter)
+        misfits: dict[int, Fault] = {}
+
+        def fault(number: int, row: Row) -> Fault | None:
+            return misfits.get(number)
+
+    sound = Path("sound.jsonl" if source in ("json", "jsonl") else "sound.csv")
+    count = _split(rows_of(original, limits, source, delimiter), sound, header, fault)
+    if header and asked:
+        misfits.update(_misfits(engine, Reading(sound, dialect, limits), asked))
+        if misfits:
+            count = _split(rows_of(original, limits, source, delimiter), sound, header, fault)
+    engine.source = sound
+    return count
+
+
+def _split(
+    rows: Iterable[Row], sound: Path, header: bytes, fault: Callable[[int, Row], Fault | None]
+) -> int:
+    """Write the sound rows as a file, the others as rejects; how many those are."""
+    kept = 0
+    with sound.open("wb") as file, Rejects(REJECTS) as rejects:
+        file.write(header)
+        for row in rows:
+            found = row.fault or fault(kept + 1, row)
+            kept += row.fault is None
+            if found is None:
+                file.write(row.raw + b"\n")
+            else:
+                rejects.add(row.line, found, row.raw.decode("utf-8", "replace"))
+    return rejects.count
+
+
+class Rejects:
+    """A file of rows set aside, written a batch at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.count = 0
+        self._writer = pq.ParquetWriter(path, SCHEMA, compression="zstd")
+        self._batch: list[tuple[int, str | None, str, str, str]] = []
+
+    def add(self, line: int, fault: Fault, raw: str) -> None:
+        """One more row."""
+        self.count += 1
+        self._batch.append((line, fault.column, fault.value[:VALUE_CHARS], fault.reason, raw))
+        if len(self._batch) >= _BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        columns = [pa.array(values, field.type) for values, field in zip(zip(*self._batch, strict=True), SCHEMA, strict=True)]
+        self._writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
+        self._batch.clear()
+
+    def __enter__(self) -> "Rejects":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._batch:
+            self._flush()
+        self._writer.close()
+
+
+def _header(names: tuple[str, ...], delimiter: str) -> bytes:
+    import csv
+
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter, lineterminator="\n").writerow(names)
+    return text.getvalue().encode()
+
+
+def _misfits(engine: Engine, reading: Reading, asked: Mapping[str, str]) -> dict[int, Fault]:
+    """The rows of a sound file, by number, with a cell that is not of a type asked for."""
+    found: dict[int, Fault] = {}
+    names = reading.dialect.names
+    for n, name in reversed([*enumerate(names)]):
+        kind = asked.get(name, "VARCHAR")
+        if kind == "VARCHAR":
+            continue
+        numbered = f"SELECT row_number() OVER () AS place, c{n} AS cell FROM {reading.sql()}"
+        misfits = f"SELECT * FROM ({numbered}) WHERE cell <> '' AND TRY_CAST(cell AS {kind}) IS NULL"
+        for place, cell in _either_way(engine, reading, misfits):
+            shown = str(cell)[:VALUE_CHARS]
+            found[int(place)] = Fault(name, shown, f"{shown!r} is not a {kind}")
+    return found
+
+
+def _either_way(engine: Engine, reading: Reading, sql: str) -> list[tuple[Any, ...]]:
+    try:
+        return engine.rows(sql)
+    except (duckdb.InvalidInputException, duckdb.ConversionException):
+        # Reading in parallel fails on sound files whose quoted cells look like rows.
+        return engine.rows(sql.replace(reading.sql(), replace(reading, parallel=False).sql()))
+
+
+def _misfit(row: Row, asked: Mapping[str, str]) -> Fault | None:
+    for name, kind in asked.items():
+        value = row.values.get(name)
+        if value is None:
+            continue
+        try:
+            convert(kind, value, row.line)
+        except (ValueError, TypeError, KeyError, OverflowError):
+            shown = str(value)[:VALUE_CHARS]
+            return Fault(name, shown, f"{shown!r} is not a {kind}")
+    return None
+
+
+def _sift_parquet(engine: Engine, names: tuple[str, ...], asked: Mapping[str, str]) -> int:
+    """Rows of a Parquet file whose values are not of the types asked for are set aside; their line is their number."""
+    if not asked:
+        return 0
+    table = f"read_parquet({literal_path(engine.source)}, hive_partitioning = false, file_row_number = {{}})"
+    cells = {column: identifier(column) for column in asked}
+    tests = {c: f"({cells[c]} IS NOT NULL AND TRY_CAST({cells[c]} AS {kind}) IS NULL)" for c, kind in asked.items()}
+    text = {column: f"left(CAST({cells[column]} AS VARCHAR), {VALUE_CHARS})" for column in asked}
+    said = {c: " || ".join([literal("'"), text[c], literal(f"' is not a {kind}")]) for c, kind in asked.items()}
+    named = ", ".join(f"{literal(name)}: {identifier(name)}" for name in names)
+
+    def first(values: Mapping[str, str]) -> str:
+        return "CASE " + " ".join(f"WHEN {test} THEN {values[c]}" for c, test in tests.items()) + " END"
+
+    some = " OR ".join(tests.values())
+    rejects = (
+        f'SELECT file_row_number + 1 AS line, {first({c: literal(c) for c in asked})} AS "column",'
+        f" {first(text)} AS value, {first(said)} AS reason, CAST(to_json({{{named}}}) AS VARCHAR) AS raw"
+        f" FROM {table.format('true')} WHERE {some} ORDER BY line"
+    )
+    count = int(engine.rows(f"COPY ({rejects}) TO {literal(str(REJECTS))} (FORMAT parquet, COMPRESSION zstd)")[0][0])
+    if count:
+        sound = Path("sound.parquet")
+        query = f"SELECT * FROM {table.format('false')} WHERE NOT ({some})"
+        engine.rows(f"COPY ({query}) TO {literal(str(sound))} (FORMAT parquet)")
+        engine.source = sound
+    return count
