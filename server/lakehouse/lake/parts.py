@@ -132,7 +132,7 @@ class Parts:
 
         if profile is None:
             datasets = self._owned(Datasets(self.home, self.storage))
-            datasets.gate = self.expectations.check
+            datasets.gate = self.expectations
         else:
             datasets = self._scoped_all.datasets.within(profile)
         ingest = Ingester(self.storage, datasets, self.config.ingest)

@@ -1,7 +1,7 @@
 """Datasets of all buckets by name: one catalog a bucket, and what a reader may see of them."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ from lakehouse.engine.manifests import (
 from lakehouse.errors import NotFound, Upstream, did_you_mean
 
 if TYPE_CHECKING:
+    from lakehouse.engine.expectations import Gatekeeper
     from lakehouse.engine.profiles import Profile
     from lakehouse.engine.storage import Storage
 
@@ -61,7 +62,6 @@ log = logging.getLogger("lakehouse")
 Texts = list[str]
 Paths = list[Path]
 Copies = list[Paths | None]
-Gate = Callable[["Datasets", str, str, Manifest | None, Draft], Awaitable[None]]  # bucket, name, newest, next
 
 
 class Datasets:
@@ -73,7 +73,7 @@ class Datasets:
 
     def __init__(self, home: Path, storage: "Storage") -> None:
         self.profile: Profile | None = None
-        self.gate: Gate | None = None  # raises what keeps a next version from being committed
+        self.gate: Gatekeeper | None = None  # raises what keeps a next version from being committed
         self._all = {name: Catalog(bucket, storage.cache_of(name)) for name, bucket in storage.buckets.items()}
         self._catalogs: Mapping[str, Catalog] = self._all
         self._away: dict[str, str] = {}  # buckets that could not be listed, and why
@@ -106,7 +106,7 @@ class Datasets:
         async def checked(current: Manifest | None) -> Draft | None:
             draft = await make(current)
             if draft is not None and self.gate is not None:
-                await self.gate(self, catalog.bucket.name, name, current, draft)
+                await self.gate.check(self, catalog.bucket.name, name, current, draft)
             return draft
 
         return await catalog.change(name, checked)

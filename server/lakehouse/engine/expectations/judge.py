@@ -43,6 +43,7 @@ class Row(BaseModel):
     """One row that breaks an expectation."""
 
     row: int = Field(description="Its number in the data that was looked at, the first is 1.")
+    line: int | None = Field(None, description="Its line in the file, where that has lines.")
     column: str | None = Field(None, description="The column.")
     value: Any = Field(None, description="What stands there, cut.")
     rule: str = Field(description="What it breaks.")
@@ -101,7 +102,8 @@ async def _rows(desk: "Desk", each: Expectation, data: Data) -> Finding:
     if not count:
         return Finding(expectation=each.text, severity=each.severity, holds=True)
     first = rows[0]
-    words = f"row {first.row}" + (f", column {first.column!r}" if first.column else "") + f" has {first.value!r}"
+    words = f"row {first.row}" + (f", column {first.column!r}" if first.column else "") 
+    words += " is null" if first.value is None else f" has {first.value!r}"
     words += f", and {count - 1} more" if count > 1 else ""
     return Finding(expectation=each.text, severity=each.severity, holds=False, count=count, words=words, rows=rows)
 

@@ -43,6 +43,8 @@ class Ingested(BaseModel):
     existing: bool = Field(description="True when this very data was there already and nothing was written.")
     bytes: int = Field(description="Size of the Parquet object.")
     warnings: list[str] = Field(description="What was read differently than it may look.")
+    rejected: int = Field(0, description="Rows set aside by quarantine.")
+    rejects: str | None = Field(None, description="The dataset they are in.")
 
 
 class Ingester:

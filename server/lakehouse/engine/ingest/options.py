@@ -1,11 +1,14 @@
 """How one file shall be read and stored: what a caller may say of it, and what is meant where nothing is said."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from lakehouse.engine.progress import Progress, unheard
 from lakehouse.errors import Conflict
+
+if TYPE_CHECKING:
+    from lakehouse.engine.expectations import Expectation
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Asked(TypedDict, total=False):
     types: Mapping[str, str] | None
     provenance: Mapping[str, Any] | None
     expected: Expected | None
+    quarantine: bool | None
+    expectations: Sequence["Expectation"] | None
     progress: Progress | None
 
 
@@ -51,6 +56,8 @@ class Options:
 
     `source` is csv, tsv, json, jsonl or parquet (default: by suffix); the file may be gzip or zstd. `types` sets
     column types by name. `expected` is what the data must be. `provenance` is kept with the version.
+    With `quarantine`, rows that cannot be stored become a dataset beside it. `expectations` are what the dataset is to
+    hold from now on; None: what it held before.
     """
 
     source: str | None = None
@@ -59,6 +66,8 @@ class Options:
     types: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     expected: Expected | None = None
+    quarantine: bool = False
+    expectations: "Sequence[Expectation] | None" = None
     progress: Progress = unheard
 
     @classmethod

@@ -19,7 +19,7 @@ from lakehouse.engine.ingest.dialect import examine
 from lakehouse.engine.ingest.documents import convert
 from lakehouse.engine.ingest.engine import Engine, Table, literal_path
 from lakehouse.engine.ingest.plain import Limits, uniform
-from lakehouse.engine.ingest.rejects import VALUE_CHARS
+from lakehouse.engine.ingest.rejects import LISTED, VALUE_CHARS, listed
 from lakehouse.engine.ingest.rows import Fault, Row, delimited, objects
 from lakehouse.engine.quoting import identifier, literal
 from lakehouse.errors import InvalidInput
@@ -119,17 +119,27 @@ def _split(
     rows: Iterable[Row], sound: Path, header: bytes, fault: Callable[[int, Row], Fault | None]
 ) -> int:
     """Write the sound rows as a file, the others as rejects; how many those are."""
-    kept = 0
+    kept = sound_rows = 0
     with sound.open("wb") as file, Rejects(REJECTS) as rejects:
         file.write(header)
         for row in rows:
             found = row.fault or fault(kept + 1, row)
             kept += row.fault is None
             if found is None:
+                sound_rows += 1
                 file.write(row.raw + b"\n")
             else:
                 rejects.add(row.line, found, row.raw.decode("utf-8", "replace"))
+    if not sound_rows and rejects.count:
+        raise none_sound()
     return rejects.count
+
+
+def none_sound() -> InvalidInput:
+    """The error for a source of which nothing would be left; without quarantine, it is said what is wrong."""
+    rows = pq.ParquetFile(REJECTS).read_row_group(0).slice(0, LISTED).select(["line", "column", "value", "reason"])
+    error = listed(rows.to_pylist())
+    return InvalidInput(f"no row can be stored: {error.detail}", fix="Check delimiter and types.", data=error.data)
 
 
 class Rejects:
@@ -227,6 +237,8 @@ def _sift_parquet(engine: Engine, names: tuple[str, ...], asked: Mapping[str, st
         f" FROM {table.format('true')} WHERE {some} ORDER BY line"
     )
     count = int(engine.rows(f"COPY ({rejects}) TO {literal(str(REJECTS))} (FORMAT parquet, COMPRESSION zstd)")[0][0])
+    if count and not int(engine.rows(f"SELECT count(*) FROM {table.format('false')} WHERE NOT ({some})")[0][0]):
+        raise none_sound()
     if count:
         sound = Path("sound.parquet")
         query = f"SELECT * FROM {table.format('false')} WHERE NOT ({some})"

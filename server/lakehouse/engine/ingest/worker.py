@@ -34,7 +34,7 @@ def main() -> None:
         os.chdir(setup["folder"])
         child.bound(setup["max_bytes"])
         with _translated(request):
-            answer = _ingest(setup, request, report)
+            answer = _located(setup, request) if request.get("do") == "locate" else _ingest(setup, request, report)
     except LakehouseError as error:
         answer = child.error_frame(error)
     with sending:
@@ -75,6 +75,20 @@ def _ingest(setup: dict[str, Any], request: dict[str, Any], report: "Report") ->
         "rejected": rejected,
         "source": {"sha256": source_sha256.result(), "bytes": before.st_size, **table.details},
     }
+
+
+def _located(setup: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
+    from lakehouse.engine.ingest import lines
+
+    limits = Limits(setup["max_bytes"], setup["max_cell_bytes"])
+    source = request["source"]
+    if source in lines.TEXT:
+        path = plain(Path(request["path"]), source, limits, request["encoding"])
+        delimiter = request["delimiter"] or ("\t" if source == "tsv" else None)
+        rows = lines.of_text(path, limits, source, delimiter)
+    else:
+        rows = lines.of_numbers()
+    return {"lines": lines.merged(rows) if request["merge"] else lines.found(rows, request["rows"])}
 
 
 def _table(
