@@ -3,11 +3,12 @@
 import base64
 import binascii
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from lakehouse import Accepts, InvalidInput, Lakehouse, Upload, tool
+from lakehouse.engine.expectations import read as read_expectations
 from lakehouse.engine.ingest import Ingested
 
 INSTRUCTIONS = "Bring data in: ingest_file makes a CSV, TSV, JSON, JSON Lines or Parquet file a dataset with a name."
@@ -37,12 +38,17 @@ async def file(
     types: Annotated[
         dict[str, str] | None, "Column types to use: BIGINT DOUBLE BOOLEAN DATE TIMESTAMP TIMESTAMPTZ VARCHAR."
     ] = None,
+    quarantine: Annotated[bool, "Store the good rows; those that cannot be are the dataset NAME_rejects."] = False,
+    expectations: Annotated[
+        list[dict[str, Any]] | None, "What it must hold from now on, as for set_expectations."
+    ] = None,
     upload: Annotated[Upload | None, Accepts(lambda config, _: config.ingest.max_bytes, "ingest.max_bytes")] = None,
 ) -> Ingested:
     """Make a CSV, TSV, JSON, JSON Lines or Parquet file (gzip or zstd too) a dataset that query_sql can read.
 
     All or nothing; the same bytes again change nothing. Example: {"name": "orders", "path": "orders.csv"}
     """
+    rules = None if expectations is None else read_expectations(expectations)
     given = [value for value in (path, content, object_key, upload) if value is not None]
     if len(given) != 1:
         raise InvalidInput("path, content, object_key: exactly one is needed.", fix="Give one of the three.")
@@ -55,6 +61,8 @@ async def file(
             delimiter=delimiter,
             encoding=encoding,
             types=types,
+            quarantine=quarantine,
+            expectations=rules,
             progress=lake.progress,
         )
     if path is not None:
@@ -65,6 +73,8 @@ async def file(
             delimiter=delimiter,
             encoding=encoding,
             types=types,
+            quarantine=quarantine,
+            expectations=rules,
             progress=lake.progress,
             anywhere=lake.via in ("python", "cli"),
             remote=lake.caller.remote,
@@ -77,6 +87,8 @@ async def file(
             delimiter=delimiter,
             encoding=encoding,
             types=types,
+            quarantine=quarantine,
+            expectations=rules,
             progress=lake.progress,
         )
     if encoding is not None:
@@ -87,6 +99,8 @@ async def file(
         name,
         delimiter=delimiter,
         types=types,
+        quarantine=quarantine,
+        expectations=rules,
         progress=lake.progress,
     )
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,12 +120,13 @@ class Datasets:
         *,
         statistics: Mapping[str, Any] | None = None,
         provenance: Mapping[str, Any] | None = None,
+        expectations: Sequence[Mapping[str, Any]] | None = None,
         bucket: str | None = None,
     ) -> tuple[Manifest, bool]:
         """Make stored data files the newest version of a dataset; returns it and whether it was there already.
 
         A new name begins with version 1. The same files under the same schema are the version that is there: nothing
-        is written. Other processes are met at the create-only put.
+        is written. Other processes are met at the create-only put. Without `expectations` those there remain.
 
         Raises EmptyName, InvalidInput, EmptyFingerprint, SchemaChanged (other columns than the dataset has), Conflict
         (a name the bucket cannot tell from another), DatasetDamaged, and Upstream when the store fails: the dataset
@@ -137,7 +139,9 @@ class Datasets:
         async def replaced(current: Manifest | None) -> Draft:
             if current is not None and not current.dropped:
                 check_same_schema(current, columns)
-            return draft
+                kept = current.expectations if expectations is None else tuple(expectations)
+                return replace(draft, key=current.key, expectations=kept)
+            return replace(draft, expectations=tuple(expectations or ()))
 
         return await self.change(name, replaced, bucket=bucket)
 

@@ -1,9 +1,9 @@
 """The gatekeeper of versions: a next version that breaks what its dataset expects is not committed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lakehouse import config
 from lakehouse.engine.datasets import DataFile, Datasets, Draft, Manifest
@@ -29,7 +29,9 @@ class Gatekeeper:
 
     async def check(self, datasets: Datasets, bucket: str, name: str, current: Manifest | None, draft: Draft) -> None:
         """Raises Broken when a next version does not hold what it expects."""
-        if not draft.expectations or draft.dropped or draft.operation in _SAME_ROWS or _contents(draft) in self._held:
+        if not draft.expectations or draft.dropped or draft.operation in _SAME_ROWS:
+            return
+        if _contents(draft) in self._held or _arrival(name, current, draft) in self._held:
             return
         expectations = read(draft.expectations)
         check_columns(expectations, [column.name for column in draft.columns])
@@ -47,7 +49,16 @@ class Gatekeeper:
 
     def passed(self, draft: Draft) -> None:
         """Remember that these contents hold what they expect."""
-        self._held[_contents(draft)] = None
+        self._remember(_contents(draft))
+
+    def remember(
+        self, name: str, stays: Manifest | None, sha256: str, expectations: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Remember that a file, beside the version that stays or alone, holds what is expected."""
+        self._remember(_named(name, stays.version if stays else 0, sha256, expectations))
+
+    def _remember(self, what: str) -> None:
+        self._held[what] = None
         while len(self._held) > _REMEMBERED:
             self._held.pop(next(iter(self._held)))
 
@@ -130,6 +141,18 @@ def _candidate(name: str, bucket: str, draft: Draft) -> Manifest:
         bucket=bucket,
         key=draft.key,
     )
+
+
+def _arrival(name: str, current: Manifest | None, draft: Draft) -> str:
+    """A draft that is one file beside the newest version, or instead of it, as it was remembered."""
+    *before, last = draft.objects
+    if last.role != "base" or (before and (current is None or tuple(before) != current.objects)):
+        return ""
+    return _named(name, current.version if before and current else 0, last.sha256, draft.expectations)
+
+
+def _named(name: str, version: int, sha256: str, expectations: Sequence[Mapping[str, Any]]) -> str:
+    return json.dumps([name, version, sha256, [dict(each) for each in expectations]], sort_keys=True)
 
 
 def _contents(draft: Draft) -> str:

@@ -33,7 +33,9 @@ class Data:
         """The rows that stay, as SQL."""
         if not self.key:
             return "present"
-        return f"(SELECT * FROM present ANTI JOIN {identifier(self.table)} USING ({', '.join(map(identifier, self.key))}))"
+        return (
+            f"(SELECT * FROM present ANTI JOIN {identifier(self.table)} USING ({', '.join(map(identifier, self.key))}))"
+        )
 
 
 WHOLE = Data()
@@ -102,7 +104,7 @@ async def _rows(desk: "Desk", each: Expectation, data: Data) -> Finding:
     if not count:
         return Finding(expectation=each.text, severity=each.severity, holds=True)
     first = rows[0]
-    words = f"row {first.row}" + (f", column {first.column!r}" if first.column else "") 
+    words = f"row {first.row}" + (f", column {first.column!r}" if first.column else "")
     words += " is null" if first.value is None else f" has {first.value!r}"
     words += f", and {count - 1} more" if count > 1 else ""
     return Finding(expectation=each.text, severity=each.severity, holds=False, count=count, words=words, rows=rows)
@@ -116,7 +118,11 @@ def statements(each: Expectation, data: Data) -> Iterator[tuple[str, str, str]]:
         columns = ", ".join(map(identifier, each.columns))
         shown = f"CAST({columns} AS VARCHAR)" if len(each.columns) == 1 else f"CAST(({columns}) AS VARCHAR)"
         repeats = _repeats(each, data)
-        yield ", ".join(each.columns), f"SELECT count(*) FROM ({repeats})", f"SELECT _row, {shown} AS _it FROM ({repeats})"
+        yield (
+            ", ".join(each.columns),
+            f"SELECT count(*) FROM ({repeats})",
+            f"SELECT _row, {shown} AS _it FROM ({repeats})",
+        )
         return
     for column in each.columns or ("",):
         condition = each.broken(column)

@@ -1,6 +1,6 @@
 """What can be expected of a dataset, and the SQL condition that a row breaks it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -162,8 +162,6 @@ def _closed(sql: str) -> bool:
             if depth < 0:
                 return False
     return not depth and not quote and bool(sql.strip())
-
-
 
 
 _ADAPTER = TypeAdapter(Expectation)

@@ -1,8 +1,9 @@
 """The parent's side of ingest: a child process reads, then the finished file is stored and committed."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Unpack
+from typing import Any, Unpack
 
 import anyio
 import anyio.to_thread
@@ -11,9 +12,10 @@ from pydantic import BaseModel, Field
 from lakehouse import config
 from lakehouse.engine import datasets as catalog
 from lakehouse.engine.datasets import DataFile, Datasets, Manifest
-from lakehouse.engine.ingest import reading
+from lakehouse.engine.ingest import kinds, reading
 from lakehouse.engine.ingest.options import Asked, Expected, Options
 from lakehouse.engine.ingest.reading import Read
+from lakehouse.engine.ingest.sifted import Incoming, Sieve, newest, rejects_name
 from lakehouse.engine.ingest.source import check_options, check_size, local_file, source_of
 from lakehouse.engine.places import check_remote
 from lakehouse.engine.storage import KeyExists, Storage
@@ -57,6 +59,7 @@ class Ingester:
         self._storage = storage
         self._datasets = datasets
         self._settings = settings
+        self._sieve = Sieve(storage, datasets, settings)
         self._turns = anyio.CapacityLimiter(_AT_ONCE)
 
     async def ingest_path(
@@ -119,11 +122,19 @@ class Ingester:
             return await self.ingest_path(path, name, **asked)
 
     async def _ingest(self, path: Path, name: str, options: Options, folder: Path) -> Ingested:
-        read = await reading.read(path, options, folder, self._settings)
+        current = await newest(self._datasets, name)
+        held: dict[str, str] | None = None
+        if options.quarantine:
+            rejects_name(name)
+            held = kinds.held(current.columns) if current is not None else None
+        read = await reading.read(path, options, folder, self._settings, held)
         await self._check(name, read, options)
+        columns = [column.name for column in read.columns]
+        sifted = await self._sieve.sift(Incoming(name, path, folder, read, columns, current), options)
+        read = sifted.read
         await options.progress(96, 100, "storing")
         file = await self._store(name, read)
-        manifest, existing = await self._change(name, read, file, options)
+        manifest, existing = await self._change(name, read, file, options, sifted.expectations)
         await options.progress(100, 100, "committed")
         return Ingested(
             dataset_id=manifest.dataset_id,
@@ -135,7 +146,9 @@ class Ingester:
             columns=[IngestedColumn(name=column.name, type=column.type) for column in manifest.columns],
             existing=existing,
             bytes=read.bytes,
-            warnings=list(read.warnings),
+            warnings=[*read.warnings, *sifted.warnings],
+            rejected=sifted.rejected,
+            rejects=sifted.rejects,
         )
 
     async def _check(self, name: str, read: Read, options: Options) -> None:
@@ -154,7 +167,9 @@ class Ingester:
             pass  # named by its content: what is there is the same
         return DataFile(key, read.sha256, read.bytes, read.rows)
 
-    async def _change(self, name: str, read: Read, file: DataFile, options: Options) -> tuple[Manifest, bool]:
+    async def _change(
+        self, name: str, read: Read, file: DataFile, options: Options, expectations: Sequence[Mapping[str, Any]]
+    ) -> tuple[Manifest, bool]:
         """Commit the next version."""
         provenance = {**options.provenance, "source": options.source, **read.source}
-        return await self._datasets.commit(name, read.columns, [file], provenance=provenance)
+        return await self._datasets.commit(name, read.columns, [file], provenance=provenance, expectations=expectations)

@@ -1,6 +1,7 @@
 """The column types of text sources: how each is recognised, what it is called in Arrow, how a caller may ask for it."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lakehouse.errors import InvalidInput, did_you_mean
 
@@ -37,6 +38,25 @@ FITS = {
 }
 
 
+KIND = {arrow: kind for kind, arrow in ARROW.items()}  # the other way round
+
+
+def held(columns: Sequence[Any]) -> dict[str, str]:
+    """The DuckDB types of a dataset's columns, of those that a text source can have."""
+    return {column.name: KIND[column.type] for column in columns if column.type in KIND}
+
+
+# A cell of these types keeps its value in a column of that one.
+_TAKES = {"TIMESTAMP": ("TIMESTAMP", "DATE")}
+
+
+def keeps(kind: str, cell: str) -> str:
+    """The SQL condition that a filled cell keeps its value in a dataset's column of a type."""
+    if kind == "VARCHAR":
+        return "true"
+    return f"({' OR '.join(f'coalesce({fits(one, cell)}, false)' for one in _TAKES.get(kind, (kind,)))})"
+
+
 def fits(kind: str, cell: str) -> str:
     """The SQL condition that a filled cell, named by an SQL name, fits a type."""
     # The longest that any type takes has 40 characters or so; long text need not be looked at.
@@ -65,14 +85,19 @@ def wanted(types: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
         if name not in names:
             columns = f"The columns are: {', '.join(names[:50])}."
             raise InvalidInput(f"types: there is no column {name!r}.", fix=did_you_mean(name, names, columns))
-        kind = _BY_SPELLING.get(spelled.strip().lower())
-        if kind is None:
-            raise InvalidInput(
-                f"types: {spelled!r} for column {name!r} is not a type to ask for.",
-                fix=f"Use one of {', '.join(ARROW)}.",
-            )
-        found[name] = kind
+        found[name] = spelled_as(name, spelled)
     return found
+
+
+def spelled_as(name: str, spelled: str) -> str:
+    """The DuckDB type that a caller asks for. Raises InvalidInput for one that is not offered."""
+    kind = _BY_SPELLING.get(spelled.strip().lower())
+    if kind is None:
+        raise InvalidInput(
+            f"types: {spelled!r} for column {name!r} is not a type to ask for.",
+            fix=f"Use one of {', '.join(ARROW)}.",
+        )
+    return kind
 
 
 def empty(names: Sequence[str]) -> list[str]:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from lakehouse.engine.ingest.plain import Limits
-from lakehouse.engine.ingest.quarantine import REJECTS, Rejects, rows_of
+from lakehouse.engine.ingest.quarantine import REJECTS, Rejects, Text, rows_of
 from lakehouse.engine.ingest.rows import Fault
 
 TEXT = ("csv", "tsv", "json", "jsonl")
@@ -16,9 +15,9 @@ BROKEN = Path("broken.parquet")
 Place = tuple[int, str | None, bool]  # the line, the row as it was written, whether it is one that could be read
 
 
-def of_text(path: Path, limits: Limits, source: str, delimiter: str | None) -> Iterator[Place]:
+def of_text(path: Path, text: Text) -> Iterator[Place]:
     """The rows of a plain text source."""
-    for row in rows_of(path, limits, source, delimiter):
+    for row in rows_of(path, text):
         yield row.line, row.raw.decode("utf-8", "replace"), row.fault is None
 
 

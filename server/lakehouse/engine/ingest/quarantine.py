@@ -5,9 +5,8 @@ Runs in the reading process. The rows set aside are `rejects.parquet` in its fol
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -26,65 +25,71 @@ from lakehouse.errors import InvalidInput
 
 REJECTS = Path("rejects.parquet")
 SCHEMA = pa.schema(
-    [("line", pa.int64()), ("column", pa.string()), ("value", pa.string()), ("reason", pa.string()), ("raw", pa.string())]
+    [
+        ("line", pa.int64()),
+        ("column", pa.string()),
+        ("value", pa.string()),
+        ("reason", pa.string()),
+        ("raw", pa.string()),
+    ]
 )
 _BATCH = 4096
-_KINDS = {arrow: kind for kind, arrow in kinds.ARROW.items()}
+_SIFTED = ("csv", "tsv", "json", "jsonl", "parquet")
 Read = Callable[[Mapping[str, str]], Table]
 
 
+@dataclass(frozen=True)
+class Text:
+    """How a source is read: its format, and the delimiter where that is known."""
+
+    source: str
+    limits: Limits
+    delimiter: str | None
+
+    @property
+    def json(self) -> bool:
+        """Whether it is one of JSON objects."""
+        return self.source in ("json", "jsonl")
+
+
 def ingest(
-    engine: Engine, limits: Limits, source: str, delimiter: str | None, types: Mapping[str, str], known: Mapping[str, str], read: Read
+    engine: Engine, text: Text, types: Mapping[str, str], held: Mapping[str, str], read: Read
 ) -> tuple[Table, int]:
     """Write the sound rows of the engine's source as Parquet by `read(types)`; they and how many were set aside.
 
-    `known` are Arrow types of the dataset's columns: a value that is none of its column's type is set aside, too.
+    A value that is not of a type asked for (`types`), or of the dataset's column (`held`), is no sound one.
     Raises InvalidInput when no row is sound, and when the rows cannot be told apart.
     """
-    names = _names(engine, limits, source, delimiter)
-    types = {**{c: _KINDS[kind] for c, kind in known.items() if c in names and kind in _KINDS}, **types}
-    asked = kinds.wanted(types, names)
+    if text.source not in _SIFTED:
+        return read(types), 0
+    if text.source == "parquet":
+        types = {**_other_types(engine, held), **types}
     try:
         return read(types), 0
     except InvalidInput:
-        if source == "parquet":
-            rejected = _sift_parquet(engine, names, asked)
+        if text.source == "parquet":
+            rejected = _sift_parquet(engine, types)
         else:
-            rejected = _sift_text(engine, limits, source, delimiter, asked)
+            rejected = _sift_text(engine, text, types, held)
         if not rejected:
             raise
     return read(types), rejected
 
 
-def _names(engine: Engine, limits: Limits, source: str, delimiter: str | None) -> tuple[str, ...]:
-    if source == "parquet":
-        try:
-            return tuple(pq.read_schema(engine.source).names)
-        except (pa.ArrowException, OSError):
-            return ()  # reading it says what is wrong
-    if source in ("json", "jsonl"):
-        found: dict[str, None] = {}
-        for row in objects(engine.source, limits, _one_a_line(engine.source, source)):
-            if row.fault is None:
-                found.update(dict.fromkeys(row.values))
-        return tuple(found)
-    return examine(engine.source, delimiter, lenient=True).names
-
-
-def rows_of(path: Path, limits: Limits, source: str, delimiter: str | None) -> Iterator[Row]:
+def rows_of(path: Path, text: Text) -> Iterator[Row]:
     """The rows of a plain text source in their order, sound or not."""
-    if source in ("json", "jsonl"):
-        return objects(path, limits, _one_a_line(path, source))
-    dialect = examine(path, delimiter, lenient=True)
+    if text.json:
+        return objects(path, text.limits, _one_a_line(path, text.source))
+    dialect = examine(path, text.delimiter, lenient=True)
     with path.open("rb") as file:
         head = file.read(2**20)
     if b"\r" in head and b"\n" not in head:
-        path = uniform(path, limits)
-    return delimited(path, dialect.delimiter, dialect.names, limits)
+        path = uniform(path, text.limits)
+    return delimited(path, dialect.delimiter, dialect.names, text.limits)
 
 
 def _one_a_line(path: Path, source: str) -> bool:
-    """Whether a JSON file has an object a line: one that is called so, or whose first line is one."""
+    """Whether a JSON file has an object a line: one that is called so, or whose first line is one of several."""
     if source == "jsonl":
         return True
     with path.open("rb") as file:
@@ -92,33 +97,30 @@ def _one_a_line(path: Path, source: str) -> bool:
         return first.startswith(b"{") and first.endswith(b"}") and bool(file.readline(2**20).strip())
 
 
-def _sift_text(engine: Engine, limits: Limits, source: str, delimiter: str | None, asked: Mapping[str, str]) -> int:
-    original, header = engine.source, b""
-    if source in ("json", "jsonl"):
-        def fault(number: int, row: Row) -> Fault | None:
-            return _misfit(row, asked)
-    else:
-        dialect = examine(original, delimiter, lenient=True)
-        header = _header(dialect.names, dialect.delimiter)
-        misfits: dict[int, Fault] = {}
-
-        def fault(number: int, row: Row) -> Fault | None:
-            return misfits.get(number)
-
-    sound = Path("sound.jsonl" if source in ("json", "jsonl") else "sound.csv")
-    count = _split(rows_of(original, limits, source, delimiter), sound, header, fault)
-    if header and asked:
-        misfits.update(_misfits(engine, Reading(sound, dialect, limits), asked))
-        if misfits:
-            count = _split(rows_of(original, limits, source, delimiter), sound, header, fault)
+def _sift_text(engine: Engine, text: Text, types: Mapping[str, str], held: Mapping[str, str]) -> int:
+    original = engine.source
+    if text.json:
+        spelled = {**held, **{column: kinds.spelled_as(column, kind) for column, kind in types.items()}}
+        engine.source, count = _split(
+            rows_of(original, text), Path("sound.jsonl"), b"", lambda _, row: _misfit(row, spelled)
+        )
+        return count
+    dialect = examine(original, text.delimiter, lenient=True)
+    asked = kinds.wanted(types, dialect.names)
+    header, misfits = _header(dialect.names, dialect.delimiter), dict[int, Fault]()
+    sound, count = _split(rows_of(original, text), Path("sound.csv"), header, lambda n, _: misfits.get(n))
     engine.source = sound
+    held = {column: kind for column, kind in held.items() if column not in asked}
+    misfits |= _misfits(engine, Reading(sound, dialect, text.limits), asked, held)
+    if misfits:
+        sound, count = _split(rows_of(original, text), Path("sound.csv"), header, lambda n, _: misfits.get(n))
     return count
 
 
 def _split(
     rows: Iterable[Row], sound: Path, header: bytes, fault: Callable[[int, Row], Fault | None]
-) -> int:
-    """Write the sound rows as a file, the others as rejects; how many those are."""
+) -> tuple[Path, int]:
+    """Write the sound rows as a file, the others as rejects; the file, and how many the others are."""
     kept = sound_rows = 0
     with sound.open("wb") as file, Rejects(REJECTS) as rejects:
         file.write(header)
@@ -132,7 +134,7 @@ def _split(
                 rejects.add(row.line, found, row.raw.decode("utf-8", "replace"))
     if not sound_rows and rejects.count:
         raise none_sound()
-    return rejects.count
+    return sound, rejects.count
 
 
 def none_sound() -> InvalidInput:
@@ -158,7 +160,9 @@ class Rejects:
             self._flush()
 
     def _flush(self) -> None:
-        columns = [pa.array(values, field.type) for values, field in zip(zip(*self._batch, strict=True), SCHEMA, strict=True)]
+        columns = [
+            pa.array(values, field.type) for values, field in zip(zip(*self._batch, strict=True), SCHEMA, strict=True)
+        ]
         self._writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
         self._batch.clear()
 
@@ -179,32 +183,31 @@ def _header(names: tuple[str, ...], delimiter: str) -> bytes:
     return text.getvalue().encode()
 
 
-def _misfits(engine: Engine, reading: Reading, asked: Mapping[str, str]) -> dict[int, Fault]:
-    """The rows of a sound file, by number, with a cell that is not of a type asked for."""
+def _misfits(engine: Engine, reading: Reading, asked: Mapping[str, str], held: Mapping[str, str]) -> dict[int, Fault]:
+    """The rows of a sound file, by number, with a cell that is not of the type its column is to have."""
     found: dict[int, Fault] = {}
-    names = reading.dialect.names
-    for n, name in reversed([*enumerate(names)]):
-        kind = asked.get(name, "VARCHAR")
+    for n, name in reversed([*enumerate(reading.dialect.names)]):
+        kind = asked.get(name) or held.get(name, "VARCHAR")
         if kind == "VARCHAR":
             continue
-        numbered = f"SELECT row_number() OVER () AS place, c{n} AS cell FROM {reading.sql()}"
-        misfits = f"SELECT * FROM ({numbered}) WHERE cell <> '' AND TRY_CAST(cell AS {kind}) IS NULL"
-        for place, cell in _either_way(engine, reading, misfits):
+        fits = f"TRY_CAST(cell AS {kind}) IS NOT NULL" if name in asked else kinds.keeps(kind, "cell")
+        for way in (reading, replace(reading, parallel=False)):
+            numbered = f"SELECT row_number() OVER () AS place, c{n} AS cell FROM {way.sql()}"
+            try:
+                rows = engine.rows(f"SELECT * FROM ({numbered}) WHERE cell <> '' AND NOT ({fits})")
+                break
+            except (duckdb.InvalidInputException, duckdb.ConversionException):
+                # Reading in parallel fails on sound files whose quoted cells look like rows.
+                if not way.parallel:
+                    raise
+        for place, cell in rows:
             shown = str(cell)[:VALUE_CHARS]
             found[int(place)] = Fault(name, shown, f"{shown!r} is not a {kind}")
     return found
 
 
-def _either_way(engine: Engine, reading: Reading, sql: str) -> list[tuple[Any, ...]]:
-    try:
-        return engine.rows(sql)
-    except (duckdb.InvalidInputException, duckdb.ConversionException):
-        # Reading in parallel fails on sound files whose quoted cells look like rows.
-        return engine.rows(sql.replace(reading.sql(), replace(reading, parallel=False).sql()))
-
-
-def _misfit(row: Row, asked: Mapping[str, str]) -> Fault | None:
-    for name, kind in asked.items():
+def _misfit(row: Row, types: Mapping[str, str]) -> Fault | None:
+    for name, kind in types.items():
         value = row.values.get(name)
         if value is None:
             continue
@@ -216,10 +219,25 @@ def _misfit(row: Row, asked: Mapping[str, str]) -> Fault | None:
     return None
 
 
-def _sift_parquet(engine: Engine, names: tuple[str, ...], asked: Mapping[str, str]) -> int:
+def _other_types(engine: Engine, held: Mapping[str, str]) -> dict[str, str]:
+    """Of a dataset's types, those that a Parquet file's columns do not have."""
+    try:
+        fields = pq.read_schema(engine.source)
+    except (pa.ArrowException, OSError):
+        return {}  # reading it says what is wrong
+    return {
+        field.name: held[field.name]
+        for field in fields
+        if kinds.KIND.get(str(field.type)) != held.get(field.name, "") and field.name in held
+    }
+
+
+def _sift_parquet(engine: Engine, types: Mapping[str, str]) -> int:
     """Rows of a Parquet file whose values are not of the types asked for are set aside; their line is their number."""
-    if not asked:
+    if not types:
         return 0
+    names = pq.read_schema(engine.source).names
+    asked = kinds.wanted(types, names)
     table = f"read_parquet({literal_path(engine.source)}, hive_partitioning = false, file_row_number = {{}})"
     cells = {column: identifier(column) for column in asked}
     tests = {c: f"({cells[c]} IS NOT NULL AND TRY_CAST({cells[c]} AS {kind}) IS NULL)" for c, kind in asked.items()}

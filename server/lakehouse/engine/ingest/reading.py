@@ -32,19 +32,19 @@ class Read:
 
 
 async def read(
-    path: Path, options: Options, folder: Path, settings: config.Ingest, known: Sequence[Column] = ()
+    path: Path, options: Options, folder: Path, settings: config.Ingest, held: Mapping[str, str] | None = None
 ) -> Read:
     """Have a child write a source as folder/data.parquet.
 
-    With `options.quarantine`, rows that cannot be read are written as folder/rejects.parquet instead of being an
-    error; so are those with a value that is not of the type which a column has that is `known`.
+    `held` are the types of a dataset's columns: those that the source has are read as these, or not at all.
+    With `options.quarantine`, rows that cannot be read are written as folder/rejects.parquet instead.
 
     Raises what it finds wrong with the source, and Upstream when it ends without an answer.
     """
     request = {
         **_request(path, options),
+        "held": dict(held or {}),
         "quarantine": options.quarantine,
-        "known": {column.name: column.type for column in known},
     }
     answer = await _answer(request, options, folder, settings)
     return Read(

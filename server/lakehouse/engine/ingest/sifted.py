@@ -5,16 +5,27 @@ two leaves rejects whose source is still there, and the same ingest again finish
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lakehouse import config
-from lakehouse.engine.datasets import DataFile, Datasets, Draft, Manifest, check_name, check_same_schema, data_key
+from lakehouse.engine.datasets import (
+    DataFile,
+    DatasetNotFound,
+    Datasets,
+    Draft,
+    Manifest,
+    check_name,
+    check_same_schema,
+    data_key,
+)
 from lakehouse.engine.expectations.failures import broken
 from lakehouse.engine.expectations.judge import Data, Finding, Row, judge, statements
-from lakehouse.engine.expectations.rules import Expectation, check_columns
-from lakehouse.engine.ingest.reading import Read, locate
+from lakehouse.engine.expectations.rules import Expectation, check_columns, stored
+from lakehouse.engine.expectations.rules import read as expected
+from lakehouse.engine.ingest.reading import Read, locate, rejects_of
 from lakehouse.engine.manifests import Column, fingerprint
 from lakehouse.engine.quoting import identifier, literal
 from lakehouse.engine.relation import Part
@@ -34,27 +45,31 @@ COLUMNS = tuple(
 
 @dataclass(frozen=True)
 class Incoming:
-    """What is about to become a dataset's next version.
+    """What was read of `path` in `folder`, to become the next version of the dataset `name`.
 
-    `columns` are those the dataset will have. `stays` is the version whose rows stay beside it, if any; of them, those
-    whose `key` comes in again do not.
+    `current` is its newest version, if there is one. When its rows stay (`stays`), those do not whose `key` comes in
+    again. `columns` are those that the dataset will have.
     """
 
     name: str
     path: Path
+    folder: Path
+    read: Read
     columns: Sequence[str]
-    expectations: Sequence[Expectation]
-    stays: Manifest | None = None
+    current: Manifest | None = None
+    stays: bool = False
     key: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Sifted:
-    """The rows that may stay, how many may not, and what was found wrong that is only a warning."""
+    """The rows that may stay, what is expected of them, and how many are in the dataset `rejects` instead."""
 
     read: Read
+    expectations: tuple[dict[str, Any], ...] = ()
     rejected: int = 0
-    warnings: Sequence[str] = field(default_factory=list)
+    rejects: str | None = None
+    warnings: Sequence[str] = ()
 
 
 def rejects_name(name: str) -> str:
@@ -62,49 +77,100 @@ def rejects_name(name: str) -> str:
     return check_name(name + SUFFIX)
 
 
-async def sift(
-    incoming: Incoming, read: Read, options: "Options", folder: Path, datasets: Datasets, settings: config.Ingest
-) -> Sifted:
-    """Check what comes in against what is expected, before it is stored.
+class Sieve:
+    """Checks what comes in against what its dataset expects, before anything of it is stored."""
 
-    Raises Broken listing the rows, their lines in the file where it has lines. With `options.quarantine` those rows are
-    taken out, into folder/rejects.parquet, where the rows that could not be read are already.
-    """
-    from lakehouse.engine.tables import Table, desk, table_of
+    def __init__(self, storage: Storage, datasets: Datasets, settings: config.Ingest) -> None:
+        self._storage, self._datasets, self._settings = storage, datasets, settings
 
-    expectations = incoming.expectations
-    if not expectations:
-        return Sifted(read, read.rejected)
-    check_columns(expectations, incoming.columns)
-    given = {column.name for column in read.columns}
-    lacks = tuple(column for column in incoming.columns if column not in given)
-    tables = {"data": Table([Part(str(read.path), lacks=lacks)], list(incoming.columns))}
-    data = Data(key=incoming.key)
-    if incoming.stays is not None:
-        tables["present"] = await table_of(datasets, incoming.stays)
-        data = replace(data, present=[column.name for column in incoming.stays.columns])
-    rejected = read.rejected
-    async with desk(tables, folder, settings) as work:
-        findings = await judge(work, expectations, data)
-        failed = _failed(findings)
-        of_rows = [e for e, found in zip(expectations, findings, strict=True) if found in failed and found.count]
-        if failed and options.quarantine and of_rows:
-            read, count = await _taken_out(work, of_rows, data, read)
-            rejected += count
-            await locate(incoming.path, options, folder, settings, merge=True)
-            data = replace(data, table="sound")
-    if rejected > read.rejected and (counted := [e for e in expectations if e.rule == "row_count"]):
-        tables["sound"] = Table([Part(str(read.path), lacks=lacks)], list(incoming.columns))
-        async with desk(tables, folder, settings) as work:
-            failed = _failed(await judge(work, counted, data))
-    elif rejected > read.rejected:
-        failed = []
-    if failed:
-        rows = [row for found in failed for row in found.rows]
-        lines = await locate(incoming.path, options, folder, settings, rows=[row.row for row in rows])
-        raise broken(incoming.name, [_with_lines(found, lines) for found in failed])
-    warnings = [f"{f.expectation}: {f.words}" for f in findings if not f.holds and f.severity == "warn"]
-    return Sifted(replace(read, rejected=rejected), rejected, warnings)
+    async def sift(self, incoming: Incoming, options: "Options") -> Sifted:
+        """The rows that may stay; with `options.quarantine`, the others are stored as the dataset's rejects.
+
+        Raises Broken listing the rows that do not hold what is expected, with their lines in a file that has lines.
+        """
+        current, read = incoming.current, incoming.read
+        expectations = options.expectations
+        if expectations is None:
+            expectations = expected(current.expectations) if current is not None else ()
+        warnings: Sequence[str] = ()
+        if expectations:
+            read, warnings = await self._judged(incoming, expectations, options)
+        rejects = await self._kept(incoming, read, options) if read.rejected else None
+        kept = stored(expectations)
+        if expectations and self._datasets.gate is not None:
+            base = current if incoming.stays else None
+            self._datasets.gate.remember(incoming.name, base, read.sha256, kept)
+        return Sifted(read, kept, read.rejected, rejects, warnings)
+
+    async def _judged(
+        self, incoming: Incoming, expectations: Sequence[Expectation], options: "Options"
+    ) -> tuple[Read, Sequence[str]]:
+        """What of it may stay, and what is wrong that is only a warning."""
+        from lakehouse.engine.tables import Table, desk, table_of
+
+        check_columns(expectations, incoming.columns)
+        read, folder = incoming.read, incoming.folder
+        given = {column.name for column in read.columns}
+        lacks = tuple(column for column in incoming.columns if column not in given)
+        tables = {"data": Table([Part(str(read.path), lacks=lacks)], list(incoming.columns))}
+        data = Data(key=incoming.key)
+        if incoming.current is not None and incoming.stays:
+            tables["present"] = await table_of(self._datasets, incoming.current)
+            data = replace(data, present=[column.name for column in incoming.current.columns])
+        async with desk(tables, folder, self._settings) as work:
+            findings = await judge(work, expectations, data)
+            failed = _failed(findings)
+            rules = [e for e, found in zip(expectations, findings, strict=True) if found in failed and found.count]
+            if rules and options.quarantine:
+                read = await _taken_out(work, rules, data, read)
+        if read is not incoming.read:
+            await locate(incoming.path, options, folder, self._settings, merge=True)
+            tables["data"] = Table([Part(str(read.path), lacks=lacks)], list(incoming.columns))
+            counted = [each for each in expectations if each.rule == "row_count"]
+            async with desk(tables, folder, self._settings) as work:
+                failed = _failed(await judge(work, counted, data))
+        if failed:
+            rows = [row.row for found in failed for row in found.rows]
+            lines = await locate(incoming.path, options, folder, self._settings, rows=rows) if rows else {}
+            raise broken(incoming.name, [_with_lines(found, lines) for found in failed])
+        return read, [f"{f.expectation}: {f.words}" for f in findings if not f.holds and f.severity == "warn"]
+
+    async def _kept(self, incoming: Incoming, read: Read, options: "Options") -> str:
+        """Commit folder/rejects.parquet as the sibling dataset, beside the rejects of rows that stay; its name."""
+        sibling = rejects_name(incoming.name)
+        facts = await rejects_of(incoming.folder)
+        bucket = await self._datasets.bucket_for(incoming.name)
+        key = data_key(sibling, fingerprint(COLUMNS), facts["sha256"])
+        data = DataFile(key, facts["sha256"], facts["bytes"], facts["rows"])
+        provenance = {**options.provenance, "source": options.source, **read.source, "rejects_of": incoming.name}
+
+        async def changed(current: Manifest | None) -> Draft:
+            if current is None or current.dropped:
+                return Draft("quarantine", COLUMNS, (data,), data.row_count, provenance=provenance)
+            if current.provenance.get("rejects_of") != incoming.name:
+                raise Conflict(
+                    f"dataset {sibling!r} is there, and does not hold the rejects of {incoming.name!r}.",
+                    fix="Ingest under another name, or without quarantine.",
+                )
+            check_same_schema(current, COLUMNS)
+            before = current.objects if incoming.stays else ()
+            files = before if data in before else (*before, data)
+            rows = sum(each.row_count for each in files)
+            return Draft.of(current, "quarantine", objects=files, row_count=rows, provenance=provenance)
+
+        await changed(await newest(self._datasets, sibling))  # raises before anything is stored
+        with suppress(KeyExists):  # named by its content: what is there is the same
+            await self._storage.put_immutable(key, incoming.folder / "rejects.parquet", facts["sha256"], bucket)
+        await self._datasets.change(sibling, changed, bucket=bucket)
+        return sibling
+
+
+async def newest(datasets: Datasets, name: str) -> Manifest | None:
+    """A dataset's newest version; None where there is none, or it was dropped."""
+    try:
+        return await datasets.get(name)
+    except DatasetNotFound:
+        return None
 
 
 def _failed(findings: Sequence[Finding]) -> list[Finding]:
@@ -120,8 +186,8 @@ def _with_lines(found: Finding, lines: Mapping[int, int]) -> Finding:
     return found.model_copy(update={"rows": rows, "words": words})
 
 
-async def _taken_out(work: "Desk", rules: Sequence[Expectation], data: Data, read: Read) -> tuple[Read, int]:
-    """The data without the rows that break a rule, which are folder/broken.parquet; and how many those are."""
+async def _taken_out(work: "Desk", rules: Sequence[Expectation], data: Data, read: Read) -> Read:
+    """The data without the rows that break a rule, which are written as broken.parquet."""
     parts = []
     for number, each in enumerate(rules):
         for place, (column, _, listed) in enumerate(statements(each, data)):
@@ -135,9 +201,7 @@ async def _taken_out(work: "Desk", rules: Sequence[Expectation], data: Data, rea
             )
     own = ", ".join(f"{literal(column.name)}: {identifier(column.name)}" for column in read.columns)
     table = identifier(data.table)
-    found = (
-        f"SELECT * FROM ({' UNION ALL '.join(parts)}) QUALIFY row_number() OVER (PARTITION BY _row ORDER BY n) = 1"
-    )
+    found = f"SELECT * FROM ({' UNION ALL '.join(parts)}) QUALIFY row_number() OVER (PARTITION BY _row ORDER BY n) = 1"
     numbered = f"SELECT row_number() OVER () AS _row, CAST(to_json({{{own}}}) AS VARCHAR) AS _raw FROM {table}"
     written = await work.write(
         f"SELECT _row, _column, _it, _reason, _raw FROM ({found}) JOIN ({numbered}) USING (_row) ORDER BY _row",
@@ -151,49 +215,11 @@ async def _taken_out(work: "Desk", rules: Sequence[Expectation], data: Data, rea
         " ANTI JOIN (SELECT _row FROM read_parquet('broken.parquet')) USING (_row) ORDER BY _row",
         "sound-data.parquet",
     )
-    kept = replace(read, path=sound.path, rows=sound.rows, bytes=sound.bytes, sha256=sound.sha256)
-    return kept, written.rows
-
-
-async def keep_rejects(
-    name: str, file: Path, facts: Mapping[str, Any], provenance: Mapping[str, Any], *, add: bool, datasets: Datasets, storage: Storage
-) -> str:
-    """Commit a file of rejects as the sibling dataset of `name`, beside those there or in their place; its name.
-
-    Raises Conflict when a dataset of that name is something else, and what a commit raises.
-    """
-    sibling = rejects_name(name)
-    bucket = await datasets.bucket_for(name)
-    key = data_key(sibling, fingerprint(COLUMNS), facts["sha256"])
-    data = DataFile(key, facts["sha256"], facts["bytes"], facts["rows"])
-
-    async def changed(current: Manifest | None) -> Draft:
-        before: tuple[DataFile, ...] = ()
-        if current is not None and not current.dropped:
-            if current.provenance.get("rejects_of") != name:
-                raise Conflict(
-                    f"dataset {sibling!r} is there, and does not hold the rejects of {name!r}.",
-                    fix="Ingest under another name, or without quarantine.",
-                )
-            check_same_schema(current, COLUMNS)
-            before = current.objects if add else ()
-        files = before if data in before else (*before, data)
-        rows = sum(each.row_count for each in files)
-        return Draft("quarantine", COLUMNS, files, rows, provenance={**provenance, "rejects_of": name})
-
-    await changed(await _newest(datasets, sibling))  # before anything is stored
-    try:
-        await storage.put_immutable(key, file, facts["sha256"], bucket)
-    except KeyExists:
-        pass  # named by its content: what is there is the same
-    await datasets.change(sibling, changed, bucket=bucket)
-    return sibling
-
-
-async def _newest(datasets: Datasets, name: str) -> Manifest | None:
-    from lakehouse.engine.datasets import DatasetNotFound
-
-    try:
-        return await datasets.get(name)
-    except DatasetNotFound:
-        return None
+    return replace(
+        read,
+        path=sound.path,
+        rows=sound.rows,
+        bytes=sound.bytes,
+        sha256=sound.sha256,
+        rejected=read.rejected + written.rows,
+    )

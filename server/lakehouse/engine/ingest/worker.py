@@ -44,7 +44,7 @@ def main() -> None:
 def _ingest(setup: dict[str, Any], request: dict[str, Any], report: "Report") -> dict[str, Any]:
     from lakehouse.engine.ingest.engine import Engine
 
-    path, source, types = Path(request["path"]), request["source"], request["types"]
+    path, source, types, held = Path(request["path"]), request["source"], request["types"], request.get("held", {})
     limits = Limits(setup["max_bytes"], setup["max_cell_bytes"])
     before = path.stat()
     # hashlib lets go of the interpreter, so this runs beside the reading. An error does not wait for it.
@@ -57,11 +57,14 @@ def _ingest(setup: dict[str, Any], request: dict[str, Any], report: "Report") ->
         from lakehouse.engine.ingest import quarantine
 
         table, rejected = quarantine.ingest(
-            engine, limits, source, delimiter, types, request["known"],
-            lambda types: _table(engine, source, limits, delimiter, types),
+            engine,
+            quarantine.Text(source, limits, delimiter),
+            types,
+            held,
+            lambda types: _table(engine, source, limits, delimiter, types, held),
         )
     else:
-        table = _table(engine, source, limits, delimiter, types)
+        table = _table(engine, source, limits, delimiter, types, held)
     sha256 = files.sha256_of(engine.target)
     after = path.stat()
     if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
@@ -79,20 +82,26 @@ def _ingest(setup: dict[str, Any], request: dict[str, Any], report: "Report") ->
 
 def _located(setup: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
     from lakehouse.engine.ingest import lines
+    from lakehouse.engine.ingest.quarantine import Text
 
     limits = Limits(setup["max_bytes"], setup["max_cell_bytes"])
     source = request["source"]
     if source in lines.TEXT:
-        path = plain(Path(request["path"]), source, limits, request["encoding"])
+        text = plain(Path(request["path"]), source, limits, request["encoding"])
         delimiter = request["delimiter"] or ("\t" if source == "tsv" else None)
-        rows = lines.of_text(path, limits, source, delimiter)
+        rows = lines.of_text(text, Text(source, limits, delimiter))
     else:
         rows = lines.of_numbers()
     return {"lines": lines.merged(rows) if request["merge"] else lines.found(rows, request["rows"])}
 
 
 def _table(
-    engine: "Engine", source: str, limits: Limits, delimiter: str | None, types: Mapping[str, str]
+    engine: "Engine",
+    source: str,
+    limits: Limits,
+    delimiter: str | None,
+    types: Mapping[str, str],
+    held: Mapping[str, str],
 ) -> "Table":
     """Write what the engine's source holds as Parquet."""
     if source == "parquet":
@@ -102,10 +111,10 @@ def _table(
     if source in ("json", "jsonl"):
         from lakehouse.engine.ingest import documents
 
-        return documents.ingest(engine, limits, types)
+        return documents.ingest(engine, limits, types, held)
     from lakehouse.engine.ingest import delimited
 
-    return delimited.ingest(engine, limits, delimiter, types)
+    return delimited.ingest(engine, limits, delimiter, types, held)
 
 
 @contextmanager
