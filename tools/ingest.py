@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ from pydantic import Field
 from lakehouse import Accepts, InvalidInput, Lakehouse, Upload, tool
 from lakehouse.engine.expectations import read as read_expectations
 from lakehouse.engine.ingest import Ingested
+from lakehouse.engine.ingest.options import Asked
 
 INSTRUCTIONS = "Bring data in: ingest_file makes a CSV, TSV, JSON, JSON Lines or Parquet file a dataset with a name."
 
@@ -29,7 +31,7 @@ async def file(
     name: Annotated[str, "Name of the dataset to make or to give a new version."],
     path: Annotated[Path | None, "Local file; or give content, or object_key."] = None,
     content: Annotated[str | None, "The data itself; base64 for parquet."] = None,
-    object_key: Annotated[str | None, "Key of a stored object."] = None,
+    object_key: Annotated[str | None, "Key of a stored object, or bucket://key."] = None,
     source: Annotated[
         Literal["csv", "tsv", "json", "jsonl", "parquet"] | None, "Format; default by suffix, csv for content."
     ] = None,
@@ -38,71 +40,51 @@ async def file(
     types: Annotated[
         dict[str, str] | None, "Column types to use: BIGINT DOUBLE BOOLEAN DATE TIMESTAMP TIMESTAMPTZ VARCHAR."
     ] = None,
+    mode: Annotated[
+        Literal["replace", "append", "upsert"],
+        "replace all rows; append; upsert: rows of the same key are replaced.",
+    ] = "replace",
+    key: Annotated[Sequence[str] | None, "Columns that tell rows apart; an upsert needs them once."] = None,
+    evolve: Annotated[bool, "Let new columns become columns of the dataset, null in older rows."] = False,
+    repeat: Annotated[bool, "Append content even if the dataset has it already."] = False,
     quarantine: Annotated[bool, "Store the good rows; those that cannot be are the dataset NAME_rejects."] = False,
     expectations: Annotated[
         list[dict[str, Any]] | None, "What it must hold from now on, as for set_expectations."
     ] = None,
+    bucket: Annotated[str | None, "Where a new dataset goes; default primary."] = None,
     upload: Annotated[Upload | None, Accepts(lambda config, _: config.ingest.max_bytes, "ingest.max_bytes")] = None,
 ) -> Ingested:
     """Make a CSV, TSV, JSON, JSON Lines or Parquet file (gzip or zstd too) a dataset that query_sql can read.
 
     All or nothing; the same bytes again change nothing. Example: {"name": "orders", "path": "orders.csv"}
     """
-    rules = None if expectations is None else read_expectations(expectations)
+    asked: Asked = {
+        "source": source,
+        "delimiter": delimiter,
+        "encoding": encoding,
+        "types": types,
+        "mode": mode,
+        "key": key,
+        "evolve": evolve,
+        "repeat": repeat,
+        "quarantine": quarantine,
+        "expectations": None if expectations is None else read_expectations(expectations),
+        "bucket": bucket,
+        "progress": lake.progress,
+    }
     given = [value for value in (path, content, object_key, upload) if value is not None]
     if len(given) != 1:
         raise InvalidInput("path, content, object_key: exactly one is needed.", fix="Give one of the three.")
     if upload is not None:
-        return await lake.ingest.ingest_path(
-            upload.path,
-            name,
-            filename=upload.filename,
-            source=source,
-            delimiter=delimiter,
-            encoding=encoding,
-            types=types,
-            quarantine=quarantine,
-            expectations=rules,
-            progress=lake.progress,
-        )
+        return await lake.ingest.ingest_path(upload.path, name, filename=upload.filename, **asked)
     if path is not None:
-        return await lake.ingest.ingest_path(
-            path,
-            name,
-            source=source,
-            delimiter=delimiter,
-            encoding=encoding,
-            types=types,
-            quarantine=quarantine,
-            expectations=rules,
-            progress=lake.progress,
-            anywhere=lake.via in ("python", "cli"),
-            remote=lake.caller.remote,
-        )
+        anywhere = lake.via in ("python", "cli")
+        return await lake.ingest.ingest_path(path, name, anywhere=anywhere, remote=lake.caller.remote, **asked)
     if object_key is not None:
-        return await lake.ingest.ingest_object(
-            object_key,
-            name,
-            source=source,
-            delimiter=delimiter,
-            encoding=encoding,
-            types=types,
-            quarantine=quarantine,
-            expectations=rules,
-            progress=lake.progress,
-        )
+        return await lake.ingest.ingest_object(object_key, name, **asked)
     if encoding is not None:
         raise InvalidInput("encoding: content is text already.", fix="Leave it out, or give a path.")
-    return await lake.ingest.ingest_content(
-        _decoded(content or "", source),
-        source or "csv",
-        name,
-        delimiter=delimiter,
-        types=types,
-        quarantine=quarantine,
-        expectations=rules,
-        progress=lake.progress,
-    )
+    return await lake.ingest.ingest_content(_decoded(content or "", source), source or "csv", name, **asked)
 
 
 def _decoded(content: str, source: str | None) -> bytes:

@@ -1,4 +1,4 @@
-"""Your own objects in the lake's bucket: put, get, list, delete."""
+"""Your own objects in the lake's buckets: put, get, list, delete; what was rescued, and what failed."""
 
 import base64 as base64_
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from lakehouse import Accepts, Download, InvalidInput, Lakehouse, NotFound, Upload, download, tool
+from lakehouse import Accepts, Download, InvalidInput, Lakehouse, Upload, download, resource, tool
 
 
 class Stored(BaseModel):
@@ -16,6 +16,7 @@ class Stored(BaseModel):
     size: int = Field(description="Its size in bytes.")
     etag: str | None = Field(None, description="The store's tag for these contents.")
     bucket: str = Field(description="Its bucket.")
+    rescued: bool | None = Field(None, description="True while another bucket holds it, as its own failed.")
 
 
 class Object(Stored):
@@ -52,12 +53,46 @@ class Bucket(BaseModel):
 
     name: str = Field(description="Its name.")
     kind: str = Field(description="file, memory, s3, gs or az.")
+    reachable: bool = Field(description="Whether it answers.")
+    problem: str | None = Field(None, description="What keeps it from that.")
 
 
 class Buckets(BaseModel):
     """All buckets."""
 
-    buckets: Sequence[Bucket] = Field(description="The buckets.")
+    buckets: Sequence[Bucket] = Field(description="The buckets, the primary one first.")
+    rescue: str | None = Field(None, description="The bucket that takes your objects while theirs fails.")
+    waiting: int | None = Field(None, description="How many of them it holds; storage_replay moves them home.")
+
+
+class Replayed(BaseModel):
+    """What came of a replay."""
+
+    moved: Sequence[str] = Field(description="References of the objects that are home.")
+    superseded: Sequence[str] = Field(description="Of those that were put again since; the newer one stays.")
+    left: int = Field(description="How many are still rescued.")
+    problem: str | None = Field(None, description="What stopped it.")
+
+
+class Failure(BaseModel):
+    """One failure of a bucket."""
+
+    ts: str = Field(description="When.")
+    op: str = Field(description="The operation: put, get, list, ...")
+    bucket: str = Field(description="The bucket.")
+    key: str = Field(description="The key, or how the keys begin.")
+    error_class: str = Field(description="The kind of error.")
+    message: str = Field(description="What happened.")
+    rescued: bool = Field(description="Whether the object went to the rescue bucket.")
+
+
+class Failures(BaseModel):
+    """Failures of buckets."""
+
+    errors: Sequence[Failure] = Field(description="Newest first.")
+
+
+Name = Annotated[str | None, "The bucket's name; default primary."]
 
 
 def _most(config: Any, arguments: Mapping[str, Any]) -> int:
@@ -79,24 +114,27 @@ async def put(
     key: Annotated[str, "Where to, for instance notes/today.txt."],
     text: Annotated[str | None, "The contents as text."] = None,
     base64: Annotated[str | None, "The contents in base64, instead of text."] = None,
+    bucket: Name = None,
     upload: Annotated[Upload | None, Accepts(_most, "storage.max_put_bytes")] = None,
 ) -> Stored:
-    """Store text or bytes under a key, replacing what was there. Keys below _catalog/, datasets/, _vectors/ and
-    _journal/ are Lakehouse's own. To query a file's rows, use ingest_file or register_dataset."""
+    """Store text or bytes under a key (or bucket://key), replacing what was there. Keys below _catalog/, datasets/,
+    _vectors/ and _journal/ are Lakehouse's own. To query a file's rows, use ingest_file or register_dataset."""
     if upload is None:
-        stored = await lake.storage.put(key, _contents(text, base64))
+        stored = await lake.storage.put(key, _contents(text, base64), bucket)
     elif text is None and base64 is None:
-        stored = await lake.storage.put_file(key, upload.path)
+        stored = await lake.storage.put_file(key, upload.path, bucket)
     else:
         raise InvalidInput("text, base64: the contents are the body.", fix="Leave them out.")
-    return Stored(**vars(stored), bucket=lake.storage.bucket.name)
+    return Stored(**_shown(stored))
 
 
 @tool(name="storage_get", toolset="data", title="Read an object")
-async def get(lake: Lakehouse, key: Annotated[str, "The object's key."]) -> Object:
+async def get(
+    lake: Lakehouse, key: Annotated[str, "The object's key, or bucket://key."], bucket: Name = None
+) -> Object:
     """Read one object of up to 16 MiB; UTF-8 comes as text, anything else as base64."""
-    stored, data = await lake.storage.get(key)
-    answer = Object(**vars(stored), bucket=lake.storage.bucket.name)
+    stored, data = await lake.storage.get(key, bucket)
+    answer = Object(**_shown(stored))
     try:
         answer.text = data.decode()
     except UnicodeDecodeError:
@@ -105,17 +143,18 @@ async def get(lake: Lakehouse, key: Annotated[str, "The object's key."]) -> Obje
 
 
 @download("GET /v1/storage/object/{key:path}", title="Download an object")
-async def content(lake: Lakehouse, key: Annotated[str, "The object's key."]) -> Download:
-    """The contents of one object, of any size, as they are."""
+async def content(lake: Lakehouse, key: Annotated[str, "The object's key."], bucket: Name = None) -> Download:
+    """The contents of one object, of any size, as they are. `X-Lakehouse-Rescued: 1` says that its bucket failed."""
     import mimetypes
 
-    stored, path, temporary = await lake.storage.file_of(key)
+    stored, path, temporary = await lake.storage.file_of(key, bucket)
     return Download(
         path=path,
         size=stored.size,
         media_type=mimetypes.types_map.get(f".{key.rpartition('.')[2].lower()}", "application/octet-stream"),
         etag=stored.etag,
         temporary=temporary,
+        headers={"x-lakehouse-rescued": "1"} if stored.rescued else {},
     )
 
 
@@ -125,12 +164,10 @@ async def list(
     prefix: Annotated[str, "How the keys begin."] = "",
     after: Annotated[str | None, "Go on after this key."] = None,
     limit: Annotated[int, Field(ge=1, le=10_000), "The most to return."] = 10_000,
-    bucket: Annotated[str | None, "The bucket's name."] = None,
+    bucket: Name = None,
 ) -> Listing:
     """List objects by the beginning of their keys."""
-    if bucket not in (None, lake.storage.bucket.name):
-        raise NotFound(f"there is no bucket {bucket!r}.", fix=f"There is {lake.storage.bucket.name}.")
-    found = await lake.storage.bucket.list(prefix, after=after, limit=limit)
+    found = await lake.storage.list(prefix, after=after, limit=limit, bucket=bucket)
     entries = [Entry(**vars(one)) for one in found.objects]
     return Listing(objects=entries, truncated=found.truncated, next=found.next)
 
@@ -144,17 +181,51 @@ async def list(
     title="Delete an object",
     idempotent=True,
 )
-async def delete(lake: Lakehouse, key: Annotated[str, "The object's key."]) -> Deleted:
+async def delete(
+    lake: Lakehouse, key: Annotated[str, "The object's key, or bucket://key."], bucket: Name = None
+) -> Deleted:
     """Delete one of your own objects; deleting what is not there is fine."""
-    await lake.storage.delete(key)
+    await lake.storage.delete(key, bucket)
     return Deleted(key=key)
 
 
 @tool(name="list_buckets", route="GET /v1/storage/buckets", toolset="data", title="List buckets")
 async def buckets(lake: Lakehouse) -> Buckets:
-    """List the buckets that hold the lake's objects."""
-    bucket = lake.storage.bucket
-    return Buckets(buckets=[Bucket(name=bucket.name, kind=bucket.kind)])
+    """List the buckets that hold the lake's objects, and whether they answer."""
+    storage = lake.storage
+    states = [Bucket(**vars(state)) for state in await storage.states()]
+    if storage.rescue is None:
+        return Buckets(buckets=states)
+    return Buckets(buckets=states, rescue=storage.rescue.bucket.name, waiting=await storage.rescue.waiting())
+
+
+@tool("writes", name="storage_replay", route="/v1/storage/replay", toolset="admin", title="Bring rescued objects home")
+async def replay(lake: Lakehouse) -> Replayed:
+    """Move objects that were rescued while their bucket failed to it, oldest first; it stops at the first error."""
+    found = await lake.storage.replay()
+    problem = f"{found.problem.detail} {found.problem.fix}" if found.problem else None
+    moved, superseded = ([f"{name}://{key}" for name, key in places] for places in (found.moved, found.superseded))
+    return Replayed(moved=moved, superseded=superseded, left=found.left, problem=problem)
+
+
+@tool(name="storage_errors", route="GET /v1/storage/errors", toolset="admin", title="List buckets' failures")
+async def errors(
+    lake: Lakehouse,
+    limit: Annotated[int, Field(ge=1, le=1000), "The most to return."] = 100,
+    since: Annotated[str | None, "Not those before, for instance 2026-05-01T12:00:00Z."] = None,
+) -> Failures:
+    """List what buckets failed at, newest first."""
+    return Failures(errors=[Failure(**vars(one)) for one in await lake.storage.errors(limit, since)])
+
+
+@resource("lakehouse://storage/errors", title="Buckets' failures")
+async def newest_errors(lake: Lakehouse) -> Failures:
+    """The newest 100 failures of buckets."""
+    return await errors(lake)
+
+
+def _shown(stored: Any) -> dict[str, Any]:
+    return {**vars(stored), "rescued": stored.rescued or None}
 
 
 def _contents(text: str | None, base64: str | None) -> bytes:

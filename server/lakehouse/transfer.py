@@ -28,6 +28,7 @@ class Download(BaseModel):
     etag: str | None = Field(None, description="A tag for these contents.")
     filename: str | None = Field(None, description="What the receiver may call it.")
     temporary: bool = Field(False, description="Whether it is removed once it is sent.")
+    headers: Mapping[str, str] = Field({}, description="More headers of the answer.")
 
 
 @dataclass(frozen=True)

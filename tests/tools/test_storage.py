@@ -1,9 +1,11 @@
 """The storage tools through the door."""
 
 import base64
+from pathlib import Path
 
 import pytest
 
+import lakehouse
 from lakehouse import Conflict, Forbidden, InvalidInput, Lakehouse, NotFound, TooLarge
 
 pytestmark = pytest.mark.anyio
@@ -67,4 +69,30 @@ async def test_own_objects_only_are_deleted_all_can_be_read(lake: Lakehouse) -> 
 
 
 async def test_buckets_show_no_path(lake: Lakehouse) -> None:
-    assert await lake.call("list_buckets", {}) == {"buckets": [{"name": "primary", "kind": "file"}]}
+    assert await lake.call("list_buckets", {}) == {"buckets": [{"name": "primary", "kind": "file", "reachable": True}]}
+
+
+async def test_a_put_is_rescued_and_replayed(home: Path, tmp_path: Path) -> None:
+    """A-S5-8 through the door: put, get, the buckets, the errors and the replay all say what happened."""
+    spare = {"name": "spare", "url": (tmp_path / "spare").as_uri()}
+    overrides = {"embed.provider": "hash", "storage.buckets": [spare], "storage.rescue": "spare"}
+    async with lakehouse.open(home, overrides=overrides) as lake:
+        (home / "objects").symlink_to(home / "objects")  # a link to itself: every operation fails
+        put = await lake.call("storage_put", {"key": "k", "text": "x"})
+        assert put == {"key": "k", "size": 1, "bucket": "primary", "rescued": True}
+        got = await lake.call("storage_get", {"key": "primary://k"})
+        assert (got["text"], got["rescued"]) == ("x", True)
+        sent = await lake.call("storage.content", {"key": "k"})
+        assert sent.headers == {"x-lakehouse-rescued": "1"}
+        listed = await lake.call("list_buckets", {})
+        assert (listed["rescue"], listed["waiting"]) == ("spare", 1)
+        assert [bucket["reachable"] for bucket in listed["buckets"]] == [False, True]
+        first = (await lake.call("storage_errors", {}))["errors"][-1]
+        assert (first["op"], first["bucket"], first["key"], first["rescued"]) == ("put", "primary", "k", True)
+        stopped = await lake.call("storage_replay", {})
+        assert stopped["left"] == 1 and stopped["problem"]
+        (home / "objects").unlink()
+        assert await lake.call("storage_replay", {}) == {"moved": ["primary://k"], "superseded": [], "left": 0}
+        assert "rescued" not in await lake.call("storage_get", {"key": "k"})
+        shown = await lake.call("storage.newest_errors", {})
+        assert shown["errors"][-1] == first

@@ -60,7 +60,7 @@ class Parts:
         """Object storage."""
         from lakehouse.engine.storage import Storage
 
-        return self._owned(Storage(self.home, self.config.storage))
+        return self._owned(Storage(self.home, self.config.storage, self._redactor))
 
     @property
     def datasets(self) -> "Datasets":
@@ -135,7 +135,7 @@ class Parts:
             datasets.gate = self.expectations
         else:
             datasets = self._scoped_all.datasets.within(profile)
-        ingest = Ingester(self.storage, datasets, self.config.ingest)
+        ingest = Ingester(self.storage, datasets, self.config.ingest, self._later)
         # Query processes of its own: what one profile's instance has open, no other can reach.
         sql = self._owned(Sql(self.storage, datasets, self.results, self.config.sql, self._later))
         return Data(datasets, ingest, sql)

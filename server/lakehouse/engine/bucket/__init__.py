@@ -1,15 +1,17 @@
 """One bucket by URL: key rules, durable and create-only puts, listings."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, TypeVarTuple, Unpack
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 from urllib.parse import unquote, urlsplit
 
 import anyio
 import anyio.to_thread
 
 from lakehouse import config
+from lakehouse.engine.bucket.client import setting_of
 from lakehouse.engine.bucket.keys import (
     MAX_KEY_BYTES,
     MAX_LIST,
@@ -18,13 +20,14 @@ from lakehouse.engine.bucket.keys import (
     KeyExists,
     KeyNotFound,
     Listing,
+    NoRanges,
     StoredObject,
     check_key,
 )
 from lakehouse.engine.bucket.local import UNFINISHED, Folder, Memory
 from lakehouse.engine.bucket.store import Store
 from lakehouse.engine.fanout import fan_out
-from lakehouse.errors import InvalidInput
+from lakehouse.errors import InvalidInput, LakehouseError, Unavailable, Upstream
 
 __all__ = [
     "MAX_KEY_BYTES",
@@ -36,11 +39,13 @@ __all__ = [
     "KeyExists",
     "KeyNotFound",
     "Listing",
+    "NoRanges",
     "StoredObject",
     "check_key",
 ]
 
 T = TypeVar("T")
+Told = Callable[[str, str, LakehouseError], None]
 Given = TypeVarTuple("Given")
 _REQUESTS = 32  # threads that may wait for a remote store; others' work has its own
 
@@ -49,13 +54,15 @@ class Bucket:
     """One bucket, by URL. Every acknowledged put is durable; a create-only put never overwrites.
 
     `kind` is file, memory, s3, gs or az. `root` is the folder of a file:// bucket, so that engines can read its
-    objects in place; None for any other. `remote` says that requests may take long.
+    objects in place; None for any other. `remote` says that requests may take long. `told` hears of every failure of
+    the store: of what was asked for, the key, and the error.
     """
 
-    def __init__(self, url: str, name: str = PRIMARY, settings: config.Storage | None = None) -> None:
+    def __init__(self, url: str, name: str = PRIMARY, settings: config.Storage | None = None, secret: str = "") -> None:
         self.name = name
         self.url = url
-        self._store = _store(url, name, settings or config.Storage())
+        self.told: Told | None = None
+        self._store = _store(url, name, settings or config.Storage(), secret)
         self.kind, self.root, self.remote = self._store.kind, self._store.root, self._store.remote
         # Nobody else writes here: conflicts can only be with this process.
         self.single_writer = self.remote and settings is not None and settings.single_writer
@@ -104,6 +111,11 @@ class Bucket:
         check_key(key)
         await self._read(self._store.get_to, key, path)
 
+    async def get_range(self, key: str, start: int, end: int) -> bytes:
+        """The bytes of an object from `start` up to `end`. Raises KeyNotFound, and NoRanges where none can be had."""
+        check_key(key)
+        return await self._read(self._store.get_range, key, start, end)
+
     async def head(self, key: str) -> StoredObject:
         """The object's size and tag. Raises KeyNotFound."""
         check_key(key)
@@ -148,20 +160,36 @@ class Bucket:
         """
         self._store.sweep(older_than)
 
+    def put_aside(self, key: str, data: bytes) -> None:
+        """Store bytes; blocking, and nobody is told when it fails. Raises what `put` raises."""
+        self._store.put(check_key(key), data, False)
+
     async def _read(self, work: Callable[[Unpack[Given]], T], *args: *Given) -> T:
         # Nothing is lost when a caller that goes does not wait for the answer of a service.
-        return await anyio.to_thread.run_sync(work, *args, abandon_on_cancel=self.remote, limiter=self._threads)
+        with self._telling(work, args):
+            return await anyio.to_thread.run_sync(work, *args, abandon_on_cancel=self.remote, limiter=self._threads)
 
     async def _write(self, work: Callable[[Unpack[Given]], T], *args: *Given) -> T:
-        return await anyio.to_thread.run_sync(work, *args, limiter=self._threads)
+        with self._telling(work, args):
+            return await anyio.to_thread.run_sync(work, *args, limiter=self._threads)
+
+    @contextmanager
+    def _telling(self, work: Callable[..., Any], args: Sequence[Any]) -> Iterator[None]:
+        try:
+            yield
+        except (Upstream, Unavailable) as error:
+            if self.told is not None and not isinstance(error, NoRanges):
+                key = args[0] if isinstance(args[0], str) else args[0][0]
+                self.told(work.__name__, key, error)
+            raise
 
 
-def _store(url: str, name: str, settings: config.Storage) -> Store:
+def _store(url: str, name: str, settings: config.Storage, secret: str) -> Store:
     parts = urlsplit(url)
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
             raise InvalidInput(
-                f"storage.url: {url!r} does not name a whole path.", fix="Write three slashes: file:///folder."
+                f"{setting_of(name)}: {url!r} does not name a whole path.", fix="Write three slashes: file:///folder."
             )
         return Folder(name, Path(unquote(parts.path)))
     if parts.scheme == "memory":
@@ -169,4 +197,4 @@ def _store(url: str, name: str, settings: config.Storage) -> Store:
     from lakehouse.engine.bucket.client import Client
     from lakehouse.engine.bucket.remote import Remote
 
-    return Remote(name, Client(url, name, settings))
+    return Remote(name, Client(url, name, settings, secret))

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from lakehouse import config
 from lakehouse.engine import credentials
-from lakehouse.engine.bucket.keys import check_key
+from lakehouse.engine.bucket.keys import PRIMARY, check_key
 from lakehouse.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:
@@ -21,6 +21,11 @@ _RETRIES = 3
 _ACCOUNT = "AZURE_STORAGE_ACCOUNT_NAME"
 
 
+def setting_of(name: str) -> str:
+    """The setting that says where a bucket is."""
+    return "storage.url" if name == PRIMARY else f"storage.buckets {name}: url"
+
+
 class Client:
     """Makes the library's stores for one bucket, each when it is first needed.
 
@@ -28,20 +33,21 @@ class Client:
     then the machine's identity, renewed as they expire for as long as the process lives.
     """
 
-    def __init__(self, url: str, name: str, settings: config.Storage) -> None:
-        parts = urlsplit(url)
+    def __init__(self, url: str, name: str, settings: config.Storage, secret: str = "") -> None:
+        parts, where = urlsplit(url), setting_of(name)
         if parts.scheme not in KINDS or not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc:
             raise InvalidInput(
-                f"storage.url: {parts.scheme or url!r} buckets are not supported, or there is no name in it.",
+                f"{where}: {parts.scheme or url!r} buckets are not supported, or there is no name in it.",
                 fix="Use file:///folder, memory://, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.",
             )
         self.kind, self.name, self.settings = parts.scheme, name, settings
+        self._secret = secret or name
         self.bucket, self.prefix = parts.netloc, parts.path.strip("/")
         if self.prefix:
             try:
                 check_key(self.prefix)
             except InvalidInput as error:
-                raise InvalidInput(f"storage.url: its prefix: {error.detail}", fix=error.fix) from None
+                raise InvalidInput(f"{where}: its prefix: {error.detail}", fix=error.fix) from None
         # Azure sorts some accounts' folders before their files.
         self.sorted = self.kind != "az"
         self._stores: dict[tuple[bool, bool], ObjectStore] = {}
@@ -63,7 +69,7 @@ class Client:
         from obstore.exceptions import BaseError
 
         settings = self.settings
-        given = credentials.read(settings.secrets).of(self.kind, self.name)
+        given = credentials.read(settings.secrets).of(self.kind, self._secret)
         patience = timedelta(seconds=settings.timeout_secs * (_BULK if bulk else 1))
         limits: Any = {
             "prefix": self.prefix or None,
@@ -84,7 +90,7 @@ class Client:
         if self.kind == "az" and "account_name" not in given and not os.environ.get(_ACCOUNT):
             raise Unavailable(
                 f"bucket {self.name}: its storage account is not known.",
-                fix=f"Set {_ACCOUNT}, or account_name in [az.{self.name}] of the secrets file.",
+                fix=f"Set {_ACCOUNT}, or account_name in [az.{self._secret}] of the secrets file.",
             )
         make: Any = {"s3": store.S3Store, "gs": store.GCSStore, "az": store.AzureStore}[self.kind]
         try:

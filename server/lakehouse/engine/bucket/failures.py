@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lakehouse.engine.bucket.keys import missing
+from lakehouse.engine.bucket.keys import NoRanges, missing
 from lakehouse.errors import Unavailable, Upstream
 
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -69,6 +69,10 @@ def _failed(bucket: str, key: str, error: Exception) -> Upstream:
     code = _CODE.search(text)
     said = f"{status} {code[1]}" if code else str(status)
     at = f"bucket {bucket} failed at {key!r}" if key else f"bucket {bucket} failed"
+    if status is None and "non-partial response" in text:
+        return NoRanges(
+            f"{at}: the service sends whole objects only.", fix="Raise storage.cache_bytes over their size."
+        )
     if status is None and "builder error" in text:
         return Upstream(f"{at}: its endpoint is http.", fix="Set storage.allow_http = true, or use https.")
     if status == 404 and not _IDENTITY.search(text):

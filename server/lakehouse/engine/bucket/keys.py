@@ -1,9 +1,9 @@
 """What objects are called and how they are shown: the rules for keys, one object, a listing."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from lakehouse.errors import Conflict, InvalidInput, NotFound
+from lakehouse.errors import Conflict, InvalidInput, NotFound, Upstream
 
 PRIMARY = "primary"  # secrets are looked up by this name
 MAX_LIST = 10_000
@@ -21,6 +21,10 @@ class KeyExists(Conflict):
     """A create-only put found the key taken."""
 
 
+class NoRanges(Upstream):
+    """A service sends whole objects only."""
+
+
 @dataclass(frozen=True)
 class StoredObject:
     """One object: its key, its size in bytes and the store's tag for this content."""
@@ -28,6 +32,7 @@ class StoredObject:
     key: str
     size: int
     etag: str | None = None
+    modified: float | None = field(default=None, compare=False)  # seconds since 1970, where the store was asked
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,11 @@ class Local(Store):
                 for part in found.stream(min_chunk_size=files.COPY_BYTES):
                     file.write(part)
 
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        """Some of the object's bytes."""
+        with self._translated(key):
+            return bytes(self._store().get_range(key, start=start, end=end))
+
     def head(self, key: str) -> StoredObject:
         """The object's size and tag."""
         with self._translated(key):
@@ -85,6 +90,8 @@ class Local(Store):
         except AlreadyExistsError:
             raise taken(self.name, key) from None
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            if self._unsound():
+                raise self._failed(key, error) from error
             if isinstance(error, FileExistsError) and path is not None and not _vacant(path):
                 raise taken(self.name, key) from None
             raise Conflict(
@@ -93,9 +100,14 @@ class Local(Store):
             ) from None
         except (BaseError, OSError, ValueError) as error:
             # The local store has no name for "a part of the key is an object" and "the key is a folder".
-            if isinstance(error, FileNotFoundError) or (isinstance(error, BaseError) and path and _vacant(path)):
+            absent = isinstance(error, FileNotFoundError) or (isinstance(error, BaseError) and path and _vacant(path))
+            if absent and not self._unsound():
                 raise missing(self.name, key) from None
             raise self._failed(key, error) from error
+
+    def _unsound(self) -> bool:
+        """Whether something else is where the folder should be."""
+        return self.root is not None and not self.root.is_dir() and os.path.lexists(self.root)
 
     def _failed(self, key: str, error: Exception) -> Upstream:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__

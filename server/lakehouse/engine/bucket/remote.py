@@ -87,6 +87,11 @@ class Remote(Store):
                 for part in found.stream(min_chunk_size=files.COPY_BYTES):
                     file.write(part)
 
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        """Some of the object's bytes."""
+        with self._read(key):
+            return bytes(self._client.store().get_range(key, start=start, end=end))
+
     def head(self, key: str) -> StoredObject:
         """The object's size and tag."""
         with self._read(key):

@@ -38,6 +38,10 @@ class Store(ABC):
         """Copy an object into a local file, in parts. Raises KeyNotFound."""
 
     @abstractmethod
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        """The bytes from `start` up to `end`. Raises KeyNotFound, and NoRanges where the service gives no parts."""
+
+    @abstractmethod
     def head(self, key: str) -> StoredObject:
         """The object's size and tag. Raises KeyNotFound."""
 
@@ -60,4 +64,6 @@ class Store(ABC):
 
 def stored(meta: Any) -> StoredObject:
     """An object as the library describes it."""
-    return StoredObject(meta["path"], meta["size"], (meta.get("e_tag") or "").strip('"') or None)
+    modified = meta.get("last_modified")
+    tag = (meta.get("e_tag") or "").strip('"') or None
+    return StoredObject(meta["path"], meta["size"], tag, modified.timestamp() if modified else None)

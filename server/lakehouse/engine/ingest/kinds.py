@@ -1,7 +1,6 @@
 """The column types of text sources: how each is recognised, what it is called in Arrow, how a caller may ask for it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from lakehouse.errors import InvalidInput, did_you_mean
 
@@ -39,13 +38,6 @@ FITS = {
 
 
 KIND = {arrow: kind for kind, arrow in ARROW.items()}  # the other way round
-
-
-def held(columns: Sequence[Any]) -> dict[str, str]:
-    """The DuckDB types of a dataset's columns, of those that a text source can have."""
-    return {column.name: KIND[column.type] for column in columns if column.type in KIND}
-
-
 # A cell of these types keeps its value in a column of that one.
 _TAKES = {"TIMESTAMP": ("TIMESTAMP", "DATE")}
 

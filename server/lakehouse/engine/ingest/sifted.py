@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lakehouse import config
 from lakehouse.engine.datasets import (
+    Change,
     DataFile,
     DatasetNotFound,
     Datasets,
@@ -25,6 +26,7 @@ from lakehouse.engine.expectations.failures import broken
 from lakehouse.engine.expectations.judge import Data, Finding, Row, judge, statements
 from lakehouse.engine.expectations.rules import Expectation, check_columns, stored
 from lakehouse.engine.expectations.rules import read as expected
+from lakehouse.engine.ingest.modes.fitting import columns_of
 from lakehouse.engine.ingest.reading import Read, locate, rejects_of
 from lakehouse.engine.manifests import Column, fingerprint
 from lakehouse.engine.quoting import identifier, literal
@@ -44,29 +46,29 @@ COLUMNS = tuple(
 
 
 @dataclass(frozen=True)
-class Incoming:
-    """What was read of `path` in `folder`, to become the next version of the dataset `name`.
-
-    `current` is its newest version, if there is one. When its rows stay (`stays`), those do not whose `key` comes in
-    again. `columns` are those that the dataset will have.
-    """
+class Arrival:
+    """What was read of `path` in `folder`, to become the next version of a dataset; `current` is its newest, if any."""
 
     name: str
     path: Path
     folder: Path
     read: Read
-    columns: Sequence[str]
     current: Manifest | None = None
-    stays: bool = False
-    key: Sequence[str] = ()
+
+    def columns(self, options: "Options") -> list[str]:
+        """The columns that the dataset will have. Raises SchemaChanged."""
+        if self.current is None:
+            return [column.name for column in self.read.columns]
+        retype = options.mode != "replace"
+        found = columns_of(self.current, self.read.columns, evolve=options.evolve, retype=retype)
+        return [column.name for column in found]
 
 
 @dataclass(frozen=True)
 class Sifted:
-    """The rows that may stay, what is expected of them, and how many are in the dataset `rejects` instead."""
+    """The rows that may stay, and how many are in the dataset `rejects` instead."""
 
     read: Read
-    expectations: tuple[dict[str, Any], ...] = ()
     rejected: int = 0
     rejects: str | None = None
     warnings: Sequence[str] = ()
@@ -83,86 +85,113 @@ class Sieve:
     def __init__(self, storage: Storage, datasets: Datasets, settings: config.Ingest) -> None:
         self._storage, self._datasets, self._settings = storage, datasets, settings
 
-    async def sift(self, incoming: Incoming, options: "Options") -> Sifted:
+    async def sift(self, arrival: Arrival, options: "Options") -> Sifted:
         """The rows that may stay; with `options.quarantine`, the others are stored as the dataset's rejects.
 
         Raises Broken listing the rows that do not hold what is expected, with their lines in a file that has lines.
         """
-        current, read = incoming.current, incoming.read
+        current, read = arrival.current, arrival.read
+        if options.deletes:
+            return Sifted(read)  # a row that only says which one goes holds nothing; the commit looks at the outcome
+        stays = current if options.mode != "replace" else None
+        if options.quarantine:
+            arrival.columns(options)  # raises before rejects are stored
         expectations = options.expectations
         if expectations is None:
             expectations = expected(current.expectations) if current is not None else ()
         warnings: Sequence[str] = ()
         if expectations:
-            read, warnings = await self._judged(incoming, expectations, options)
-        rejects = await self._kept(incoming, read, options) if read.rejected else None
-        kept = stored(expectations)
+            read, warnings = await self._judged(arrival, expectations, options)
+        rejects = await self._kept(arrival, read, options) if read.rejected else None
         if expectations and self._datasets.gate is not None:
-            base = current if incoming.stays else None
-            self._datasets.gate.remember(incoming.name, base, read.sha256, kept)
-        return Sifted(read, kept, read.rejected, rejects, warnings)
+            self._datasets.gate.remember(arrival.name, stays, read.sha256, stored(expectations))
+        return Sifted(read, read.rejected, rejects, warnings)
 
     async def _judged(
-        self, incoming: Incoming, expectations: Sequence[Expectation], options: "Options"
+        self, arrival: Arrival, expectations: Sequence[Expectation], options: "Options"
     ) -> tuple[Read, Sequence[str]]:
         """What of it may stay, and what is wrong that is only a warning."""
         from lakehouse.engine.tables import Table, desk, table_of
 
-        check_columns(expectations, incoming.columns)
-        read, folder = incoming.read, incoming.folder
+        columns = arrival.columns(options)
+        check_columns(expectations, columns)
+        read, folder, current = arrival.read, arrival.folder, arrival.current
         given = {column.name for column in read.columns}
-        lacks = tuple(column for column in incoming.columns if column not in given)
-        tables = {"data": Table([Part(str(read.path), lacks=lacks)], list(incoming.columns))}
-        data = Data(key=incoming.key)
-        if incoming.current is not None and incoming.stays:
-            tables["present"] = await table_of(self._datasets, incoming.current)
-            data = replace(data, present=[column.name for column in incoming.current.columns])
+        lacks = tuple(column for column in columns if column not in given)
+        tables = {"data": Table([Part(str(read.path), lacks=lacks)], columns)}
+        data = Data()
+        if current is not None and options.mode == "append" and not options.repeat:
+            if any(file.sha256 == read.sha256 for file in current.objects):
+                return read, ()  # it is there already
+            if current.operation == "append" and current.provenance.get("sha256") == read.source["sha256"]:
+                # The same file again, of which some rows were set aside: judged as it was then, it gives the same rows.
+                current = replace(current, objects=current.objects[:-1])
+        if current is not None and current.objects and options.mode != "replace":
+            tables["present"] = await table_of(self._datasets, current)
+            key = (options.key or current.key) if options.mode == "upsert" else ()
+            data = Data(present=[column.name for column in current.columns], key=key)
         async with desk(tables, folder, self._settings) as work:
             findings = await judge(work, expectations, data)
             failed = _failed(findings)
             rules = [e for e, found in zip(expectations, findings, strict=True) if found in failed and found.count]
             if rules and options.quarantine:
                 read = await _taken_out(work, rules, data, read)
-        if read is not incoming.read:
-            await locate(incoming.path, options, folder, self._settings, merge=True)
-            tables["data"] = Table([Part(str(read.path), lacks=lacks)], list(incoming.columns))
+        if read is not arrival.read:
+            await locate(arrival.path, options, folder, self._settings, merge=True)
+            tables["data"] = Table([Part(str(read.path), lacks=lacks)], columns)
             counted = [each for each in expectations if each.rule == "row_count"]
             async with desk(tables, folder, self._settings) as work:
                 failed = _failed(await judge(work, counted, data))
         if failed:
             rows = [row.row for found in failed for row in found.rows]
-            lines = await locate(incoming.path, options, folder, self._settings, rows=rows) if rows else {}
-            raise broken(incoming.name, [_with_lines(found, lines) for found in failed])
+            lines = await locate(arrival.path, options, folder, self._settings, rows=rows) if rows else {}
+            raise broken(arrival.name, [_with_lines(found, lines) for found in failed])
         return read, [f"{f.expectation}: {f.words}" for f in findings if not f.holds and f.severity == "warn"]
 
-    async def _kept(self, incoming: Incoming, read: Read, options: "Options") -> str:
+    async def _kept(self, arrival: Arrival, read: Read, options: "Options") -> str:
         """Commit folder/rejects.parquet as the sibling dataset, beside the rejects of rows that stay; its name."""
-        sibling = rejects_name(incoming.name)
-        facts = await rejects_of(incoming.folder)
-        bucket = await self._datasets.bucket_for(incoming.name)
+        sibling = rejects_name(arrival.name)
+        facts = await rejects_of(arrival.folder)
+        bucket = await self._datasets.bucket_for(arrival.name)
         key = data_key(sibling, fingerprint(COLUMNS), facts["sha256"])
         data = DataFile(key, facts["sha256"], facts["bytes"], facts["rows"])
-        provenance = {**options.provenance, "source": options.source, **read.source, "rejects_of": incoming.name}
+        provenance = {**options.provenance, "source": options.source, **read.source, "rejects_of": arrival.name}
 
         async def changed(current: Manifest | None) -> Draft:
             if current is None or current.dropped:
                 return Draft("quarantine", COLUMNS, (data,), data.row_count, provenance=provenance)
-            if current.provenance.get("rejects_of") != incoming.name:
+            if current.provenance.get("rejects_of") != arrival.name:
                 raise Conflict(
-                    f"dataset {sibling!r} is there, and does not hold the rejects of {incoming.name!r}.",
+                    f"dataset {sibling!r} is there, and does not hold the rejects of {arrival.name!r}.",
                     fix="Ingest under another name, or without quarantine.",
                 )
             check_same_schema(current, COLUMNS)
-            before = current.objects if incoming.stays else ()
+            before = current.objects if options.mode != "replace" else ()
             files = before if data in before else (*before, data)
             rows = sum(each.row_count for each in files)
             return Draft.of(current, "quarantine", objects=files, row_count=rows, provenance=provenance)
 
         await changed(await newest(self._datasets, sibling))  # raises before anything is stored
         with suppress(KeyExists):  # named by its content: what is there is the same
-            await self._storage.put_immutable(key, incoming.folder / "rejects.parquet", facts["sha256"], bucket)
+            await self._storage.put_immutable(key, arrival.folder / "rejects.parquet", facts["sha256"], bucket)
         await self._datasets.change(sibling, changed, bucket=bucket)
         return sibling
+
+
+def expecting(make: Change, expectations: "Sequence[Expectation] | None") -> Change:
+    """The same change of a dataset, which holds these expectations from then on; None: those it held."""
+    if expectations is None:
+        return make
+    kept = stored(expectations)
+
+    async def changed(current: Manifest | None) -> Draft | None:
+        draft = await make(current)
+        if draft is None and current is not None:  # the same rows as before
+            more = {"statistics": current.statistics, "provenance": current.provenance}
+            return Draft.of(current, "expectations", expectations=kept, **more)
+        return replace(draft, expectations=kept) if draft is not None else None
+
+    return changed
 
 
 async def newest(datasets: Datasets, name: str) -> Manifest | None:

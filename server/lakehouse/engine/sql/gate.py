@@ -142,7 +142,7 @@ class Gate:
 
         Raises TooLarge when even reading the text takes too much memory.
         """
-        _check_nesting(sql)
+        check_nesting(sql)
         explain = _EXPLAIN.match(sql, _start(sql))
         body = sql[explain.end() :] if explain else sql
         tree = self._tree(body)
@@ -293,7 +293,8 @@ def _start(sql: str) -> int:
     return position
 
 
-def _check_nesting(sql: str) -> None:
+def check_nesting(sql: str) -> None:
+    """Raises InvalidInput for a text with too many open brackets to be parsed."""
     if sum(sql.count(bracket) for bracket in "([{") <= MAX_NESTING:
         return
     depth = 0

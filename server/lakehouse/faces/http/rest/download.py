@@ -37,7 +37,7 @@ class Sending:
 
     async def _send(self, file: IO[bytes], size: int, scope: Scope, send: Send) -> None:
         asked = Headers(scope=scope)
-        headers = MutableHeaders()
+        headers = MutableHeaders(dict(self._download.headers))
         tag = self._tag(size)
         headers["etag"] = tag
         headers["accept-ranges"] = "bytes"
