@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lakehouse import config
@@ -135,7 +135,8 @@ class Parts:
             datasets.gate = self.expectations
         else:
             datasets = self._scoped_all.datasets.within(profile)
-        ingest = Ingester(self.storage, datasets, self.config.ingest, self._later)
+        profiled = partial(self.profiler.early, datasets, later=self._later)
+        ingest = Ingester(self.storage, datasets, self.config.ingest, self._later, profiled)
         # Query processes of its own: what one profile's instance has open, no other can reach.
         sql = self._owned(Sql(self.storage, datasets, self.results, self.config.sql, self._later))
         return Data(datasets, ingest, sql)

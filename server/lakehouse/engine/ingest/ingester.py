@@ -1,6 +1,6 @@
 """The parent's side of ingest: a child process reads, then the finished file is stored and committed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Unpack
@@ -71,11 +71,17 @@ class Ingester:
     """
 
     def __init__(
-        self, storage: Storage, datasets: Datasets, settings: config.Ingest, later: Later = not_beside
+        self,
+        storage: Storage,
+        datasets: Datasets,
+        settings: config.Ingest,
+        later: Later = not_beside,
+        after: Callable[[Manifest], None] = lambda manifest: None,
     ) -> None:
         self._storage = storage
         self._datasets = datasets
         self._settings = settings
+        self._after = after  # is told of each new version
         self._sieve = Sieve(storage, datasets, settings)
         self._turns = anyio.CapacityLimiter(_AT_ONCE)
         self._compactor = Compactor(storage, datasets, settings, later)
@@ -153,6 +159,8 @@ class Ingester:
         manifest, existing = await self._datasets.change(name, make, bucket=options.bucket)
         await options.progress(100, 100, "committed")
         await self._compactor.after(manifest)
+        if not existing:
+            self._after(manifest)
         file = incoming.file or manifest.objects[-1]
         return Ingested(
             dataset_id=manifest.dataset_id,
