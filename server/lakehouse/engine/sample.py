@@ -16,10 +16,11 @@ async def sample(datasets: Datasets, name: str, limit: int = 20) -> tuple[Manife
     """
     manifest = await datasets.get(name)
     paths = await datasets.local_files(manifest)
-    return manifest, await anyio.to_thread.run_sync(_first_rows, paths, limit)
+    return manifest, await anyio.to_thread.run_sync(first_rows, paths, limit)
 
 
-def _first_rows(paths: Sequence[Path], limit: int) -> list[list[Any]]:
+def first_rows(paths: Sequence[Path], limit: int) -> list[list[Any]]:
+    """The first rows of Parquet files as JSON values; blocking. Raises DatasetDamaged."""
     import pyarrow
     import pyarrow.parquet
 

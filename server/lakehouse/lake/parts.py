@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lakehouse.engine.embed import Embedder
     from lakehouse.engine.expectations import Gatekeeper
     from lakehouse.engine.ingest import Ingester
+    from lakehouse.engine.ingest.plan import Planner
     from lakehouse.engine.journal import Journal
     from lakehouse.engine.matrix import Matrix
     from lakehouse.engine.observer import Observer
@@ -85,6 +86,13 @@ class Parts:
         from lakehouse.engine.profile import Profiler
 
         return self._owned(Profiler(self.home, self.storage, self.config.ingest))
+
+    @property
+    def planner(self) -> "Planner":
+        """What ingests would do."""
+        from lakehouse.engine.ingest.plan import Planner
+
+        return Planner(self.storage, self.datasets, self.config.ingest)
 
     @cached_property
     def results(self) -> "Results":

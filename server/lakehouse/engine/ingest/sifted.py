@@ -96,21 +96,18 @@ class Sieve:
         stays = current if options.mode != "replace" else None
         if options.quarantine:
             arrival.columns(options)  # raises before rejects are stored
-        expectations = options.expectations
-        if expectations is None:
-            expectations = expected(current.expectations) if current is not None else ()
-        warnings: Sequence[str] = ()
-        if expectations:
-            read, warnings = await self._judged(arrival, expectations, options)
+        read, warnings = await self.judged(arrival, options)
         rejects = await self._kept(arrival, read, options) if read.rejected else None
+        expectations = _expected(current, options)
         if expectations and self._datasets.gate is not None:
             self._datasets.gate.remember(arrival.name, stays, read.sha256, stored(expectations))
         return Sifted(read, read.rejected, rejects, warnings)
 
-    async def _judged(
-        self, arrival: Arrival, expectations: Sequence[Expectation], options: "Options"
-    ) -> tuple[Read, Sequence[str]]:
-        """What of it may stay, and what is wrong that is only a warning."""
+    async def judged(self, arrival: Arrival, options: "Options") -> tuple[Read, Sequence[str]]:
+        """What of it may stay, and what is wrong that is only a warning; nothing is stored. Raises Broken."""
+        expectations = _expected(arrival.current, options)
+        if not expectations or options.deletes:
+            return arrival.read, ()
         from lakehouse.engine.tables import Table, desk, table_of
 
         columns = arrival.columns(options)
@@ -200,6 +197,12 @@ async def newest(datasets: Datasets, name: str) -> Manifest | None:
         return await datasets.get(name)
     except DatasetNotFound:
         return None
+
+
+def _expected(current: Manifest | None, options: "Options") -> Sequence[Expectation]:
+    if options.expectations is not None:
+        return options.expectations
+    return expected(current.expectations) if current is not None else ()
 
 
 def _failed(findings: Sequence[Finding]) -> list[Finding]:
