@@ -36,7 +36,7 @@ class Expectation(BaseModel):
     columns: tuple[str, ...] = Field((), description="The columns it is about.")
     min: Bound | None = Field(None, description="Of range, row_count; dates as text.")
     max: Bound | None = Field(None, description="Likewise.")
-    values: tuple[bool | int | float | str, ...] | None = Field(None, description="Of allowed.")
+    values: tuple[Any, ...] | None = Field(None, description="Of allowed: texts, numbers, true, false.")
     pattern: str | None = Field(None, description="Of pattern: a regular expression found in the text; anchor with ^$.")
     sql: str | None = Field(None, description="Of sql: a condition over a row's columns.")
     severity: Literal["error", "warn"] = Field("error", description="warn only reports.")
@@ -62,6 +62,8 @@ class Expectation(BaseModel):
             raise ValueError(f"{self.rule} needs min or max")
         if self.rule == "row_count" and any(isinstance(b, str | float) for b in (self.min, self.max)):
             raise ValueError("row_count counts in whole numbers")
+        if any(not isinstance(value, bool | int | float | str) for value in self.values or ()):
+            raise ValueError("allowed takes texts, numbers, true and false")
         if self.values is not None and len(self.values) > _MOST_VALUES:
             raise ValueError(f"allowed takes {_MOST_VALUES} values at most; use sql, or pattern")
         if any(len(text or "") > _MOST_TEXT for text in (self.pattern, self.sql)):
