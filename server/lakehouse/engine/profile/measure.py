@@ -9,13 +9,14 @@ import anyio.to_thread
 from lakehouse.engine.profile import pii
 from lakehouse.engine.profile.facts import ColumnFacts, Common
 from lakehouse.engine.quoting import identifier
+from lakehouse.errors import TooLarge
 
 if TYPE_CHECKING:
     from lakehouse.engine.tables import Desk
 
 TABLE = "data"
 CHARS = 200
-_AT_ONCE = 100  # columns
+_AT_ONCE = 40  # columns
 _FIRST_ROWS = 200  # that samples and signs of personal data come from
 _SAMPLES = 5
 _COMMON = 10
@@ -72,13 +73,25 @@ async def _counted(desk: "Desk", columns: Sequence[tuple[str, str]], rows: int) 
         )
     # The estimate is a few percent off: of what may be a key, it is asked for certain.
     likely = [f for f in found if f.nulls == 0 and rows > 0 and f.distinct >= 0.9 * rows and not _is_nested(f.type)]
-    if likely:
-        # One statement: binding a table of a thousand columns costs more than reading one of them.
-        asked = [f"count(DISTINCT {identifier(column.name)})" for column in likely]
-        exact = (await desk.rows(f"SELECT {', '.join(asked)} FROM {TABLE}"))[0]
-        for column, count in zip(likely, exact, strict=True):
-            column.distinct, column.unique = int(count), int(count) == rows
+    for column, count in zip(likely, await _exact(desk, likely), strict=True):
+        if count is not None:
+            column.distinct, column.unique = count, count == rows
     return found
+
+
+async def _exact(desk: "Desk", columns: Sequence[ColumnFacts]) -> list[int | None]:
+    """How many different values columns have; None where counting them takes more memory than there is."""
+    if not columns:
+        return []
+    # One statement: binding a table of a thousand columns costs more than reading one of them.
+    asked = [f"count(DISTINCT {identifier(column.name)})" for column in columns]
+    try:
+        return [int(count) for count in (await desk.rows(f"SELECT {', '.join(asked)} FROM {TABLE}"))[0]]
+    except TooLarge:
+        if len(columns) == 1:
+            return [None]
+        half = len(columns) // 2
+        return [*await _exact(desk, columns[:half]), *await _exact(desk, columns[half:])]
 
 
 async def _first(desk: "Desk", columns: Sequence[ColumnFacts]) -> list[list[str]]:
@@ -112,7 +125,15 @@ async def _values(desk: "Desk", columns: Sequence[ColumnFacts], rows: int) -> No
     if not parts:
         return
     found: dict[int, list[Common]] = {}
-    for place, _, text, n in await desk.rows(f"{' UNION ALL '.join(parts)} ORDER BY 1, 2"):
+    try:
+        listed = await desk.rows(f"{' UNION ALL '.join(parts)} ORDER BY 1, 2")
+    except TooLarge:
+        if len(columns) > 1:
+            half = len(columns) // 2
+            await _values(desk, columns[:half], rows)
+            await _values(desk, columns[half:], rows)
+        return
+    for place, _, text, n in listed:
         found.setdefault(int(place), []).append(Common(value=json.loads(text), count=int(n)))
     for place, common in found.items():
         columns[place].common = common
