@@ -13,7 +13,6 @@ from lakehouse.engine.ingest.ingester import IngestedColumn, Ingester
 from lakehouse.engine.ingest.modes.incoming import held
 from lakehouse.engine.ingest.options import Options
 from lakehouse.engine.ingest.sifted import Arrival, rejects_name
-from lakehouse.engine.sample import first_rows
 from lakehouse.errors import InvalidInput, LakehouseError
 
 _SHOWN = 10
@@ -65,8 +64,8 @@ class Planner(Ingester):
         plan.details, plan.row_count, plan.rejected = dict(read.source), read.rows, read.rejected
         plan.columns = [IngestedColumn(name=column.name, type=column.type) for column in read.columns]
         plan.warnings = list(read.warnings)
-        plan.rows = await anyio.to_thread.run_sync(first_rows, [read.path], _SHOWN)
         arrival = Arrival(name, path, folder, read, current)
+        plan.rows = await anyio.to_thread.run_sync(_first_rows, read.path)
         try:
             arrival.columns(options)
             read, warnings = await self._sieve.judged(arrival, options)
@@ -76,11 +75,22 @@ class Planner(Ingester):
             return _kept_from(plan, "broken", error)
         plan.row_count, plan.rejected = read.rows, read.rejected
         plan.warnings += warnings
+        plan.rows = await anyio.to_thread.run_sync(_first_rows, read.path)
         files = current.objects if current is not None else ()
         same = files[-1:] if options.mode == "append" else files
         if len(same) == 1 and same[0].sha256 == read.sha256 and not options.repeat:
             plan.outcome = "same"
         return plan
+
+
+def _first_rows(path: Path) -> list[list[Any]]:
+    import pyarrow.parquet
+
+    from lakehouse.engine.arrow_json import rows_of
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        batch = next(file.iter_batches(batch_size=_SHOWN), None)
+        return rows_of([batch] if batch is not None else [], _SHOWN)
 
 
 def _kept_from(plan: Plan, outcome: str, error: LakehouseError) -> Plan:

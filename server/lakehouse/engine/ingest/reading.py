@@ -55,7 +55,7 @@ async def read(
         tuple(Column(column, kind) for column, kind in answer["columns"]),
         tuple(answer["warnings"]),
         answer["source"],
-        answer["rejected"],
+        answer.get("rejected", 0),
     )
 
 
@@ -97,6 +97,11 @@ def _request(path: Path, options: Options) -> dict[str, Any]:
         "delimiter": options.delimiter,
         "encoding": options.encoding,
         "types": dict(options.types),
+        "sheet": options.sheet,
+        "header_row": options.header_row,
+        "source_column": options.source_column,
+        "filename": options.provenance.get("file", path.name),
+        **options.request,
     }
 
 

@@ -6,7 +6,7 @@ It may crash on a crafted file or be killed at any moment; it writes nowhere but
 import errno
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakehouse.engine import child, files
 from lakehouse.engine.ingest.plain import Limits, plain
-from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, TooLarge, Upstream
+from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, NotInstalled, TooLarge, Upstream
 
 if TYPE_CHECKING:
     from lakehouse.engine.ingest.engine import Engine, Report, Table
@@ -42,6 +42,23 @@ def main() -> None:
 
 
 def _ingest(setup: dict[str, Any], request: dict[str, Any], report: "Report") -> dict[str, Any]:
+    if request["source"] == "postgres":
+        try:
+            from lakehouse.engine.ingest import database
+        except ImportError:
+            raise NotInstalled(
+                "reading Postgres takes psycopg.", fix="Install the extra: pip install 'lakehouse-mcp[postgres]'."
+            ) from None
+        return database.ingest(setup, request, report)
+    if request.get("files"):
+        from lakehouse.engine.ingest import several
+
+        # Of rows that cannot be read, each file would have its own rejects: one of many is refused as a whole.
+        return several.ingest(setup, {**request, "quarantine": False}, report, _ingest_file)
+    return _ingest_file(setup, request, report)
+
+
+def _ingest_file(setup: dict[str, Any], request: dict[str, Any], report: "Report") -> dict[str, Any]:
     from lakehouse.engine.ingest.engine import Engine
 
     path, source, types, held = Path(request["path"]), request["source"], request["types"], request.get("held", {})
@@ -61,10 +78,10 @@ def _ingest(setup: dict[str, Any], request: dict[str, Any], report: "Report") ->
             quarantine.Text(source, limits, delimiter),
             types,
             held,
-            lambda types: _table(engine, source, limits, delimiter, types, held),
+            lambda types: _table(engine, limits, {**request, "delimiter": delimiter, "types": types}),
         )
     else:
-        table = _table(engine, source, limits, delimiter, types, held)
+        table = _table(engine, limits, {**request, "delimiter": delimiter})
     sha256 = files.sha256_of(engine.target)
     after = path.stat()
     if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
@@ -86,7 +103,7 @@ def _located(setup: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
 
     limits = Limits(setup["max_bytes"], setup["max_cell_bytes"])
     source = request["source"]
-    if source in lines.TEXT:
+    if source in lines.TEXT and not request.get("files"):
         text = plain(Path(request["path"]), source, limits, request["encoding"])
         delimiter = request["delimiter"] or ("\t" if source == "tsv" else None)
         rows = lines.of_text(text, Text(source, limits, delimiter))
@@ -95,15 +112,9 @@ def _located(setup: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
     return {"lines": lines.merged(rows) if request["merge"] else lines.found(rows, request["rows"])}
 
 
-def _table(
-    engine: "Engine",
-    source: str,
-    limits: Limits,
-    delimiter: str | None,
-    types: Mapping[str, str],
-    held: Mapping[str, str],
-) -> "Table":
+def _table(engine: "Engine", limits: Limits, request: dict[str, Any]) -> "Table":
     """Write what the engine's source holds as Parquet."""
+    source, types, held = request["source"], request["types"], request.get("held", {})
     if source == "parquet":
         from lakehouse.engine.ingest import parquet
 
@@ -112,9 +123,17 @@ def _table(
         from lakehouse.engine.ingest import documents
 
         return documents.ingest(engine, limits, types, held)
+    if source == "xlsx":
+        from lakehouse.engine.ingest import workbook
+
+        return workbook.ingest(engine, limits, types, held, request["sheet"], request["header_row"])
+    if source == "pdf":
+        from lakehouse.engine.ingest import pages
+
+        return pages.ingest(engine, limits, types, held, request["filename"])
     from lakehouse.engine.ingest import delimited
 
-    return delimited.ingest(engine, limits, delimiter, types, held)
+    return delimited.ingest(engine, limits, request["delimiter"], types, held)
 
 
 @contextmanager
