@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 Toolset = Literal["core", "data", "sql", "retrieval", "memory", "chat", "workflow", "learning", "review", "admin"]
 _TOKEN = r"^[\x21-\x7e]*$"  # what an HTTP header carries as it is
+_PROFILE = r"^([A-Za-z0-9][\w.-]{0,63})?$"
 _HOST = r"(?i)^(\*|([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?)$"
 _ORIGIN = r"(?i)^https?://([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?$"
 _ADDRESS = r"^(https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?)?$"
@@ -48,6 +49,9 @@ class Server(Section):
     max_request_bytes: int = Field(16 * MIB, ge=KIB, description="The largest message a face accepts.")
     toolsets: tuple[Toolset, ...] = Field((), description="Toolsets to publish over MCP; empty means all.")
     read_only: bool = Field(False, description="Hide and refuse every capability that writes or destroys.")
+    profile: str = Field(
+        "", pattern=_PROFILE, description="The profile every call is bound to; empty: none. See set_profile."
+    )
 
 
 class Token(Section):
@@ -57,6 +61,7 @@ class Token(Section):
     token: str = Field(pattern=_TOKEN, min_length=1, description="The secret itself.")
     toolsets: tuple[Toolset, ...] = Field((), description="Toolsets open to it; empty means all.")
     read_only: bool = Field(False, description="Whether everything that writes is closed to it.")
+    profile: str = Field("", pattern=_PROFILE, description="The profile it is bound to; empty: none.")
 
 
 class Auth(Section):
@@ -197,6 +202,21 @@ class Ingest(Section):
         return given
 
 
+class Datasets(Section):
+    """How long older versions are kept. Nothing is removed but by `lakehouse gc`."""
+
+    keep_versions: int = Field(0, ge=0, description="Newest versions `gc` keeps of each dataset; 0: no such limit.")
+    keep_days: float = Field(
+        0,
+        ge=0,
+        description="Days `gc` keeps a version after a newer one; 0: no such limit. A version goes when no limit keeps "
+        "it; without any, all are kept.",
+    )
+    keep_dropped_days: float = Field(
+        0, ge=0, description="Days after which `gc` removes what a dropped dataset held; 0: never."
+    )
+
+
 class Sql(Section):
     """Queries and their limits."""
 
@@ -210,12 +230,14 @@ class Sql(Section):
     timeout_secs: float = Field(
         28, gt=0, description="Seconds one query may wait and run; to go over 30 raise server.tool_timeout_secs, too."
     )
+    export_timeout_secs: float = Field(300, gt=0, description="Seconds the query of an export may run.")
     memory_limit: str = Field("1GB", pattern=_SIZE, description="Memory one query may use before it spills to disk.")
     max_spill_bytes: int = Field(GIB, ge=MIB, description="Disk one query process may spill to.")
     address_space: int = Field(
         3 * GIB, ge=2 * GIB, description="Address space of a query process, bytes (RLIMIT_AS): memory_limit and 2 GiB."
     )
     workers: int = Field(2, ge=1, le=16, description="Queries that run at once; the rest wait their turn.")
+    slow_ms: int = Field(5000, ge=0, description="A query that takes so many milliseconds is logged; 0: none is.")
     refresh_every: str = Field(
         "30s",
         pattern=r"^\d+(\.\d+)?(ms|s|m|h)$",
@@ -289,6 +311,16 @@ class Results(Section):
     max_bytes: int = Field(2 * GIB, ge=MIB, description="Bytes all handles take together; the oldest go first.")
 
 
+class Export(Section):
+    """Rows written to files."""
+
+    max_bytes: int = Field(4 * GIB, ge=KIB, description="Bytes an exported file, and the rows for it, may have.")
+    memory_limit: str = Field("512MB", pattern=_SIZE, description="Memory the writer of Parquet may use.")
+    roots: tuple[Path, ...] = Field(
+        (), description="Folders files may be written to over MCP; empty: the home directory but what is hidden."
+    )
+
+
 class Config(Section):
     """Every setting, one frozen section a part."""
 
@@ -297,9 +329,11 @@ class Config(Section):
     plugins: Plugins = Plugins()
     storage: Storage = Storage()
     ingest: Ingest = Ingest()
+    datasets: Datasets = Datasets()
     sql: Sql = Sql()
     vectors: Vectors = Vectors()
     embed: Embed = Embed()
     corpora: Corpora = Corpora()
     observer: Observer = Observer()
     results: Results = Results()
+    export: Export = Export()

@@ -27,8 +27,9 @@ def batches(
     listed = ", ".join(map(identifier, columns))
     most = "" if limit is None else f" LIMIT {limit}"
     # One thread: several give the rows of a join in another order each time.
-    db = duckdb.connect(":memory:", config={"threads": "1", "memory_limit": "512MB", "TimeZone": "UTC"})
+    db = duckdb.connect(":memory:", config={"threads": "1", "memory_limit": "512MB"})
     try:
+        db.execute("SET TimeZone = 'UTC'")
         yield from db.sql(f"SELECT {listed} FROM ({query}){most}").to_arrow_reader(size)
     except duckdb.Error as error:
         raise pyarrow.ArrowException(str(error)) from error

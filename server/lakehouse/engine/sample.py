@@ -10,12 +10,14 @@ from lakehouse.engine.datasets import Datasets, Manifest, lost
 from lakehouse.engine.merged import batches
 
 
-async def sample(datasets: Datasets, name: str, limit: int = 20) -> tuple[Manifest, list[list[Any]]]:
-    """A dataset's newest manifest and its first rows as JSON values.
+async def sample(
+    datasets: Datasets, name: str, limit: int = 20, as_of: int | str | None = None
+) -> tuple[Manifest, list[list[Any]]]:
+    """A dataset's manifest, the newest or as of a version or a moment, and its first rows as JSON values.
 
-    Raises DatasetNotFound and DatasetDamaged.
+    Raises DatasetNotFound, InvalidInput and DatasetDamaged.
     """
-    manifest = await datasets.get(name)
+    manifest = await (datasets.get(name) if as_of is None else datasets.at(name, as_of))
     paths = await datasets.local_files(manifest)
     return manifest, await anyio.to_thread.run_sync(_first_rows, manifest, paths, limit)
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
+
 from lakehouse.engine.datasets.asof import moment_of, version_number
 from lakehouse.engine.datasets.catalog import Catalog
 from lakehouse.engine.datasets.draft import Change, Draft
@@ -17,6 +19,8 @@ from lakehouse.engine.datasets.failures import (
     lost,
     unknown,
 )
+from lakehouse.engine.datasets.index import Index
+from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.manifests import (
     Column,
     DataFile,
@@ -68,20 +72,29 @@ class Datasets:
 
     A name stands for one dataset: where two buckets have it, the bucket that is configured first; the other is a
     problem that is reported, and is read through a profile of its bucket.
+    With `indexed` false nothing is kept in `home`.
     """
 
-    def __init__(self, home: Path, storage: "Storage") -> None:
+    def __init__(self, home: Path, storage: "Storage", *, indexed: bool = True, record: Record = unrecorded) -> None:
         self.profile: Profile | None = None
-        self._all = {name: Catalog(bucket, storage.cache_of(name)) for name, bucket in storage.buckets.items()}
+        self._index = Index(home / "catalog.db" if indexed else None)
+        self._all = {
+            name: Catalog(bucket, storage.cache_of(name), storage.claims_of(name), self._index, record)
+            for name, bucket in storage.buckets.items()
+        }
         self._catalogs: Mapping[str, Catalog] = self._all
         self._away: dict[str, str] = {}  # buckets that could not be listed, and why
 
     def within(self, profile: "Profile") -> "Datasets":
         """The same datasets as a reader of this profile sees them. Raises NotFound for a bucket that is not there."""
         bound = object.__new__(Datasets)
-        bound.profile, bound._all, bound._away = profile, self._all, self._away
+        bound.profile, bound._all, bound._away, bound._index = profile, self._all, self._away, self._index
         bound._catalogs = {profile.bucket: self._catalog(profile.bucket)}
         return bound
+
+    async def aclose(self) -> None:
+        """Close the local copy of manifests; the next use opens it again."""
+        await anyio.to_thread.run_sync(self._index.close)
 
     @property
     def generation(self) -> int:
@@ -215,7 +228,7 @@ class Datasets:
     @property
     def problems(self) -> Texts:
         """What is wrong with damaged datasets, as of the last reading of the buckets; one sentence each."""
-        found = [why for catalog in self._catalogs.values() for why in catalog.problems]
+        found = [why for catalog in self._catalogs.values() for why in catalog.problems_of(self._sees)]
         return found + [why for bucket, why in self._away.items() if bucket in self._catalogs]
 
     async def refresh(self) -> Texts:
@@ -284,13 +297,13 @@ class Datasets:
 
     async def _home_of(self, name: str, bucket: str | None) -> Catalog:
         """Where a dataset is, or shall be."""
-        if bucket is not None:
-            return self._catalog(bucket)
         if not self._sees(name):
             raise NotFound(
                 f"profile {self.profile.name if self.profile else ''!r} has no dataset {name!r}.",
                 fix="Use one of its own names, or another profile.",
             )
+        if bucket is not None:
+            return self._catalog(bucket)
         try:
             return await self.catalog_of(name)
         except DatasetNotFound:

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
-from lakehouse.engine.places import check_place
+from lakehouse.engine.places import check_open, check_place
 from lakehouse.errors import InvalidInput, NotFound, TooLarge
 
 SOURCES = ("csv", "tsv", "json", "jsonl", "parquet", "xlsx", "pdf")
@@ -67,6 +67,7 @@ def local_file(path: Path, roots: Sequence[Path] | None, max_bytes: int) -> Path
     """
     try:
         real = Path(os.path.realpath(path.expanduser()))
+        check_open(real, path)
         if roots is not None:
             check_place(real, path, roots, "ingest.roots")
         str(real).encode()  # a name that is not UTF-8 cannot be told to the reader

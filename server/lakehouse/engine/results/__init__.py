@@ -1,11 +1,13 @@
 """Results too large for one answer, kept on disk under an unguessable id and read back in pages."""
 
+import copy
 import json
 import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
@@ -33,7 +35,7 @@ from lakehouse.engine.results.pages import (
 )
 from lakehouse.errors import InvalidInput, NotFound, TooLarge, Upstream
 
-__all__ = ["MAX_INLINE", "MAX_ROWS", "PAGE_BYTES", "PAGE_CHARS", "Results", "RowPage", "TextPage"]
+__all__ = ["MAX_INLINE", "MAX_ROWS", "PAGE_BYTES", "PAGE_CHARS", "Kept", "Results", "RowPage", "TextPage"]
 
 T = TypeVar("T")
 Given = TypeVarTuple("Given")
@@ -41,6 +43,18 @@ URI = "lakehouse://results/"
 _ENVELOPE = 300  # bytes of a page beside its columns and its rows or text
 _ID = re.compile(r"[0-9a-f]{32}")
 _SUFFIXES = {"json": ".json", "lines": ".jsonl", "rows": ".arrow"}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The file of a result: Arrow IPC (`rows`), a JSON array a line (`lines`), or one JSON text (`json`)."""
+
+    id: str
+    path: Path
+    kind: str
+    columns: list[dict[str, Any]]
+    row_count: int
+    complete: bool
 
 
 class Results:
@@ -52,8 +66,15 @@ class Results:
     def __init__(self, home: Path, settings: config.Results) -> None:
         self._folder = home / "results"
         self._settings = settings
+        self._scope: str | None = None
         # Readers and writers of big results must not take every thread there is.
         self._threads = anyio.CapacityLimiter(4)
+
+    def within(self, scope: str) -> "Results":
+        """The same room, where only the results kept within this scope are found. Without a scope, all are."""
+        bound = copy.copy(self)
+        bound._scope = scope
+        return bound
 
     @staticmethod
     def uri_of(id: str) -> str:
@@ -101,6 +122,10 @@ class Results:
         """
         return await self._run(self._whole, id)
 
+    async def file(self, id: str) -> Kept:
+        """The file of a result, which stays until it expires or the room is needed. Raises NotFound."""
+        return await self._run(self._file, id)
+
     async def ids(self) -> list[str]:
         """The ids of the results that can still be read, newest first."""
         return await self._run(self._ids)
@@ -144,6 +169,7 @@ class Results:
         return id
 
     def _write_note(self, id: str, note: dict[str, Any]) -> None:
+        note = note if self._scope is None else {**note, "scope": self._scope}
         files.write(self._folder / f"{id}.note", json.dumps(note).encode(), mode=0o600)
 
     def _read(self, id: str, offset: int, limit: int | None, max_bytes: int) -> RowPage | TextPage:
@@ -184,6 +210,12 @@ class Results:
             raise too_large
         return text
 
+    def _file(self, id: str) -> Kept:
+        with self._found(id) as (path, note):
+            facts = note.get("rest", note)
+            complete = bool(facts.get("complete", True))
+            return Kept(path.stem, path, note["kind"], facts.get("columns", []), note.get("row_count", 0), complete)
+
     @contextmanager
     def _found(self, id: str) -> Iterator[tuple[Path, dict[str, Any]]]:
         """The data file and the note of a result that is still readable."""
@@ -197,6 +229,8 @@ class Results:
             if not _ID.fullmatch(id) or path.stat().st_mtime + self._settings.keep_secs <= time.time():
                 raise gone
             note: dict[str, Any] = json.loads(path.read_bytes())
+            if self._scope not in (None, note.get("scope")):
+                raise gone
             yield path.with_suffix(_SUFFIXES[note["kind"]]), note
         except FileNotFoundError:
             raise gone from None
@@ -206,7 +240,8 @@ class Results:
         found: list[tuple[float, str]] = []
         for note in self._folder.glob("*.note"):
             with suppress(FileNotFoundError):  # it expires just now
-                found.append((note.stat().st_mtime, note.stem))
+                if self._scope in (None, json.loads(note.read_bytes()).get("scope")):
+                    found.append((note.stat().st_mtime, note.stem))
         return [id for kept_at, id in sorted(found, reverse=True) if kept_at > expired]
 
     def _sweep(self) -> None:

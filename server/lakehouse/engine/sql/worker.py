@@ -22,6 +22,9 @@ def main() -> None:
             session.load(header["views"])
             continue
         try:
+            if header.get("tables"):
+                reply({"tables": session.tables(header["sql"])})
+                continue
             answer, rows = session.run(header, reply)
             reply(answer, rows)
         except LakehouseError as error:

@@ -3,6 +3,7 @@
 import logging
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ from lakehouse.engine.bucket import (
     check_key,
 )
 from lakehouse.engine.cache import Cache
+from lakehouse.engine.claims import Claims
+from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.redact import Redactor
 from lakehouse.engine.storage.failures import Failure
 from lakehouse.engine.storage.objects import RESERVED, VECTORS_PREFIX, Objects, Placed, max_put_bytes
@@ -52,6 +55,7 @@ __all__ = [
 
 log = logging.getLogger("lakehouse")
 
+DATA_PREFIX = "datasets/"
 _DEAD_SECONDS = 600  # a write that goes on touches its file
 
 
@@ -75,16 +79,31 @@ def buckets_of(home: Path, settings: config.Storage) -> dict[str, Bucket]:
 class Storage(Objects):
     """Buckets by name with callers' objects, the scratch folder, and local copies of what is elsewhere."""
 
-    def __init__(self, home: Path, settings: config.Storage, redact: Redactor | None = None) -> None:
-        super().__init__(home, settings, buckets_of(home, settings), redact)
+    def __init__(
+        self,
+        home: Path,
+        settings: config.Storage,
+        redact: Redactor | None = None,
+        record: Record = unrecorded,
+    ) -> None:
+        super().__init__(home, settings, buckets_of(home, settings), redact, record)
         self.cache = Cache(home / "cache" / "objects", self.bucket, settings.cache_bytes)
         self._caches = {PRIMARY: self.cache}
+        at_home = not settings.url
+        self._claims = {
+            name: Claims(bucket, alone=bucket.kind == "memory" or bucket.single_writer or (at_home and name == PRIMARY))
+            for name, bucket in self.buckets.items()
+        }
 
     def cache_of(self, bucket: str) -> Cache:
         """The local copies of a bucket's immutable files."""
         if bucket not in self._caches:
             self._caches[bucket] = self.cache.of(self.buckets[bucket])
         return self._caches[bucket]
+
+    def claims_of(self, bucket: str) -> Claims:
+        """What keeps a bucket's data files from being removed while they are about to be named."""
+        return self._claims[bucket]
 
     async def put_immutable(self, key: str, path: Path, sha256: str, bucket: str = PRIMARY) -> None:
         """Move a finished file into a bucket, under a key nobody else gives other contents.
@@ -93,12 +112,17 @@ class Storage(Objects):
 
         Raises KeyExists, Unavailable, Upstream.
         """
-        target = self.buckets[bucket]
+        target, claims = self.buckets[bucket], self.claims_of(bucket)
+        began, claimed = time.monotonic(), key.startswith(DATA_PREFIX)
+        if claimed:
+            await claims.ready(key, (await anyio.to_thread.run_sync(path.stat)).st_size)
         if target.root is not None:
             await target.put_file(key, path, create=True)
         else:
             await target.put_file(key, path, create=True, keep=True)
             await self.cache_of(bucket).adopt(path, sha256)
+        if claimed:
+            await claims.put(key, time.monotonic() - began)
 
     @asynccontextmanager
     async def scratch(self) -> AsyncIterator[Path]:

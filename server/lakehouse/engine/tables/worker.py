@@ -127,7 +127,8 @@ class _Work:
     def _judged(self, sql: str, foreign: bool) -> str:
         if not foreign:
             return sql
-        from lakehouse.engine.sql.gate import Gate, folded
+        from lakehouse.engine.sql.gate import Gate
+        from lakehouse.engine.sql.names import folded
 
         verdict = Gate().judge(sql)
         known = {folded(name) for name in self._names}
