@@ -59,7 +59,7 @@ async def test_slow_ones_are_told(home: Path, caplog: pytest.LogCaptureFixture) 
 
 async def test_a_disk_that_fails_fails_no_query(lake: Lakehouse, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    history = History(tmp_path / "file", lake._redactor, 0)
+    history = History(tmp_path / "file", lake.redactor, 0)
     history.add(Entry("SELECT 1"))
     await history.aclose()
     assert history.lost == 1
