@@ -28,7 +28,12 @@ async def gc(
 
     # Whatever runs longer than a call may is over by then.
     grace = max(3600.0, 2 * lake.config.server.long_timeout_secs)
-    return await collect(lake.datasets, lake.config.datasets, dry_run=dry_run, grace=grace, progress=lake.progress)
+    settings = lake.config.datasets
+    with lake.storage.removals.alone():
+        done = await collect(lake.datasets, settings, dry_run=dry_run, grace=grace, progress=lake.progress)
+    if not dry_run:
+        await lake.record("gc", "home", "datasets", after=done.model_dump(include={"versions", "files", "bytes"}))
+    return done
 
 
 @tool(name="fsck", route="/v1/upkeep/fsck", toolset="admin", title="Verify everything stored", long=True, short="fsck")

@@ -31,11 +31,19 @@ class Removals:
             if not self._removing:
                 self._quiet.set()
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Remove, as somebody asked for it. Raises Busy while a copy is being made."""
+        with self.removing() as may:
+            if not may:
+                raise _busy()
+            yield
+
     @asynccontextmanager
     async def copying(self) -> AsyncIterator[None]:
         """Copy; what is there stays until the block ends. Waits for removals under way. Raises Busy for a second."""
         if self._copying:
-            raise Busy("a backup of this data directory is being made.", fix="Wait until it is done.", retry_after=30)
+            raise _busy()
         self._copying = True
         try:
             while self._removing:
@@ -44,3 +52,7 @@ class Removals:
             yield
         finally:
             self._copying = False
+
+
+def _busy() -> Busy:
+    return Busy("a backup of this data directory is being made.", fix="Wait until it is done.", retry_after=30)

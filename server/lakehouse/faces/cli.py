@@ -304,6 +304,29 @@ def install(here: Invocation, client: str, show: bool, **wished: Any) -> None:
 
 
 @root.command()
+@click.argument("file", type=click.Path())
+@own
+def restore(here: Invocation, file: str) -> None:
+    """Make a new data directory of a backup. It must not be there yet: name it with --home.
+
+    \b
+    Example:
+      lakehouse restore lake.tar.zst --home ~/restored
+    """
+    from lakehouse.faces import terminal
+
+    if here.home is None:
+        raise InvalidInput("--home is missing: the directory to restore into.", fix="Add --home NEW.")
+    home = str(Path(here.home).expanduser().absolute())
+
+    async def work() -> dict[str, Any]:
+        with terminal.progress_bar() as progress:
+            return await lakehouse.restore(file, home, progress=progress)
+
+    terminal.show(_guarded(work), as_json=here.json)
+
+
+@root.command()
 @own
 def demo(here: Invocation) -> None:
     """See it work, on made-up data. A file becomes a table, a question rows, plain words find the right records.

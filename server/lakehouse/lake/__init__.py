@@ -1,6 +1,6 @@
 """The open lakehouse, how one is opened, and how one is looked at without opening it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,4 +77,17 @@ async def examine(
     return (await doctor.examine(settings, skipped, broken, attach.answers)).model_dump(mode="json")
 
 
-__all__ = ["MAX_OWNERS", "Lakehouse", "examine", "open", "redactor"]
+async def restore(
+    file: str | Path, home: str | Path, *, progress: Callable[[float, float | None, str], Awaitable[None]] | None = None
+) -> dict[str, Any]:
+    """Make a new data directory of a backup: `home` must not be there, or be empty. It appears whole, or not at all.
+
+    Raises NotFound, Conflict, InvalidInput naming the entry for what is damaged or no backup, and Upstream.
+    """
+    from lakehouse.engine.backup import restore as run
+    from lakehouse.engine.progress import unheard
+
+    return (await run(Path(file), Path(home), progress or unheard)).model_dump(mode="json")
+
+
+__all__ = ["MAX_OWNERS", "Lakehouse", "examine", "open", "redactor", "restore"]

@@ -13,6 +13,7 @@ from lakehouse.lake.data import Data
 from lakehouse.lake.whole import Whole
 
 if TYPE_CHECKING:
+    from lakehouse.engine.backup import Backup
     from lakehouse.engine.corpora import Corpora
     from lakehouse.engine.datasets import Datasets
     from lakehouse.engine.embed import Embedder
@@ -155,6 +156,13 @@ class Parts:
         from lakehouse.engine.profiles import Profiles
 
         return self.owned(Profiles(self.everything.storage, self.record))
+
+    @Whole
+    def backup(self) -> "Backup":
+        """The whole data directory as one file."""
+        from lakehouse.engine.backup import Backup
+
+        return self.owned(Backup(self.settings, self.everything.storage, Parts.journal.of(self)))
 
     @property
     def profile(self) -> "Profile | None":

@@ -38,7 +38,7 @@ def answer(
 
     Over the caps the header says `truncated`, and all rows up to the file caps have been sent before, in order, as
     pieces of an Arrow IPC file; `complete` is False when it does not have all of them. The file ends early at `stop_at`
-    (time.monotonic() seconds), and the header says `late`. With no rows in the answer at all there always is a file.
+    (time.monotonic() seconds): it is `late`. Where the caps have no room for a row in the answer there always is a file.
     """
     relation = cursor.sql(text, params=params or None)
     names, types = relation.columns, [str(kind).replace('"NULL"', "NULL") for kind in relation.types]
@@ -56,8 +56,7 @@ def answer(
         "complete": True,
     }
     if preview.full or not caps.rows:
-        header["row_count"], header["complete"] = _write(batches, seen, caps, stop_at, send)
-        header["late"] = time.monotonic() >= stop_at
+        header["row_count"], header["complete"], header["late"] = _write(batches, seen, caps, stop_at, send)
     return header, preview.text()
 
 
@@ -116,14 +115,14 @@ def _readable(relation: Any, names: Sequence[str], types: Sequence[str]) -> Any:
 
 def _write(
     batches: pyarrow.RecordBatchReader, seen: list[pyarrow.RecordBatch], caps: Caps, stop_at: float, send: Send
-) -> tuple[int, bool]:
+) -> tuple[int, bool, bool]:
     sink = _Sink(send)
-    count, complete = 0, True
+    count, complete, late = 0, True, False
     with pyarrow.ipc.new_file(sink, batches.schema) as file:
         for batch in _chain(seen, batches, stop_at):
             room = caps.file_rows - count
             if batch is None or room <= 0 or sink.size + batch.nbytes > caps.file_bytes:
-                complete = False
+                complete, late = False, batch is None
                 break
             file.write_batch(batch.slice(0, room))
             count += min(room, batch.num_rows)
@@ -131,7 +130,7 @@ def _write(
                 complete = False
                 break
     sink.end()
-    return count, complete
+    return count, complete, late
 
 
 def _chain(

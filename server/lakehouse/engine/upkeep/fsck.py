@@ -15,6 +15,7 @@ from lakehouse.engine.datasets.index import At
 from lakehouse.engine.fanout import AT_ONCE
 from lakehouse.engine.manifests import DataFile, manifest_key, shown_name
 from lakehouse.engine.progress import Progress, unheard
+from lakehouse.engine.storage import VECTORS_PREFIX
 from lakehouse.errors import Forbidden, Upstream
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ async def check(
         await progress(found.bytes, None, f"vector index {name}")
         found.indexes += 1
         for line in await vectors.verify(name):
-            key, _, what = line.partition(": ")
+            key, _, what = line[max(0, line.find(VECTORS_PREFIX)) :].partition(": ")
             bucket = storage.bucket.name
             found.damaged.append(Damage(bucket=bucket, key=key, what=what or "it is damaged", index=name))
     found.ok = not found.damaged
