@@ -65,8 +65,9 @@ async def test_every_format_keeps_rows_and_types(lake: Lakehouse, tmp_path: Path
     assert objects[2] | {"i": 2, "d": "2.25", "l": [2, None], "big": 2**53 + 1, "none": ""} == objects[2]
     assert objects[0]["f"] is None and objects[1]["t"] is None
     openpyxl = pytest.importorskip("openpyxl")
-    sheet = openpyxl.load_workbook(tmp_path / "out.xlsx", read_only=True).active
-    rows = list(sheet.iter_rows())
+    book = openpyxl.load_workbook(tmp_path / "out.xlsx", read_only=True)
+    rows = list(book.active.iter_rows())
+    book.close()
     assert [cell.value for cell in rows[0]] == NAMES and len(rows) == 3001
     found = {name: cell.value for name, cell in zip(NAMES, rows[3], strict=True)}
     assert found["d"] == 2.25 and found["p"] == datetime.datetime(2024, 3, 1, 12, 0, 0, 500000)
