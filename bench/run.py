@@ -6,8 +6,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PARTS = (
-    *("protocol.py", "over_http.py", "attach.py", "tokens.py", "sql.py", "ingest.py", "vectors.py", "buckets.py"),
-    "quality.py",
+    *("protocol.py", "over_http.py", "attach.py", "tokens.py", "sql.py", "lineitem.py", "ingest.py", "vectors.py"),
+    *("buckets.py", "catalog.py", "merge.py", "quality.py"),
 )
 
 

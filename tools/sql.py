@@ -48,6 +48,7 @@ async def query(
     max_bytes: Annotated[int | None, Field(ge=1), "Bytes of rows to answer at most."] = None,
     timeout: Annotated[float | None, Field(gt=0), "Seconds it may take."] = None,
     memory: Annotated[str | None, "Memory it may use, for instance 200MB."] = None,
+    profile: Annotated[str | None, "Only what this profile sees."] = None,
 ) -> Rows:
     """Run one read-only SQL statement (DuckDB dialect) over the datasets, by name; DESCRIBE name shows the columns.
 
@@ -56,9 +57,10 @@ async def query(
     {"sql": "SELECT city, count(*) AS n FROM orders WHERE year = $y GROUP BY ALL", "params": {"y": 2024}}
     """
     max_bytes = min(filter(None, (max_bytes, lake.room)), default=None)  # what does not fit is kept with its types
-    return await lake.sql.query(
-        sql, params, as_of=as_of, max_rows=max_rows, max_bytes=max_bytes, timeout=timeout, memory=memory
-    )
+    async with lake.within(profile):
+        return await lake.sql.query(
+            sql, params, as_of=as_of, max_rows=max_rows, max_bytes=max_bytes, timeout=timeout, memory=memory
+        )
 
 
 @tool(name="explain_sql", route="/v1/sql/explain", title="Explain a query", toolset="sql")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         Unprocessable,
         Upstream,
     )
-    from lakehouse.lake import Lakehouse, open
+    from lakehouse.lake import Lakehouse, open, restore
     from lakehouse.transfer import Accepts, Download, Upload
 
 __version__ = "0.1.0"
@@ -47,7 +47,7 @@ _HOMES = {
         "Unprocessable",
         "Upstream",
     ),
-    "lakehouse.lake": ("Lakehouse", "open"),
+    "lakehouse.lake": ("Lakehouse", "open", "restore"),
     "lakehouse.transfer": ("Accepts", "Download", "Upload"),
 }
 
@@ -74,6 +74,7 @@ __all__ = [
     "open",
     "prompt",
     "resource",
+    "restore",
     "tool",
 ]
 

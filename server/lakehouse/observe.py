@@ -25,6 +25,8 @@ EVENTS = {
     "sql.refresh_failed": "Looking for what other processes committed failed in a way nobody foresaw.",
     "sql.slow": "A query took `sql.slow_ms` or longer: how long, its text, and over which versions.",
     "sql.fetch_failed": "Fetching a dataset's files failed in a way nobody foresaw; the next query tries again.",
+    "journal.unwritten": "Events of the journal could not be written; what they tell of is done.",
+    "journal.flush_failed": "Events stay on the data directory's disk; storing them is tried again.",
     "vectors.seal_failed": "Fresh vectors stay in their log; sealing is tried again after more of them.",
     "vectors.collect_failed": "Objects of an index that nobody needs any more stay until the next time.",
     "attach.failed": "An attached process' connection was dropped; it calls again.",

@@ -250,3 +250,51 @@ WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL (WITH z AS (SELECT n FROM t) SELECT
 
 -- errors as nulls
 SELECT TRY(CAST('x' AS INTEGER)), TRY_CAST('x' AS DATE), 1 / 0
+
+-- UNPIVOT with some columns, and nulls kept
+SELECT * FROM (SELECT id, amount, price::DOUBLE AS price FROM orders) UNPIVOT INCLUDE NULLS (v FOR what IN (amount, price))
+
+-- PIVOT over two columns with totals
+PIVOT orders ON status IN ('open', 'paid') USING sum(amount) AS s, count(*) AS n GROUP BY customer
+
+-- UNION BY NAME, EXCEPT ALL, INTERSECT ALL
+(SELECT 1 AS a, 2 AS b UNION ALL BY NAME SELECT 3 AS b) EXCEPT ALL SELECT 3, 2 INTERSECT ALL SELECT 1, 2
+
+-- ASOF LEFT JOIN with USING
+SELECT o.id, q.rate FROM orders o ASOF LEFT JOIN quotes q USING (customer, placed)
+
+-- frames by GROUPS, with EXCLUDE TIES
+SELECT sum(amount) OVER (ORDER BY day GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW EXCLUDE TIES) FROM orders
+
+-- the top of each group as a list
+SELECT customer, max_by(id, amount, 2), arg_min(status, id), list(id ORDER BY id DESC) FROM orders GROUP BY ALL
+
+-- a struct taken apart by star
+SELECT id, place.*, unnest(tags) AS tag FROM orders
+
+-- a materialized CTE beside one that is not
+WITH a AS MATERIALIZED (FROM orders), b AS NOT MATERIALIZED (FROM a) SELECT count(*) FROM a JOIN b USING (id)
+
+-- columns chosen by a lambda, summed
+SELECT sum(COLUMNS(lambda c: c IN ('id', 'amount'))) FROM orders
+
+-- a share of the rows, and an offset
+FROM orders ORDER BY id LIMIT 50% OFFSET 1
+
+-- LATERAL over a correlated top one
+SELECT o.id, l.rate FROM orders o LEFT JOIN LATERAL (SELECT rate FROM quotes q WHERE q.customer = o.customer ORDER BY placed DESC LIMIT 1) l ON true
+
+-- JSON taken apart and put together
+SELECT doc->>'$.color', doc->'size', json_extract(doc, ['$.color', '$.size']), json_group_array(id) OVER (), to_json(place) FROM orders
+
+-- gaps filled and interpolated
+SELECT day, fill(amount) OVER (ORDER BY day) FROM orders
+
+-- bins and a histogram
+SELECT time_bucket(INTERVAL 1 MONTH, placed) AS m, count(*), histogram(id) FROM orders GROUP BY m ORDER BY m
+
+-- text alike
+SELECT jaro_winkler_similarity(customer, 'anne'), levenshtein(customer, 'anna'), customer SIMILAR TO 'a.*' FROM orders
+
+-- a name that has a CTE of the same name as something within a view
+WITH _changes AS (SELECT 1 AS id) SELECT * FROM _changes JOIN orders USING (id)

@@ -489,3 +489,51 @@ SELECT sum(id) EXPORT_STATE FROM orders
 
 -- a variable of the session by its sign
 SELECT $orders
+
+-- what a view of base and deltas calls its changes
+SELECT * FROM _changes
+
+-- the same beside a dataset
+SELECT * FROM orders JOIN _changes USING (id)
+
+-- the order of deltas
+SELECT _at FROM orders
+
+-- what was deleted
+SELECT _deleted FROM orders
+
+-- the same within EXPLAIN
+EXPLAIN SELECT _deleted FROM orders
+
+-- a version where the parser has one
+SELECT * FROM orders AT (TIMESTAMP => now())
+
+-- EXPLAIN with the files
+EXPLAIN (ANALYZE, FORMAT json) SELECT * FROM orders
+
+-- the profile of queries
+SELECT * FROM duckdb_profiling_settings()
+
+-- profiling into a file
+SELECT * FROM enable_profiling(save_location = '{home}/pwned')
+
+-- the external file cache, which has paths
+SELECT * FROM duckdb_external_file_cache()
+
+-- one file, by the reader behind the readers
+SELECT * FROM read_single_parquet_file('{file}')
+
+-- a database file
+SELECT * FROM read_duckdb('{home}/x.duckdb')
+
+-- the plan as data
+SELECT json_serialize_plan('SELECT * FROM orders')
+
+-- the text of a view
+SELECT pg_get_viewdef('orders')
+
+-- every type there is
+SELECT * FROM test_all_types()
+
+-- a type made of text
+SELECT make_type('ENUM', 'a')

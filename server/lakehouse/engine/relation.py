@@ -46,10 +46,12 @@ def relation(parts: Sequence[Part], columns: Sequence[str], key: Sequence[str] =
     if not deltas:
         return bases
     keys = ", ".join(map(identifier, key))
+    # No WITH for the deltas, which are read twice: it would have every column of the base read, whatever is asked for
+    # (count(*) of a million rows: 91 ms with it, 41 without).
+    changed = " UNION ALL ".join(f"SELECT {keys} FROM {scan([part])}" for part in deltas)
     return (
-        f"WITH _changes AS ({changes(deltas, columns, key)}) "
-        f"SELECT {listed} FROM ({bases}) ANTI JOIN _changes USING ({keys}) "
-        f"UNION ALL SELECT {listed} FROM _changes WHERE NOT {identifier(marker(columns))}"
+        f"SELECT {listed} FROM ({bases}) ANTI JOIN ({changed}) USING ({keys}) "
+        f"UNION ALL SELECT {listed} FROM ({changes(deltas, columns, key)}) WHERE NOT {identifier(marker(columns))}"
     )
 
 

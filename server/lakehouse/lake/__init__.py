@@ -1,6 +1,6 @@
 """The open lakehouse, how one is opened, and how one is looked at without opening it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,11 +29,12 @@ async def open(
     *,
     config_file: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
+    profile: str | None = None,
 ) -> AsyncIterator[Lakehouse]:
     """Open a data directory; the parts live exactly as long as the block.
 
     `home` defaults to `LAKEHOUSE_HOME`, then to the user's data folder. A `.toml` file in its place is the config file,
-    as with `--config`. `overrides` are settings by dotted name.
+    as with `--config`. `overrides` are settings by dotted name. With a `profile` every call is bound to its datasets.
 
     Where another process owns the directory, the lake attaches to it: `call` does the same there.
 
@@ -41,6 +42,8 @@ async def open(
     """
     if home is not None and config_file is None and Path(home).suffix == ".toml":
         home, config_file = None, home
+    if profile is not None:
+        overrides = {**(overrides or {}), "server.profile": profile}
     settings = await anyio.to_thread.run_sync(config.read, home, config_file, overrides)
     async with Lakehouse(settings) as lake:
         await lake.start()
@@ -74,4 +77,17 @@ async def examine(
     return (await doctor.examine(settings, skipped, broken, attach.answers)).model_dump(mode="json")
 
 
-__all__ = ["MAX_OWNERS", "Lakehouse", "examine", "open", "redactor"]
+async def restore(
+    file: str | Path, home: str | Path, *, progress: Callable[[float, float | None, str], Awaitable[None]] | None = None
+) -> dict[str, Any]:
+    """Make a new data directory of a backup: `home` must not be there, or be empty. It appears whole, or not at all.
+
+    Raises NotFound, Conflict, InvalidInput naming the entry for what is damaged or no backup, and Upstream.
+    """
+    from lakehouse.engine.backup import restore as run
+    from lakehouse.engine.progress import unheard
+
+    return (await run(Path(file), Path(home), progress or unheard)).model_dump(mode="json")
+
+
+__all__ = ["MAX_OWNERS", "Lakehouse", "examine", "open", "redactor", "restore"]

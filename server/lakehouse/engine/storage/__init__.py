@@ -26,6 +26,7 @@ from lakehouse.engine.bucket import (
 )
 from lakehouse.engine.cache import Cache
 from lakehouse.engine.claims import Claims
+from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.redact import Redactor
 from lakehouse.engine.storage.failures import Failure
 from lakehouse.engine.storage.objects import RESERVED, VECTORS_PREFIX, Objects, Placed, max_put_bytes
@@ -78,8 +79,14 @@ def buckets_of(home: Path, settings: config.Storage) -> dict[str, Bucket]:
 class Storage(Objects):
     """Buckets by name with callers' objects, the scratch folder, and local copies of what is elsewhere."""
 
-    def __init__(self, home: Path, settings: config.Storage, redact: Redactor | None = None) -> None:
-        super().__init__(home, settings, buckets_of(home, settings), redact)
+    def __init__(
+        self,
+        home: Path,
+        settings: config.Storage,
+        redact: Redactor | None = None,
+        record: Record = unrecorded,
+    ) -> None:
+        super().__init__(home, settings, buckets_of(home, settings), redact, record)
         self.cache = Cache(home / "cache" / "objects", self.bucket, settings.cache_bytes)
         self._caches = {PRIMARY: self.cache}
         at_home = not settings.url
