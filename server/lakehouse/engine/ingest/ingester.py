@@ -1,9 +1,8 @@
 """The parent's side of ingest: a child process reads, then the finished file is stored and committed."""
 
-import os
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Unpack
+from typing import Unpack
 
 import anyio
 import anyio.to_thread
@@ -11,13 +10,13 @@ from pydantic import BaseModel, Field
 
 from lakehouse import config
 from lakehouse.engine import datasets as catalog
-from lakehouse.engine.child import Child, ChildDied
-from lakehouse.engine.datasets import Column, DataFile, Datasets
+from lakehouse.engine.datasets import DataFile, Datasets, Manifest
+from lakehouse.engine.ingest import reading
 from lakehouse.engine.ingest.options import Asked, Expected, Options
+from lakehouse.engine.ingest.reading import Read
 from lakehouse.engine.ingest.source import check_options, check_size, local_file, source_of
 from lakehouse.engine.places import check_remote
 from lakehouse.engine.storage import KeyExists, Storage
-from lakehouse.errors import Upstream
 
 __all__ = ["Expected", "Ingested", "IngestedColumn", "Ingester"]
 
@@ -118,71 +117,43 @@ class Ingester:
             return await self.ingest_path(path, name, **asked)
 
     async def _ingest(self, path: Path, name: str, options: Options, folder: Path) -> Ingested:
-        progress = options.progress
-        read = await self._read(path, options, folder)
-        columns = [Column(column, kind) for column, kind in read["columns"]]
-        fingerprint = catalog.fingerprint(columns)
-        if options.expected is not None:
-            options.expected.check(name, fingerprint, read["rows"], read["source"])
-        await self._datasets.check_schema(name, columns)
-        key = catalog.data_key(name, fingerprint, read["sha256"])
-        bucket = await self._datasets.bucket_for(name, options.bucket)
-        await progress(96, 100, "storing")
-        try:
-            await self._storage.put_immutable(key, folder / "data.parquet", read["sha256"], bucket)
-        except KeyExists:
-            pass  # named by its content: what is there is the same
-        manifest, existing = await self._datasets.commit(
-            name,
-            columns,
-            [DataFile(key, read["sha256"], read["bytes"], read["rows"])],
-            provenance={**options.provenance, "source": options.source, **read["source"]},
-            bucket=bucket,
-        )
-        await progress(100, 100, "committed")
+        read = await reading.read(path, options, folder, self._settings)
+        await self._check(name, read, options)
+        await options.progress(96, 100, "storing")
+        file = await self._store(name, read, options)
+        manifest, existing = await self._change(name, read, file, options)
+        await options.progress(100, 100, "committed")
         return Ingested(
             dataset_id=manifest.dataset_id,
             name=manifest.name,
             version=manifest.version,
-            schema_fingerprint=fingerprint,
-            key=key,
-            row_count=read["rows"],
-            columns=[IngestedColumn(name=column.name, type=column.type) for column in columns],
+            schema_fingerprint=manifest.schema_fingerprint,
+            key=file.key,
+            row_count=read.rows,
+            columns=[IngestedColumn(name=column.name, type=column.type) for column in manifest.columns],
             existing=existing,
-            bytes=read["bytes"],
-            warnings=read["warnings"],
+            bytes=read.bytes,
+            warnings=list(read.warnings),
         )
 
-    async def _read(self, path: Path, options: Options, folder: Path) -> dict[str, Any]:
-        """Have a child write the source as folder/data.parquet; its facts."""
-        request = {
-            "path": str(path),
-            "source": options.source,
-            "delimiter": options.delimiter,
-            "encoding": options.encoding,
-            "types": dict(options.types),
-        }
-        setup = {
-            "folder": str(folder),
-            "max_bytes": self._settings.max_path_bytes,
-            "max_cell_bytes": self._settings.max_cell_bytes,
-            "memory_limit": self._settings.memory_limit,
-            "threads": os.cpu_count() or 1,
-        }
-        child = await Child.start("lakehouse.engine.ingest.worker", setup)
+    async def _check(self, name: str, read: Read, options: Options) -> None:
+        """Raises what keeps the data from being the dataset's next version; nothing is stored yet."""
+        if options.expected is not None:
+            options.expected.check(name, catalog.fingerprint(read.columns), read.rows, read.source)
+        await self._datasets.bucket_for(name, options.bucket)
+        await self._datasets.check_schema(name, read.columns)
+
+    async def _store(self, name: str, read: Read, options: Options) -> DataFile:
+        """Put the file where the dataset's files are, under a name that says its content."""
+        key = catalog.data_key(name, catalog.fingerprint(read.columns), read.sha256)
+        bucket = await self._datasets.bucket_for(name, options.bucket)
         try:
-            await child.send(request)
-            while True:
-                answer, _ = await child.receive()
-                if "progress" not in answer:
-                    return answer
-                percent, what = answer["progress"]
-                await options.progress(percent, 100, what)
-        except ChildDied:
-            raise Upstream(
-                "the process that reads the file ended without an answer.",
-                fix="The file may be damaged in a way its reader does not survive, or memory ran out; "
-                "write the file anew, or lower ingest.memory_limit.",
-            ) from None
-        finally:
-            await child.aclose()
+            await self._storage.put_immutable(key, read.path, read.sha256, bucket)
+        except KeyExists:
+            pass  # named by its content: what is there is the same
+        return DataFile(key, read.sha256, read.bytes, read.rows)
+
+    async def _change(self, name: str, read: Read, file: DataFile, options: Options) -> tuple[Manifest, bool]:
+        """Commit the next version."""
+        provenance = {**options.provenance, "source": options.source, **read.source}
+        return await self._datasets.commit(name, read.columns, [file], provenance=provenance, bucket=options.bucket)

@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
 from typing import Any, cast
@@ -33,6 +33,7 @@ class Listener(uvicorn.Server):
     """
 
     def __init__(self, app: Starlette, settings: Server, ready: Callable[[], None]) -> None:
+        self._leaving = asyncio.Event()
         patience = Patience(settings.header_timeout_secs, settings.body_timeout_secs, _connections())
         super().__init__(
             uvicorn.Config(
@@ -53,6 +54,23 @@ class Listener(uvicorn.Server):
         self._begin_drain = app.state.drain.begin
         self._drain_secs = settings.drain_secs
         self._ready = ready
+
+    @property
+    def should_exit(self) -> bool:
+        """Whether it is told to stop."""
+        return self._leaving.is_set()
+
+    @should_exit.setter
+    def should_exit(self, told: bool) -> None:
+        if told:
+            self._leaving.set()
+
+    async def main_loop(self) -> None:
+        """Wait for the end. The library looks for it, and for a new second, ten times in each."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._leaving.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer."""
