@@ -32,7 +32,7 @@ class Cache:
     def __init__(self, folder: Path, bucket: Bucket, max_bytes: int) -> None:
         self._folder = folder
         self._bucket = bucket
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._sweeping = threading.Lock()
         self._swept = False
@@ -130,7 +130,7 @@ class Cache:
                     path.unlink()
                 else:
                     kept.append((found.st_mtime, found.st_size, path))
-        room = self._max_bytes
+        room = self.max_bytes
         for _, size, path in sorted(kept, reverse=True):
             room -= size
             if room < 0:

@@ -251,6 +251,14 @@ class Datasets:
             found += await self._catalog(manifest.bucket).copies([manifest])
         return found
 
+    def streams(self, manifest: Manifest) -> bool:
+        """Whether a dataset's files are better read in parts where they are: all copies together would be too large."""
+        return self._catalog(manifest.bucket).streams(manifest)
+
+    async def read_range(self, bucket: str, key: str, start: int, end: int) -> bytes:
+        """Some bytes of a data file. Raises KeyNotFound, NoRanges, Upstream."""
+        return await self._catalog(bucket).bucket.get_range(key, start, end)
+
     async def drop_spoiled(self, manifest: Manifest) -> None:
         """Remove local copies of a remote bucket's files that do not have their contents any more."""
         await self._catalog(manifest.bucket).drop_spoiled(manifest)

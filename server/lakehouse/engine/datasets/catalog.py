@@ -215,6 +215,12 @@ class Catalog:
 
         return await anyio.to_thread.run_sync(lambda: [found(manifest) for manifest in manifests])
 
+    def streams(self, manifest: Manifest) -> bool:
+        """Whether a version's files are better read in parts where they are: all copies together would be too large."""
+        if self.bucket.root is not None or not self.bucket.sends_parts:
+            return False
+        return sum(file.size_bytes for file in manifest.objects) > self._cache.max_bytes
+
     async def drop_spoiled(self, manifest: Manifest) -> None:
         """Remove local copies of a remote bucket's files that do not have their contents any more."""
 

@@ -11,6 +11,7 @@ import duckdb
 from lakehouse.engine.quoting import identifier, literal
 from lakehouse.engine.relation import Part, relation, scan
 from lakehouse.engine.sql.gate import folded
+from lakehouse.engine.sql.remote import Ranges, register, streamed
 from lakehouse.errors import Conflict, InvalidInput, TimedOut, Unavailable, Upstream, did_you_mean
 
 _READ_BYTES = 8 * 2**20
@@ -69,7 +70,7 @@ class Files:
 class Instance:
     """One in-memory DuckDB that can read the data files of its datasets and nothing else."""
 
-    def __init__(self, views: Iterable[View], limits: Limits, spill: str, files: Files) -> None:
+    def __init__(self, views: Iterable[View], limits: Limits, spill: str, files: Files, ranges: Ranges) -> None:
         self._views = {view.name: view for view in views}
         self._by_folded: dict[str, list[View]] = {}
         for view in self._views.values():
@@ -77,7 +78,7 @@ class Instance:
         self._files = files
         self._shown: dict[str, View] = {}
         self._columns: dict[str, list[str]] = {}
-        self._db = _locked(self._views.values(), limits, spill)
+        self._db = _locked(self._views.values(), limits, spill, ranges)
 
     def close(self) -> None:
         """Give up the memory and the files."""
@@ -125,6 +126,8 @@ class Instance:
             raise Upstream(f"dataset {view.name!r} cannot be read: {view.problem}", fix=_RESTORE)
         damaged = {"damaged": view.name}
         for part, sha256 in view.files:
+            if streamed(part.path):
+                continue  # its parts come from the bucket; to check it would be to read all of it
             try:
                 if not self._files.check(part.path, sha256, deadline):
                     raise Upstream(
@@ -156,7 +159,7 @@ class Instance:
         self._shown[key], self._columns[key] = view, columns
 
 
-def _locked(views: Iterable[View], limits: Limits, spill: str) -> duckdb.DuckDBPyConnection:
+def _locked(views: Iterable[View], limits: Limits, spill: str, ranges: Ranges) -> duckdb.DuckDBPyConnection:
     """A connection that can open exactly these files. The order matters: each step forbids the ones before it."""
     db = duckdb.connect(
         ":memory:",
@@ -174,8 +177,9 @@ def _locked(views: Iterable[View], limits: Limits, spill: str) -> duckdb.DuckDBP
         },
     )
     db.execute("SET parquet_metadata_cache = true")  # as a start option it is refused
-    paths = ", ".join(literal(part.path) for view in views for part, _ in view.files)
-    db.execute(f"SET allowed_paths = [{paths}]")
+    paths = [part.path for view in views for part, _ in view.files]
+    register(db, paths, ranges)
+    db.execute(f"SET allowed_paths = [{', '.join(map(literal, paths))}]")
     db.execute("SET enable_external_access = false")
     db.execute("SET GLOBAL TimeZone = 'UTC'")  # answers do not depend on where the server stands
     db.execute(f"SET max_execution_time = {max(1, int(limits.seconds * 1000))}")

@@ -15,6 +15,7 @@ from lakehouse.engine.sql.answer import Caps, Send, answer
 from lakehouse.engine.sql.gate import Gate
 from lakehouse.engine.sql.instance import Files, Instance, Limits, View
 from lakehouse.engine.sql.refusals import ours
+from lakehouse.engine.sql.remote import Ranges
 from lakehouse.errors import LakehouseError
 
 # The last part of the time is for finishing a file of rows that is cut: a cut one beats none.
@@ -25,7 +26,8 @@ _AGAIN_SECS = 0.1  # an interrupt before the engine is at work is lost
 class Session:
     """Judges and runs one statement after another."""
 
-    def __init__(self, setup: Mapping[str, Any]) -> None:
+    def __init__(self, setup: Mapping[str, Any], ranges: Ranges) -> None:
+        self._ranges = ranges
         self._limits = Limits(**setup["limits"])
         self._folder: str = setup["folder"]
         self._hidden: list[str] = setup["hidden"]
@@ -45,6 +47,7 @@ class Session:
         Raises a LakehouseError.
         """
         began = time.monotonic()
+        self._ranges.asking(send)
         seconds: float = request["seconds"]
         verdict = self._gate.judge(request["sql"])
         cursor = self._instance.cursor()
@@ -83,7 +86,8 @@ class Session:
             )
             for view in views
         ]
-        return Instance(listed, self._limits, self._folder, self._files)
+        self._ranges.sizes = {name: place[2] for view in views for name, place in view.get("streams", {}).items()}
+        return Instance(listed, self._limits, self._folder, self._files, self._ranges)
 
 
 class _Clock:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from lakehouse.engine.sql.streams import Streams
 from lakehouse.errors import LakehouseError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Views:
     def __init__(self, datasets: "Datasets", later: Later) -> None:
         self.arrivals = 0  # grows when files that were absent have come
         self._datasets, self._later = datasets, later
+        self.streams = Streams(datasets)
         self._known: dict[tuple[str, int], View] = {}
         self._wanted: dict[str, Manifest] = {}
         self._coming: dict[tuple[str, int], _Arrival] = {}
@@ -107,13 +109,20 @@ class Views:
     async def _read_copies(self, manifests: "Sequence[Manifest]") -> dict[str, View]:
         made: dict[str, View] = {}
         for manifest, paths in zip(manifests, await self._datasets.copies(manifests), strict=True):
-            absent = {"name": manifest.name, "files": [], "absent": True}
-            made[manifest.name] = absent if paths is None else self._keep(manifest, paths)
+            if paths is not None:
+                made[manifest.name] = self._keep(manifest, paths)
+            elif (parts := self.streams.view(manifest)) is not None:
+                made[manifest.name] = self._kept(manifest, parts)
+            else:
+                made[manifest.name] = {"name": manifest.name, "files": [], "absent": True}
         return made
 
     def _keep(self, manifest: "Manifest", paths: Sequence[Any]) -> View:
         files = [[str(path), f.sha256, f.role, f.lacks] for path, f in zip(paths, manifest.objects, strict=True)]
-        view: View = {"name": manifest.name, "files": files}
+        return self._kept(manifest, {"files": files})
+
+    def _kept(self, manifest: "Manifest", parts: View) -> View:
+        view: View = {"name": manifest.name, **parts}
         if manifest.merged:
             view |= {"key": manifest.key, "columns": [column.name for column in manifest.columns]}
         self._known[manifest.name, manifest.version] = view

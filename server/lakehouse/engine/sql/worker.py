@@ -3,19 +3,21 @@
 import os
 
 from lakehouse.engine import child
+from lakehouse.engine.sql.remote import Ranges
 from lakehouse.errors import LakehouseError, TooLarge
 
 
 def main() -> None:
     """Serve queries until the parent goes away."""
-    setup, requests, reply = child.serve()
+    ranges = Ranges()
+    setup, requests, reply = child.serve(ranges.answered)
     child.bound(setup["limits"]["spill_bytes"], setup["address_space"])
     os.chdir(setup["folder"])
     os.umask(0o077)
     # Only now, so that the limits hold for what the libraries take, too.
     from lakehouse.engine.sql.session import Session
 
-    session = Session(setup)
+    session = Session(setup, ranges)
     reply({"ready": True})
     for header, _ in requests:
         if "views" in header:
