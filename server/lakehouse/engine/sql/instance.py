@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from lakehouse.engine.holding import Held
 from lakehouse.engine.quoting import identifier, literal
 from lakehouse.engine.relation import Part, relation, scan
 from lakehouse.engine.sql.gate import folded
@@ -76,6 +77,7 @@ class Instance:
         for view in self._views.values():
             self._by_folded.setdefault(folded(view.name), []).append(view)
         self._files = files
+        self.held = Held()
         self._shown: dict[str, View] = {}
         self._columns: dict[str, list[str]] = {}
         self._db = _locked(self._views.values(), limits, spill, ranges)
@@ -129,6 +131,7 @@ class Instance:
             if streamed(part.path):
                 continue  # its parts come from the bucket; to check it would be to read all of it
             try:
+                self.held.take(part.path)
                 if not self._files.check(part.path, sha256, deadline):
                     raise Upstream(
                         f"dataset {view.name!r} is damaged: a data file has changed.", fix=_RESTORE, data=damaged

@@ -249,6 +249,7 @@ class Sql:
             ) from None
         worker.sound = True
         self._pool.learn(header["verified"])
+        self._storage.shelf.used(header["used"])
         if spool is not None:
             await spool.aclose()
         return _Raw(header, payload, spool.path if spool else None)

@@ -71,8 +71,14 @@ class Session:
         finally:
             with contextlib.suppress(duckdb.Error):  # a connection whose query failed may refuse to close
                 cursor.close()
+            used = self._instance.held.names
+            self._instance.held.release()
         fresh, self._files.fresh = self._files.fresh, {}
-        return header | {"verified": fresh, "elapsed_ms": round((time.monotonic() - began) * 1000, 3)}, rows
+        return header | {
+            "verified": fresh,
+            "used": used,
+            "elapsed_ms": round((time.monotonic() - began) * 1000, 3),
+        }, rows
 
     def _over(self, views: Sequence[Mapping[str, Any]]) -> Instance:
         listed = [
