@@ -37,9 +37,10 @@ ARROWS = {
     "declare": {"config", "schema", "transfer"},
     "attach": {"attach", "errors", "observe", "preview", "transfer"},
     "stdout": set(),
-    "catalogue": {"catalogue", "declare", "errors", "observe", "sources", "stdout"},
+    "verified": {"errors"},
+    "catalogue": {"catalogue", "declare", "errors", "observe", "sources", "stdout", "verified"},
     "rendered": {"", "catalogue", "declare", "errors", "observe", "sources"},
-    "engine": {"engine", "config", "errors"},
+    "engine": {"engine", "config", "errors", "verified"},
     "lake": {
         *("lake", "attach", "catalogue", "declare", "config", "observe", "errors", "engine", "preview", "transfer"),
     },

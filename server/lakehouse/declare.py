@@ -42,6 +42,7 @@ class Facts:
     listed: bool = False
     status: int = 200
     max_body: int = 4 * MIB
+    formats: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -236,9 +237,14 @@ def tool(
     return _mark(replace(facts, status=status, max_body=max_body))
 
 
-def download(route: str, *, title: str = "") -> Callable[[F], F]:
-    """Publish a function at a route only: it returns a Download, whose file is the answer."""
-    return _mark(Facts("download", route=route, title=title, long=True))
+def download(route: str, *, title: str = "", formats: Mapping[str, str] | None = None) -> Callable[[F], F]:
+    """Publish a function at a route only: it returns a Download, whose file is the answer.
+
+    `formats` are the media types it answers with, each with the value of its parameter `format` that gives it: a
+    request chooses by that parameter or its Accept header. It may then share the route of a tool, which answers
+    requests that choose none.
+    """
+    return _mark(Facts("download", route=route, title=title, long=True, formats=formats))
 
 
 def mode(effect: Effect = "reads", *, long: bool = False) -> Callable[[F], F]:

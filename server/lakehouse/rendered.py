@@ -15,18 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 import lakehouse
 from lakehouse.errors import TooLarge
-from lakehouse.sources import cache_folder, plugin_files, source_of
+from lakehouse.sources import cache_folder, plugin_files, query_files, source_of
 
 if TYPE_CHECKING:
     from lakehouse.catalogue import Catalogue
     from lakehouse.declare import Capability
 
-FORMAT = 3
+FORMAT = 4
 
 
-def rendered(folders: Sequence[Path] = ()) -> dict[str, Any]:
-    """The rendering of the shipped and the given project folders' capabilities, from the cache when it is current."""
-    path = cache_folder() / f"catalogue-{_key(folders)}.json"
+def rendered(folders: Sequence[Path] = (), home: Path | None = None) -> dict[str, Any]:
+    """The rendering of the shipped and the given project folders' capabilities, from the cache when it is current.
+
+    With a `home`, that of the queries saved in that data directory, too.
+    """
+    path = cache_folder() / f"catalogue-{_key(folders, home)}.json"
     try:
         found: dict[str, Any] = json.loads(path.read_bytes())
         if all(_stamp(Path(name)) == stamp for name, stamp in found["watched"].items()):
@@ -35,7 +38,7 @@ def rendered(folders: Sequence[Path] = ()) -> dict[str, Any]:
         pass  # not there, torn, or of another format: render anew
     from lakehouse.catalogue import Catalogue
 
-    fresh = render(Catalogue(folders))
+    fresh = render(Catalogue(folders, home))
     # What was left out may have been for a reason of this moment, or of this process's environment.
     if not fresh["skipped"]:
         _keep(path, fresh)
@@ -87,6 +90,8 @@ def _download(capability: "Capability") -> dict[str, Any]:
         "input_schema": capability.input_schema,
         "method": capability.method,
         "route": capability.route,
+        "max_body": capability.facts.max_body,
+        "formats": dict(capability.facts.formats or {}),
     }
 
 
@@ -120,14 +125,14 @@ def _prompt(capability: "Capability") -> dict[str, Any]:
     }
 
 
-def _key(folders: Sequence[Path]) -> str:
+def _key(folders: Sequence[Path], home: Path | None) -> str:
     """A digest of everything a rendering is derived from."""
     package = Path(__file__).parent
     parts: list[Any] = [FORMAT, lakehouse.__version__, sys.version_info[:3], [str(folder) for folder in folders]]
     for folder, below, names in os.walk(package):
         below[:] = sorted(f for f in below if f != "__pycache__")
         parts += [(folder, n, _stamp(Path(folder, n))) for n in sorted(names) if n.endswith(".py")]
-    parts += [(str(file), _digest(file)) for file in plugin_files(folders)]
+    parts += [(str(file), _digest(file)) for file in [*plugin_files(folders), *query_files(folders, home)]]
     # Installing or removing a package changes its folder's time; entry points themselves take 30 ms to read.
     parts += [(entry, _stamp(Path(entry))) for entry in sys.path if entry]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -93,6 +93,12 @@ def plugin_files(folders: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(path for place in places for path in sorted(place.glob("[!_]*.py"))))
 
 
+def query_files(folders: Sequence[Path], home: Path | None) -> list[Path]:
+    """The verified queries of the configured folders and of a data directory, in loading order, each once."""
+    places = [*folders, *([home] if home is not None else [])]
+    return list(dict.fromkeys(path for place in places for path in sorted((place / "queries").glob("[!_.]*.yaml"))))
+
+
 def source_of(path: Path) -> bytes:
     """A plugin file's bytes. Raises OSError for what cannot be read or is no plain file, TooLarge for what is huge."""
     found = path.stat()

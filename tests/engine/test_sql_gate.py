@@ -5,7 +5,7 @@ import re
 import duckdb
 import pytest
 
-from lakehouse.engine.sql import gate
+from lakehouse.engine.sql import gate, names
 from lakehouse.errors import InvalidInput, TooLarge
 
 
@@ -52,8 +52,8 @@ def test_names_are_compared_as_duckdb_does() -> None:
         db.execute('CREATE TABLE "É" (i INTEGER)')
         with pytest.raises(duckdb.CatalogException):
             db.execute('SELECT * FROM "é"')
-    assert gate.folded("sTRAßE") == gate.folded("Straße")
-    assert gate.folded("É") != gate.folded("é")
+    assert names.folded("sTRAßE") == names.folded("Straße")
+    assert names.folded("É") != names.folded("é")
 
 
 def test_the_lists_name_only_functions_there_are_and_none_that_reach_out() -> None:

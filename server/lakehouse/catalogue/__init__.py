@@ -11,12 +11,13 @@ from importlib.metadata import EntryPoint, distributions, entry_points
 from pathlib import Path
 from types import ModuleType
 
-from lakehouse.catalogue import standards
+from lakehouse.catalogue import queries, standards
 from lakehouse.catalogue.loading import refuse_nesting, run_source, set_apart
 from lakehouse.declare import Capability, capabilities_in
 from lakehouse.errors import Conflict, LakehouseError, NotFound, did_you_mean
 from lakehouse.observe import log
-from lakehouse.sources import plugin_files, source_of
+from lakehouse.sources import plugin_files, query_files, source_of
+from lakehouse.verified import parsed
 
 GROUP = "lakehouse"  # of the entry points of installed plugins
 
@@ -70,7 +71,8 @@ class Catalogue(dict[str, Capability]):
     event loop.
     """
 
-    def __init__(self, folders: Sequence[Path] = ()) -> None:
+    def __init__(self, folders: Sequence[Path] = (), home: Path | None = None) -> None:
+        """`folders` are projects with tools, modes and queries; `home` a data directory with saved queries."""
         super().__init__()
         refuse_nesting()
         self.skipped: list[Skipped] = []
@@ -93,6 +95,8 @@ class Catalogue(dict[str, Capability]):
                 self._try_file(path)
         for plugin in self._installed():
             self._try_package(plugin)
+        for path in query_files(folders, home):
+            self._try_query(path)
 
     def _try_file(self, path: Path) -> None:
         origin, name = str(path), _project_module(path)
@@ -102,6 +106,13 @@ class Catalogue(dict[str, Capability]):
             self._add(set_apart(origin, name, run, zlib.crc32(source)))
         except Exception as error:  # whatever a stranger's module does while it is loaded
             self._skip(origin, _reason(error))
+
+    def _try_query(self, path: Path) -> None:
+        try:
+            query = parsed(source_of(path), path.stem)
+            self._add(_examined(Part(queries.PREFIX, [queries.published(query, path, self[queries.RUN])])))
+        except (LakehouseError, OSError, ValueError, TypeError) as error:
+            self._skip(str(path), _reason(error))
 
     def _try_package(self, plugin: EntryPoint) -> None:
         origin = f"package entry point {plugin.name}"

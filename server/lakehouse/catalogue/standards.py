@@ -83,6 +83,8 @@ def _check_route(capability: Capability, fields: set[str]) -> None:
     for name in named:
         if name not in fields or named.count(name) > 1:
             raise ValueError(f"{capability.name}: {route!r}: {name} is no parameter, or stands there twice")
+    if capability.facts.formats is not None and "format" not in fields:
+        raise ValueError(f"{capability.name}: formats: there is no parameter format")
     if not 200 <= capability.facts.status < 300 or capability.facts.max_body < 0:
         raise ValueError(f"{capability.name}: status is one of 200 to 299, and max_body is not negative")
 
@@ -108,7 +110,8 @@ def claims(capability: Capability) -> Iterator[tuple[str, str]]:
     if kind == "resource":
         yield "resource", capability.facts.uri
     if kind in ("tool", "download"):
-        yield "route", f"{capability.method} {capability.route}"
+        # What answers with a file where one is asked for may stand beside a tool.
+        yield "route", f"{capability.method} {capability.route}{'?format' if capability.facts.formats else ''}"
     if kind == "tool" and capability.facts.short:
         yield "command", capability.facts.short.split()[0]
 

@@ -169,6 +169,25 @@ class Ingest(Section):
     memory_limit: str = Field(
         "512MB", pattern=_SIZE, description="Memory the reading engine may use before it spills to disk."
     )
+    # 200 files of 1,000 rows take 25 ms to group where one takes 16.
+    compact_files: int = Field(
+        50, ge=2, description="Files of a dataset past which small ones are folded by themselves."
+    )
+
+
+class Datasets(Section):
+    """How long older versions are kept. Nothing is removed but by `lakehouse gc`."""
+
+    keep_versions: int = Field(0, ge=0, description="Newest versions `gc` keeps of each dataset; 0: no such limit.")
+    keep_days: float = Field(
+        0,
+        ge=0,
+        description="Days `gc` keeps a version after a newer one; 0: no such limit. A version goes when no limit keeps "
+        "it; without any, all are kept.",
+    )
+    keep_dropped_days: float = Field(
+        0, ge=0, description="Days after which `gc` removes what a dropped dataset held; 0: never."
+    )
 
 
 class Sql(Section):
@@ -184,6 +203,7 @@ class Sql(Section):
     timeout_secs: float = Field(
         28, gt=0, description="Seconds one query may wait and run; to go over 30 raise server.tool_timeout_secs, too."
     )
+    export_timeout_secs: float = Field(300, gt=0, description="Seconds the query of an export may run.")
     memory_limit: str = Field("1GB", pattern=_SIZE, description="Memory one query may use before it spills to disk.")
     max_spill_bytes: int = Field(GIB, ge=MIB, description="Disk one query process may spill to.")
     address_space: int = Field(
@@ -263,6 +283,16 @@ class Results(Section):
     max_bytes: int = Field(2 * GIB, ge=MIB, description="Bytes all handles take together; the oldest go first.")
 
 
+class Export(Section):
+    """Rows written to files."""
+
+    max_bytes: int = Field(4 * GIB, ge=KIB, description="Bytes an exported file, and the rows for it, may have.")
+    memory_limit: str = Field("512MB", pattern=_SIZE, description="Memory the writer of Parquet may use.")
+    roots: tuple[Path, ...] = Field(
+        (), description="Folders files may be written to over MCP; empty: the home directory but what is hidden."
+    )
+
+
 class Config(Section):
     """Every setting, one frozen section a part."""
 
@@ -271,9 +301,11 @@ class Config(Section):
     plugins: Plugins = Plugins()
     storage: Storage = Storage()
     ingest: Ingest = Ingest()
+    datasets: Datasets = Datasets()
     sql: Sql = Sql()
     vectors: Vectors = Vectors()
     embed: Embed = Embed()
     corpora: Corpora = Corpora()
     observer: Observer = Observer()
     results: Results = Results()
+    export: Export = Export()

@@ -89,7 +89,7 @@ def _rendering(home: str | None, config: str | None) -> dict[str, Any]:
     from lakehouse.rendered import rendered
     from lakehouse.sources import plugin_folders
 
-    return rendered(plugin_folders(_home(home), config, os.environ))
+    return rendered(plugin_folders(_home(home), config, os.environ), _home(home))
 
 
 def _home(given: str | None) -> Path:

@@ -26,7 +26,7 @@ def stdio(home: str | Path | None, config_file: str | Path | None, overrides: Ma
     wire = take_wire()  # before a plugin is loaded, which might write there
     settings = config.read(home, config_file, overrides)
     keep_logs(settings, brief=False)
-    rendering = rendered(settings.config.plugins.folders)
+    rendering = rendered(settings.config.plugins.folders, settings.home)
     gc.freeze()  # what is loaded by now stays; collections need not walk it again
     anyio.run(_serve, settings, rendering, wire)
 
@@ -50,7 +50,7 @@ def http(
     from lakehouse.faces.http.listener.bind import listening
 
     sockets = listening(settings.config)
-    rendering = rendered(settings.config.plugins.folders)
+    rendering = rendered(settings.config.plugins.folders, settings.home)
     anyio.run(_listen, settings, rendering, sockets)
 
 

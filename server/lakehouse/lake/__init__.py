@@ -67,7 +67,7 @@ async def examine(
             settings = config.read(home, config_file, overrides)
         except InvalidInput as error:
             settings, broken = config.defaults(home), error
-        return settings, broken, Catalogue(settings.config.plugins.folders)
+        return settings, broken, Catalogue(settings.config.plugins.folders, settings.home)
 
     settings, broken, catalogue = await anyio.to_thread.run_sync(prepare)
     skipped = [(plugin.origin, plugin.reason) for plugin in catalogue.skipped]

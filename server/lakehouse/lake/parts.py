@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from lakehouse.engine.corpora import Corpora
     from lakehouse.engine.datasets import Datasets
     from lakehouse.engine.embed import Embedder
+    from lakehouse.engine.export import Exporter
     from lakehouse.engine.ingest import Ingester
     from lakehouse.engine.journal import Journal
     from lakehouse.engine.matrix import Matrix
     from lakehouse.engine.observer import Observer
     from lakehouse.engine.profiles import Profile, Profiles
+    from lakehouse.engine.queries import Queries
     from lakehouse.engine.redact import Redactor
     from lakehouse.engine.results import Results
     from lakehouse.engine.sql import Sql
@@ -51,7 +53,7 @@ class Parts:
     @cached_property
     def catalogue(self) -> Catalogue:
         """Every capability by name. Loading it reads the plugin files; `load` does that in a worker thread."""
-        return Catalogue(self.config.plugins.folders)
+        return Catalogue(self.config.plugins.folders, self.home)
 
     @cached_property
     def storage(self) -> "Storage":
@@ -81,6 +83,22 @@ class Parts:
     def sql(self) -> "Sql":
         """Questions in SQL."""
         return self._data.sql
+
+    @cached_property
+    def exports(self) -> "Exporter":
+        """Results and queries as files."""
+        from lakehouse.engine.export import Exporter
+
+        seconds = self.config.sql.export_timeout_secs
+        return self._owned(Exporter(self.storage.scratch_root, self.results, self.config.export, seconds))
+
+    @property
+    def queries(self) -> "Queries":
+        """Verified queries, over the datasets that whoever makes the running call may see."""
+        from lakehouse.engine.queries import Queries
+
+        folders, seconds = self.config.plugins.folders, self.config.sql.timeout_secs
+        return Queries(self.home, folders, self.datasets, self.sql, self.journal, seconds)
 
     @cached_property
     def journal(self) -> "Journal":
@@ -118,7 +136,7 @@ class Parts:
             datasets = self._owned(Datasets(self.home, self.storage))
         else:
             datasets = self._scoped_all.datasets.within(profile)
-        ingest = Ingester(self.storage, datasets, self.config.ingest)
+        ingest = Ingester(self.storage, datasets, self.config.ingest, self._later)
         # Query processes of its own: what one profile's instance has open, no other can reach.
         sql = self._owned(Sql(self.storage, datasets, self.results, self.config.sql, self._later))
         return Data(datasets, ingest, sql)

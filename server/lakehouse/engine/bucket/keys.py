@@ -27,12 +27,15 @@ class NoRanges(Upstream):
 
 @dataclass(frozen=True)
 class StoredObject:
-    """One object: its key, its size in bytes and the store's tag for this content."""
+    """One object: its key, its size in bytes, the store's tag for this content, and when it was put by its clock.
+
+    `modified` is in seconds since 1970; 0 where the store was not asked.
+    """
 
     key: str
     size: int
     etag: str | None = None
-    modified: float | None = field(default=None, compare=False)  # seconds since 1970, where the store was asked
+    modified: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)

@@ -143,6 +143,7 @@ class Folder(Local):
                     copy = files.beside(target, self._unfinished())
                     shutil.copyfile(path, copy)
                 copy.chmod(0o444)
+                os.utime(copy)  # put now, whenever it was written: what is young is not taken for left over
                 files.sync_file(copy)
                 files.place(copy, target, create=create)
                 return size

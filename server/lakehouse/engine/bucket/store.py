@@ -64,6 +64,5 @@ class Store(ABC):
 
 def stored(meta: Any) -> StoredObject:
     """An object as the library describes it."""
-    modified = meta.get("last_modified")
     tag = (meta.get("e_tag") or "").strip('"') or None
-    return StoredObject(meta["path"], meta["size"], tag, modified.timestamp() if modified else None)
+    return StoredObject(meta["path"], meta["size"], tag, meta["last_modified"].timestamp())

@@ -2,8 +2,9 @@
 
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -14,26 +15,26 @@ import anyio
 import anyio.to_thread
 
 from lakehouse.engine import moment
+from lakehouse.engine.acting import NOBODY, acting
 from lakehouse.engine.bucket import Bucket, KeyExists, KeyNotFound
 from lakehouse.engine.cache import Cache
+from lakehouse.engine.claims import GRACE_SECS, Claims
 from lakehouse.engine.datasets.draft import Change, Draft
 from lakehouse.engine.datasets.failures import DatasetDamaged, DatasetNotFound, lost
+from lakehouse.engine.datasets.index import At, Index
+from lakehouse.engine.datasets.stored import Stored
 from lakehouse.engine.fanout import fan_out
 from lakehouse.engine.manifests import (
-    PREFIX,
-    BadManifest,
     DataFile,
     Manifest,
     check_name,
     dataset_id,
-    decoded,
     fingerprint,
     folder_of,
     manifest_key,
     shown_name,
-    version_of,
 )
-from lakehouse.errors import Conflict, InvalidInput, Upstream
+from lakehouse.errors import Conflict, InvalidInput
 
 log = logging.getLogger("lakehouse")
 
@@ -65,14 +66,27 @@ class Catalog:
     A dataset that was dropped keeps its versions; here it is one whose newest version says `dropped`.
     """
 
-    def __init__(self, bucket: Bucket, cache: Cache) -> None:
+    def __init__(self, bucket: Bucket, cache: Cache, claims: Claims, index: Index) -> None:
         self.bucket = bucket
+        self.claims = claims
+        self.stored = Stored(bucket, index)
         self._cache = cache
+        self._used: dict[At, float] = {}  # older versions somebody asked for, and when
         self._index = _EMPTY
         self._loaded = False
         self._loading = anyio.Lock(fast_acquire=True)
         self._commits: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._generation = 0
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the bucket has been read once, so that its newest versions are known."""
+        return self._loaded
+
+    @property
+    def known(self) -> Sequence[Manifest]:
+        """The newest versions as memory has them, not to be changed."""
+        return tuple(self._index.newest.values())
 
     @property
     def generation(self) -> int:
@@ -101,11 +115,13 @@ class Catalog:
                     )
                 draft = await make(current.copy() if current else None)
                 if current is not None and (draft is None or draft.same_as(current)):
+                    await self._release(draft)
                     return current.copy(), True
                 if draft is None:
                     raise DatasetNotFound(f"there is no dataset {name!r}.", fix="Ingest it first.")
                 tried = version + 1
                 candidate = self._candidate(name, tried, draft, current)
+                await self._hold_stale(candidate)
                 try:
                     # Once the put is under way its outcome must be known: memory follows it.
                     with anyio.CancelScope(shield=True):
@@ -113,7 +129,38 @@ class Catalog:
                         self._show(folder, candidate)
                 except KeyExists:
                     continue
+                await self._see_stale(candidate)
+                await self._release(draft)
                 return candidate.copy(), False
+
+    async def hold(self, objects: Sequence[DataFile]) -> None:
+        """Keep files of a version from being removed by a gc until a commit names them.
+
+        Raises DatasetDamaged when one is gone already.
+        """
+        await self.claims.hold([file.key for file in objects])
+        there = await fan_out([partial(self.bucket.exists, file.key) for file in objects])
+        for file, found in zip(objects, there, strict=True):
+            if not found:
+                raise lost(f"the data file {file.key!r} is gone.")
+
+    def used_since(self, moment: float) -> set[At]:
+        """The older versions that were asked for since a moment (monotonic): somebody may be reading them."""
+        return {at for at, when in self._used.items() if when >= moment}
+
+    async def _hold_stale(self, candidate: Manifest) -> None:
+        stale = set(self.claims.stale([file.key for file in candidate.objects]))
+        if stale:
+            await self.hold([file for file in candidate.objects if file.key in stale])
+
+    async def _see_stale(self, candidate: Manifest) -> None:
+        """After a commit that took as long as nobody may count on, as over a suspended machine."""
+        if self.claims.stale([file.key for file in candidate.objects]):
+            await self.hold(candidate.objects)
+
+    async def _release(self, draft: Draft | None) -> None:
+        if draft is not None:
+            await self.claims.release([file.key for file in draft.objects])
 
     def _candidate(self, name: str, version: int, draft: Draft, current: Manifest | None) -> Manifest:
         now = moment.now()
@@ -126,7 +173,7 @@ class Catalog:
             row_count=draft.row_count,
             columns=draft.columns,
             statistics=_json(draft.statistics, "statistics"),
-            provenance=_json(draft.provenance, "provenance"),
+            provenance=_json({**draft.provenance, **_who()}, "provenance"),
             created_at=current.created_at if current else now,
             # Never before the version before, whatever the clocks of two machines say: time travel goes by it.
             updated_at=max(now, current.updated_at) if current else now,
@@ -154,17 +201,17 @@ class Catalog:
         folder = folder_of(check_name(name))
         if version < 1:
             return None
+        now = time.monotonic()
+        self._used = {at: when for at, when in self._used.items() if when > now - 2 * GRACE_SECS}
+        self._used[folder, version] = now
         try:
-            return await self._read(folder, version)
+            return await self.stored.read(folder, version)
         except KeyNotFound:
             return None
 
     async def versions(self, name: str) -> Numbers:
         """The numbers of the versions there are, oldest first; none for a name that is not there."""
-        folder = folder_of(check_name(name))
-        keys = (await self.bucket.list(f"{PREFIX}{folder}/", limit=None)).objects
-        found = [version_of(stored.key) for stored in keys]
-        return sorted(pair[1] for pair in found if pair is not None and pair[0] == folder)
+        return await self.stored.numbers(folder_of(check_name(name)))
 
     async def list(self) -> list[Manifest]:
         """The newest version of every dataset, in no order, dropped ones too; not of damaged ones (see `problems`)."""
@@ -238,32 +285,29 @@ class Catalog:
 
     async def _rehydrate(self) -> None:
         before = self._index
+        tags = await self.stored.tags()
         latest: dict[str, int] = {}
-        for stored in (await self.bucket.list(PREFIX, limit=None)).objects:
-            if (found := version_of(stored.key)) is not None:
-                latest[found[0]] = max(found[1], latest.get(found[0], 0))
+        for folder, version in tags:
+            latest[folder] = max(version, latest.get(folder, 0))
         newest: dict[str, Manifest] = {}
         problems: dict[str, str] = {}
-        limiter = anyio.Semaphore(16)
-
-        async def read(folder: str, version: int) -> None:
-            async with limiter:
-                try:
-                    newest[folder] = await self._read(folder, version)
-                except (Upstream, KeyNotFound) as error:
-                    known = before.newest.get(folder)
-                    if known is None or isinstance(error, DatasetDamaged | KeyNotFound):
-                        problems[folder] = error.detail
-                    else:  # the store failed: what is known stays, as if nobody had looked
-                        newest[folder] = known
-
-        async with anyio.create_task_group() as tasks:
-            for folder, version in latest.items():
-                known = before.newest.get(folder)
-                if known is not None and known.version == version:
-                    newest[folder] = known
-                else:
-                    tasks.start_soon(read, folder, version)
+        unknown: dict[At, str] = {}
+        for folder, version in latest.items():
+            known = before.newest.get(folder)
+            if known is not None and known.version == version:
+                newest[folder] = known
+            else:
+                unknown[folder, version] = tags[folder, version]
+        for (folder, _), found in (await self.stored.read_all(unknown)).items():
+            known = before.newest.get(folder)
+            if isinstance(found, Manifest):
+                newest[folder] = found
+            elif known is None or isinstance(found, DatasetDamaged | KeyNotFound):
+                problems[folder] = str(found.detail)
+            else:  # the store failed: what is known stays, as if nobody had looked
+                newest[folder] = known
+        if not self._loaded:
+            await self.stored.forget_all_but(tags)
         for folder, why in problems.items():
             if before.problems.get(folder) != why:
                 log.error("dataset.damaged %s", why)
@@ -277,30 +321,17 @@ class Catalog:
 
     async def _reread(self, folder: str) -> Manifest | None:
         """The newest version of one dataset as the bucket has it now."""
-        keys = (await self.bucket.list(f"{PREFIX}{folder}/", limit=None)).objects
-        versions = [found[1] for found in (version_of(stored.key) for stored in keys) if found and found[0] == folder]
+        known = self._index.newest.get(folder)
+        # A chain may be long: what is listed begins with the version that is known.
+        versions = await self.stored.numbers(folder, known.version) if known is not None else []
+        versions = versions or await self.stored.numbers(folder)
         if not versions:
             return None
-        known = self._index.newest.get(folder)
         if known is not None and known.version == max(versions):
             return known
-        manifest = await self._read(folder, max(versions))
+        manifest = await self.stored.read(folder, max(versions))
         self._show(folder, manifest)
         return manifest
-
-    async def _read(self, folder: str, version: int) -> Manifest:
-        key = manifest_key(folder, version)
-        try:
-            manifest = decoded(await self.bucket.get(key))
-            if (manifest.version, folder_of(manifest.name)) != (version, folder):
-                raise BadManifest(f"it is version {manifest.version} of {manifest.name!r}")
-        except BadManifest as error:
-            raise DatasetDamaged(
-                f"dataset {shown_name(folder)!r} is damaged: its manifest {key} cannot be used: {error}.",
-                fix="Restore that object from a backup, or remove it to go back to the version before.",
-            ) from error
-        # What the bucket is called is each home's own.
-        return replace(manifest, bucket=self.bucket.name)
 
     def _show(self, folder: str, manifest: Manifest) -> None:
         index = self._index
@@ -315,6 +346,12 @@ class Catalog:
         if newest != old.newest or problems != old.problems:
             self._index = _Index(MappingProxyType(newest), MappingProxyType(problems))
             self._generation += 1
+
+
+def _who() -> dict[str, Any]:
+    """Who commits, and in which call; nothing where no call runs."""
+    actor = acting.get()
+    return {} if actor == NOBODY else {"by": actor.name, "call": actor.call}
 
 
 def _json(given: Mapping[str, Any] | None, what: str) -> dict[str, Any]:

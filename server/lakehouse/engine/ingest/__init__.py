@@ -6,9 +6,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lakehouse.engine.ingest.ingester import Expected, Ingested, Ingester
+    from lakehouse.engine.ingest.ingester import Compacted, Deleted, Expected, Ingested, Ingester
 
-__all__ = ["Expected", "Ingested", "Ingester"]
+__all__ = ["Compacted", "Deleted", "Expected", "Ingested", "Ingester"]
 
 
 # The worker imports this package too, and must not pay for the parent's side (70 ms of each ingest).

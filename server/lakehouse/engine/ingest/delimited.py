@@ -31,6 +31,7 @@ class Reading:
     dialect: Dialect
     limits: Limits
     parallel: bool = True
+    held: Mapping[str, str] = field(default_factory=dict)
     # No cell is NULL to the reader: it drops a surplus cell that is, so `1,2,` would pass under a header of two.
     null: str = field(default_factory=lambda: secrets.token_hex(16))
 
@@ -47,15 +48,21 @@ class Reading:
         )
 
 
-def ingest(engine: Engine, limits: Limits, delimiter: str | None, types: Mapping[str, str]) -> Table:
+def ingest(
+    engine: Engine, limits: Limits, delimiter: str | None, types: Mapping[str, str], held: Mapping[str, str] = {}
+) -> Table:
     """Write the engine's source, a plain UTF-8 file, as typed Parquet.
+
+    `types` are asked for: cells are converted, as the engine does. `held` are the types of a dataset's columns: of
+    those that are here, a cell that would not keep its value is an error.
 
     Raises InvalidInput for a file that is not consistently delimited, listing up to 100 bad rows in `data["rows"]`,
     and for values that contradict a type asked for.
     """
     dialect = examine(engine.source, delimiter)
-    asked = kinds.wanted(types, dialect.names)
-    reading = Reading(engine.source, dialect, limits)
+    held = {name: held[name] for name in dialect.names if name in held and name not in types}
+    asked = {**kinds.wanted(types, dialect.names), **held}
+    reading = Reading(engine.source, dialect, limits, held=held)
     while True:
         try:
             return _written(engine, reading, asked)
@@ -93,6 +100,9 @@ def _copied(reading: Reading, asked: Mapping[str, str], found: Sequence[str | No
         if check and kind != "VARCHAR" and column not in asked:
             fits = kinds.fits(kind, cell) if kind else "false"
             cell = f"CASE WHEN {cell} = '' OR {fits} THEN {cell} ELSE error('a cell breaks the guess') END"
+        if column in reading.held:
+            keeps = kinds.keeps(reading.held[column], cell)
+            cell = f"CASE WHEN {cell} = '' OR {keeps} THEN {cell} ELSE error('a cell would change') END"
         cell = f"NULLIF({cell}, '')"
         cells.append(f"{cell if kind in (None, 'VARCHAR') else f'CAST({cell} AS {kind})'} AS {identifier(column)}")
     return f"SELECT {', '.join(cells)} FROM {reading.sql()}"
@@ -164,7 +174,7 @@ def _other_way(engine: Engine, reading: Reading, asked: Mapping[str, str], error
     # silently drops a last row whose quote is never closed: then the rows are counted.
     careful = replace(reading, parallel=False)
     try:
-        bad = rejects.find(engine, careful, asked)
+        bad = rejects.find(engine, careful, asked) or rejects.changed(engine, careful)
     except duckdb.InvalidInputException:
         raise InvalidInput(
             "the rows cannot be told apart: quotes and line ends do not match up.",

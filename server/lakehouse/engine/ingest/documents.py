@@ -37,8 +37,10 @@ _SEEN = {type(None): 0, bool: _BOOLEAN, float: _DOUBLE, str: _TEXT, dict: _NESTE
 _INFINITE = float("inf")
 
 
-def ingest(engine: Engine, limits: Limits, types: Mapping[str, str]) -> Table:
+def ingest(engine: Engine, limits: Limits, types: Mapping[str, str], held: Mapping[str, str] = {}) -> Table:
     """Write the engine's source, a plain UTF-8 file of JSON objects, as typed Parquet.
+
+    `types` are asked for, `held` those of a dataset's columns; of the latter, only those that are here matter.
 
     Raises InvalidInput for what is not JSON, naming the line, and listing up to 100 values that contradict a type
     asked for.
@@ -46,7 +48,7 @@ def ingest(engine: Engine, limits: Limits, types: Mapping[str, str]) -> Table:
     seen, row_bytes = _columns(engine, limits)
     names = list(seen)
     kinds.check_names(names, "the objects")
-    asked = kinds.wanted(types, names)
+    asked = {**{name: held[name] for name in names if name in held}, **kinds.wanted(types, names)}
     found = {name: asked.get(name) or _kind(held) for name, held in seen.items()}
     batches = _Batches(engine, limits, found, set(asked), seen)
 
@@ -204,7 +206,7 @@ def _convert(kind: str, value: Any, line: int) -> Any:
         return whole
     if kind == "DOUBLE":
         number = float(value)
-        if abs(number) == _INFINITE or number != number:
+        if abs(number) == _INFINITE or number != number or (isinstance(value, int) and int(number) != value):
             raise ValueError
         return number
     if kind == "DATE":

@@ -1,8 +1,9 @@
 """The parent's side of ingest: a child process reads, then the finished file is stored and committed."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Unpack
+from typing import Any, Unpack
 
 import anyio
 import anyio.to_thread
@@ -10,15 +11,19 @@ from pydantic import BaseModel, Field
 
 from lakehouse import config
 from lakehouse.engine import datasets as catalog
-from lakehouse.engine.datasets import DataFile, Datasets, Manifest
+from lakehouse.engine.compact import Compacted, Compactor, Later, not_beside
+from lakehouse.engine.datasets import DatasetNotFound, Datasets, Manifest
 from lakehouse.engine.ingest import reading
+from lakehouse.engine.ingest.modes import Deletion, Incoming, Place
+from lakehouse.engine.ingest.modes.incoming import held
+from lakehouse.engine.ingest.modes.named import json_lines, named_rows
 from lakehouse.engine.ingest.options import Asked, Expected, Options
-from lakehouse.engine.ingest.reading import Read
 from lakehouse.engine.ingest.source import check_options, check_size, local_file, source_of
 from lakehouse.engine.places import check_remote
-from lakehouse.engine.storage import KeyExists, Storage
+from lakehouse.engine.relation import DELETED
+from lakehouse.engine.storage import Storage
 
-__all__ = ["Expected", "Ingested", "IngestedColumn", "Ingester"]
+__all__ = ["Compacted", "Deleted", "Expected", "Ingested", "IngestedColumn", "Ingester"]
 
 _AT_ONCE = 2  # each takes ingest.memory_limit; more wait
 
@@ -38,11 +43,22 @@ class Ingested(BaseModel):
     version: int = Field(description="The version that holds this data.")
     schema_fingerprint: str = Field(description="SHA-256 over the columns' names and types.")
     key: str = Field(description="The Parquet object in the bucket.")
-    row_count: int = Field(description="Rows stored.")
+    row_count: int = Field(description="Rows of the dataset now.")
+    rows_read: int = Field(description="Rows of this source.")
+    replaced: int = Field(0, description="Rows that an upsert replaced or removed.")
     columns: list[IngestedColumn] = Field(description="The columns in order.")
     existing: bool = Field(description="True when this very data was there already and nothing was written.")
     bytes: int = Field(description="Size of the Parquet object.")
     warnings: list[str] = Field(description="What was read differently than it may look.")
+
+
+class Deleted(BaseModel):
+    """A dataset after rows were removed."""
+
+    name: str = Field(description="The dataset.")
+    version: int = Field(description="Its newest version.")
+    deleted: int = Field(description="Rows that are gone.")
+    row_count: int = Field(description="Rows it has now.")
 
 
 class Ingester:
@@ -51,11 +67,14 @@ class Ingester:
     At most two run at once; others wait their turn.
     """
 
-    def __init__(self, storage: Storage, datasets: Datasets, settings: config.Ingest) -> None:
+    def __init__(
+        self, storage: Storage, datasets: Datasets, settings: config.Ingest, later: Later = not_beside
+    ) -> None:
         self._storage = storage
         self._datasets = datasets
         self._settings = settings
         self._turns = anyio.CapacityLimiter(_AT_ONCE)
+        self._compactor = Compactor(storage, datasets, settings, later)
 
     async def ingest_path(
         self,
@@ -103,57 +122,97 @@ class Ingester:
             asked["source"] = kind
             return await self.ingest_path(path, name, **asked)
 
-    async def ingest_object(self, key: str, name: str, **asked: Unpack[Asked]) -> Ingested:
+    async def ingest_object(self, object_key: str, name: str, **asked: Unpack[Asked]) -> Ingested:
         """Make a stored object the newest version of a dataset; like `ingest_path` otherwise.
 
-        `key` may be bucket://key. Raises KeyNotFound when there is no such object, NotFound for no such bucket.
+        `object_key` may be bucket://key. Raises KeyNotFound when there is no such object, NotFound for no such bucket.
         """
-        bucket, key = self._storage.place_of(key)
-        check_size((await bucket.head(key)).size, self._settings.max_path_bytes, "ingest.max_path_bytes")
+        bucket, inner = self._storage.place_of(object_key)
+        check_size((await bucket.head(inner)).size, self._settings.max_path_bytes, "ingest.max_path_bytes")
         async with self._storage.scratch() as folder:
-            path = folder / PurePosixPath(key).name
-            await bucket.get_to(key, path)
-            asked["provenance"] = {"object": f"{bucket.name}://{key}"}
+            path = folder / PurePosixPath(inner).name
+            await bucket.get_to(inner, path)
+            asked["provenance"] = {"object": f"{bucket.name}://{inner}"}
             return await self.ingest_path(path, name, **asked)
 
     async def _ingest(self, path: Path, name: str, options: Options, folder: Path) -> Ingested:
-        read = await reading.read(path, options, folder, self._settings)
-        await self._check(name, read, options)
+        if options.bucket is not None:
+            await self._datasets.bucket_for(name, options.bucket)
+        current = await self._newest(name) if options.mode != "replace" else None
+        read = await reading.read(path, options, folder, self._settings, held(current, options))
+        if options.expected is not None:
+            options.expected.check(name, catalog.fingerprint(read.columns), read.rows, read.source)
         await options.progress(96, 100, "storing")
-        file = await self._store(name, read, options)
-        manifest, existing = await self._change(name, read, file, options)
+        incoming = Incoming(self._place(name, folder, options.bucket), read, options)
+        manifest, existing = await self._datasets.change(name, incoming.next, bucket=options.bucket)
         await options.progress(100, 100, "committed")
+        await self._compactor.after(manifest)
+        file = incoming.file or manifest.objects[-1]
         return Ingested(
             dataset_id=manifest.dataset_id,
             name=manifest.name,
             version=manifest.version,
             schema_fingerprint=manifest.schema_fingerprint,
             key=file.key,
-            row_count=read.rows,
+            row_count=manifest.row_count,
+            rows_read=read.rows,
+            replaced=incoming.replaced,
             columns=[IngestedColumn(name=column.name, type=column.type) for column in manifest.columns],
             existing=existing,
-            bytes=read.bytes,
-            warnings=list(read.warnings),
+            bytes=file.size_bytes,
+            warnings=incoming.warnings,
         )
 
-    async def _check(self, name: str, read: Read, options: Options) -> None:
-        """Raises what keeps the data from being the dataset's next version; nothing is stored yet."""
-        if options.expected is not None:
-            options.expected.check(name, catalog.fingerprint(read.columns), read.rows, read.source)
-        await self._datasets.bucket_for(name, options.bucket)
-        await self._datasets.check_schema(name, read.columns)
+    async def delete(self, name: str, *, where: str | None = None, keys: Sequence[Any] | None = None) -> Deleted:
+        """Remove the rows that an SQL condition is true for, or those with these keys.
 
-    async def _store(self, name: str, read: Read, options: Options) -> DataFile:
-        """Put the file where the dataset's files are, under a name that says its content."""
-        key = catalog.data_key(name, catalog.fingerprint(read.columns), read.sha256)
-        bucket = await self._datasets.bucket_for(name, options.bucket)
+        A key is an object of the key's columns, or the value itself where the key is one column.
+
+        Raises DatasetNotFound, InvalidInput, Conflict for keys where the dataset has none, and Upstream.
+        """
+        before = await self._datasets.get(name)
+        if keys is not None:
+            marked, content = named_rows(before, keys)
+            made = await self.ingest_content(content, "jsonl", name, mode="upsert", deletes=marked)
+            return Deleted(name=name, version=made.version, deleted=made.replaced, row_count=made.row_count)
+        async with self._turns, self._storage.scratch() as folder:
+            deletion = Deletion(self._place(name, folder), where or "")
+            manifest, _ = await self._datasets.change(name, deletion.next)
+        await self._compactor.after(manifest)
+        return Deleted(name=name, version=manifest.version, deleted=deletion.deleted, row_count=manifest.row_count)
+
+    async def register_delta(
+        self,
+        name: str,
+        object_key: str | None = None,
+        rows: Sequence[Mapping[str, Any]] | None = None,
+        key: Sequence[str] = (),
+    ) -> Ingested:
+        """Let rows, or those of a stored object, take the place of the dataset's rows with the same key.
+
+        Rows whose `_deleted` is true remove theirs; they need no other column but the key.
+
+        Raises DatasetNotFound, KeyNotFound, and what an upsert raises.
+        """
+        await self._datasets.get(name)
+        asked: Asked = {"mode": "upsert", "key": key, "deletes": DELETED}
+        if object_key is not None:
+            return await self.ingest_object(object_key, name, **asked)
+        return await self.ingest_content(json_lines(rows or ()), "jsonl", name, **asked)
+
+    async def compact(self, name: str) -> Compacted:
+        """Fold all files of a dataset into one; its rows stay what they are.
+
+        Raises DatasetNotFound, DatasetDamaged, Upstream.
+        """
+        async with self._turns:
+            return await self._compactor.compact(name)
+
+    async def _newest(self, name: str) -> Manifest | None:
         try:
-            await self._storage.put_immutable(key, read.path, read.sha256, bucket)
-        except KeyExists:
-            pass  # named by its content: what is there is the same
-        return DataFile(key, read.sha256, read.bytes, read.rows)
+            return await self._datasets.get(name)
+        except DatasetNotFound:
+            return None
 
-    async def _change(self, name: str, read: Read, file: DataFile, options: Options) -> tuple[Manifest, bool]:
-        """Commit the next version."""
-        provenance = {**options.provenance, "source": options.source, **read.source}
-        return await self._datasets.commit(name, read.columns, [file], provenance=provenance, bucket=options.bucket)
+    def _place(self, name: str, folder: Path, bucket: str | None = None) -> Place:
+        return Place(name, self._datasets, self._storage, self._settings, folder, bucket)

@@ -37,6 +37,18 @@ FITS = {
 }
 
 
+KIND = {arrow: kind for kind, arrow in ARROW.items()}  # the other way round
+# A cell of these types keeps its value in a column of that one.
+_TAKES = {"TIMESTAMP": ("TIMESTAMP", "DATE")}
+
+
+def keeps(kind: str, cell: str) -> str:
+    """The SQL condition that a filled cell keeps its value in a dataset's column of a type."""
+    if kind == "VARCHAR":
+        return "true"
+    return f"({' OR '.join(f'coalesce({fits(one, cell)}, false)' for one in _TAKES.get(kind, (kind,)))})"
+
+
 def fits(kind: str, cell: str) -> str:
     """The SQL condition that a filled cell, named by an SQL name, fits a type."""
     # The longest that any type takes has 40 characters or so; long text need not be looked at.

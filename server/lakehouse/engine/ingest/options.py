@@ -1,8 +1,8 @@
 """How one file shall be read and stored: what a caller may say of it, and what is meant where nothing is said."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from lakehouse.engine.progress import Progress, unheard
 from lakehouse.errors import Conflict
@@ -33,6 +33,9 @@ class Expected:
                 )
 
 
+Mode = Literal["replace", "append", "upsert"]
+
+
 class Asked(TypedDict, total=False):
     """The options by name; see Options."""
 
@@ -40,6 +43,11 @@ class Asked(TypedDict, total=False):
     delimiter: str | None
     encoding: str | None
     types: Mapping[str, str] | None
+    mode: Mode | None
+    key: Sequence[str] | None
+    evolve: bool
+    repeat: bool
+    deletes: str
     provenance: Mapping[str, Any] | None
     expected: Expected | None
     progress: Progress | None
@@ -51,14 +59,24 @@ class Options:
     """What is asked for.
 
     `source` is csv, tsv, json, jsonl or parquet (default: by suffix); the file may be gzip or zstd. `types` sets
-    column types by name. `expected` is what the data must be. `provenance` is kept with the version.
-    `bucket` is where a new dataset goes.
+    column types by name.
+
+    The rows `replace` what is there, are an `append` to it, or an `upsert`: each takes the place of the row with the
+    same `key`. With `evolve` the dataset gets the columns it does not have yet. With `repeat` content is appended that
+    the dataset has already. `deletes` is the column of an upsert that says which rows go.
+
+    `expected` is what the data must be. `provenance` is kept with the version. `bucket` is where a new dataset goes.
     """
 
     source: str | None = None
     delimiter: str | None = None
     encoding: str | None = None
     types: Mapping[str, str] = field(default_factory=dict)
+    mode: Mode = "replace"
+    key: Sequence[str] = ()
+    evolve: bool = False
+    repeat: bool = False
+    deletes: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     expected: Expected | None = None
     progress: Progress = unheard

@@ -26,8 +26,12 @@ class Read:
     source: Mapping[str, Any]
 
 
-async def read(path: Path, options: Options, folder: Path, settings: config.Ingest) -> Read:
+async def read(
+    path: Path, options: Options, folder: Path, settings: config.Ingest, held: Mapping[str, str] | None = None
+) -> Read:
     """Have a child write a source as folder/data.parquet.
+
+    `held` are the types of a dataset's columns: those that the source has are read as these, or not at all.
 
     Raises what it finds wrong with the source, and Upstream when it ends without an answer.
     """
@@ -37,6 +41,7 @@ async def read(path: Path, options: Options, folder: Path, settings: config.Inge
         "delimiter": options.delimiter,
         "encoding": options.encoding,
         "types": dict(options.types),
+        "held": dict(held or {}),
     }
     setup = {
         "folder": str(folder),

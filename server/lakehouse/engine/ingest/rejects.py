@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lakehouse.engine.ingest import kinds
 from lakehouse.engine.ingest.engine import Engine
 from lakehouse.errors import InvalidInput, LakehouseError, TooLarge
 
@@ -48,6 +49,45 @@ def listed(bad: list[dict[str, Any]]) -> InvalidInput:
     return InvalidInput(
         "; ".join(shown) + more + ".", fix="Mend these rows; nothing was stored.", data={"rows": bad[:LISTED]}
     )
+
+
+def changed(engine: Engine, reading: "Reading") -> InvalidInput | None:
+    """The error that lists the first 100 cells that would not keep their value in the dataset's column, or None."""
+    found: list[tuple[int, str, str, str]] = []
+    for n, column in enumerate(reading.dialect.names):
+        if (kind := reading.held.get(column, "VARCHAR")) != "VARCHAR":
+            rows = engine.rows(
+                f"SELECT row, left(c{n}, {VALUE_CHARS}) FROM (SELECT row_number() OVER () AS row, c{n}"
+                f" FROM {reading.sql()}) WHERE c{n} <> '' AND NOT {kinds.keeps(kind, f'c{n}')} LIMIT {LISTED}"
+            )
+            found += [(int(row), column, value, kind) for row, value in rows]
+    found = sorted(found)[:LISTED]
+    if not found:
+        return None
+    lines = _lines_of_rows(reading, {row for row, *_ in found})
+    return listed(
+        [
+            {"line": lines.get(row, row + 1), "column": column, "value": value, "reason": f"{value!r} is not a {kind}"}
+            for row, column, value, kind in found
+        ]
+    )
+
+
+def _lines_of_rows(reading: "Reading", rows: set[int]) -> dict[int, int]:
+    """The lines that rows begin on, both counted from 1."""
+    csv.field_size_limit(reading.limits.max_cell)
+    lines: dict[int, int] = {}
+    row, begins = -1, 1
+    with reading.path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=reading.dialect.delimiter)
+        for record in reader:
+            row += bool(record)  # the header is row 0
+            if record and row in rows:
+                lines[row] = begins
+                if len(lines) == len(rows):
+                    break
+            begins = reader.line_num + 1
+    return lines
 
 
 def uncounted(reading: "Reading", rows: int) -> InvalidInput | None:

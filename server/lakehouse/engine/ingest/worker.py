@@ -44,7 +44,7 @@ def main() -> None:
 def _ingest(setup: dict[str, Any], request: dict[str, Any], report: "Report") -> dict[str, Any]:
     from lakehouse.engine.ingest.engine import Engine
 
-    path, source, types = Path(request["path"]), request["source"], request["types"]
+    path, source, types, held = Path(request["path"]), request["source"], request["types"], request.get("held", {})
     limits = Limits(setup["max_bytes"], setup["max_cell_bytes"])
     before = path.stat()
     # hashlib lets go of the interpreter, so this runs beside the reading. An error does not wait for it.
@@ -58,12 +58,12 @@ def _ingest(setup: dict[str, Any], request: dict[str, Any], report: "Report") ->
     elif source in ("json", "jsonl"):
         from lakehouse.engine.ingest import documents
 
-        table = documents.ingest(engine, limits, types)
+        table = documents.ingest(engine, limits, types, held)
     else:
         from lakehouse.engine.ingest import delimited
 
         delimiter = request["delimiter"] or ("\t" if source == "tsv" else None)
-        table = delimited.ingest(engine, limits, delimiter, types)
+        table = delimited.ingest(engine, limits, delimiter, types, held)
     sha256 = files.sha256_of(engine.target)
     after = path.stat()
     if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
@@ -33,7 +34,7 @@ from lakehouse.engine.results.pages import (
 )
 from lakehouse.errors import InvalidInput, NotFound, TooLarge, Upstream
 
-__all__ = ["MAX_INLINE", "MAX_ROWS", "PAGE_BYTES", "PAGE_CHARS", "Results", "RowPage", "TextPage"]
+__all__ = ["MAX_INLINE", "MAX_ROWS", "PAGE_BYTES", "PAGE_CHARS", "Kept", "Results", "RowPage", "TextPage"]
 
 T = TypeVar("T")
 Given = TypeVarTuple("Given")
@@ -41,6 +42,18 @@ URI = "lakehouse://results/"
 _ENVELOPE = 300  # bytes of a page beside its columns and its rows or text
 _ID = re.compile(r"[0-9a-f]{32}")
 _SUFFIXES = {"json": ".json", "lines": ".jsonl", "rows": ".arrow"}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The file of a result: Arrow IPC (`rows`), a JSON array a line (`lines`), or one JSON text (`json`)."""
+
+    id: str
+    path: Path
+    kind: str
+    columns: list[dict[str, Any]]
+    row_count: int
+    complete: bool
 
 
 class Results:
@@ -100,6 +113,10 @@ class Results:
         Raises NotFound, and TooLarge over 16 MiB.
         """
         return await self._run(self._whole, id)
+
+    async def file(self, id: str) -> Kept:
+        """The file of a result, which stays until it expires or the room is needed. Raises NotFound."""
+        return await self._run(self._file, id)
 
     async def ids(self) -> list[str]:
         """The ids of the results that can still be read, newest first."""
@@ -183,6 +200,12 @@ class Results:
         if len(rows) < note["row_count"] or len(text.encode()) > MAX_INLINE:
             raise too_large
         return text
+
+    def _file(self, id: str) -> Kept:
+        with self._found(id) as (path, note):
+            facts = note.get("rest", note)
+            complete = bool(facts.get("complete", True))
+            return Kept(path.stem, path, note["kind"], facts.get("columns", []), note.get("row_count", 0), complete)
 
     @contextmanager
     def _found(self, id: str) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -38,7 +38,7 @@ def answer(
 
     Over the caps the header says `truncated`, and all rows up to the file caps have been sent before, in order, as
     pieces of an Arrow IPC file; `complete` is False when it does not have all of them. The file ends early at `stop_at`
-    (time.monotonic() seconds).
+    (time.monotonic() seconds), and the header says `late`. With no rows in the answer at all there always is a file.
     """
     relation = cursor.sql(text, params=params or None)
     names, types = relation.columns, [str(kind).replace('"NULL"', "NULL") for kind in relation.types]
@@ -55,8 +55,9 @@ def answer(
         "truncated": preview.full,
         "complete": True,
     }
-    if preview.full:
+    if preview.full or not caps.rows:
         header["row_count"], header["complete"] = _write(batches, seen, caps, stop_at, send)
+        header["late"] = time.monotonic() >= stop_at
     return header, preview.text()
 
 

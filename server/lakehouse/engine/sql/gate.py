@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from lakehouse.engine.sql.names import folded
 from lakehouse.errors import InvalidInput, LakehouseError, TooLarge, did_you_mean
 
 # Whatever is in none of these sets is refused: a new DuckDB may bring nodes that write (2.0 brought COPY_QUERY_NODE,
@@ -35,7 +36,6 @@ MAX_NESTING = 500  # of brackets: the parser takes gigabytes for thousands of op
 # possessive form, which would not, finds nothing on Python 3.11.2 and 3.11.3.
 _BLANK = re.compile(r"\s+|--[^\n]*\n|/\*.*?\*/", re.S)
 _EXPLAIN = re.compile(r"EXPLAIN\s+(?=(?:SELECT|WITH|FROM|VALUES)\b)", re.I)
-_UPPER = {ord(c): ord(c) + 32 for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 
 ONE_READ = "Only one SELECT-like statement runs here (SELECT, WITH, FROM, VALUES, DESCRIBE, SUMMARIZE, EXPLAIN SELECT)."
 _FILES = "Files are not readable from SQL: ingest_file makes a dataset of one."
@@ -86,11 +86,6 @@ _ELSEWHERE = {
 }
 
 
-def folded(name: str) -> str:
-    """A name as DuckDB compares identifiers: ASCII letters in lower case, all others as they are."""
-    return name.translate(_UPPER)
-
-
 def read_lists(text: str) -> Mapping[str, frozenset[str]]:
     """The function lists by section; `#` starts a comment line."""
     lists: dict[str, set[str]] = {}
@@ -116,6 +111,7 @@ class Verdict:
 
     text: str
     tables: tuple[str, ...]
+    body: str = ""  # the text without an EXPLAIN before it
 
 
 class Gate:
@@ -142,8 +138,8 @@ class Gate:
 
         Raises TooLarge when even reading the text takes too much memory.
         """
-        _check_nesting(sql)
-        explain = _EXPLAIN.match(sql, _start(sql))
+        check_nesting(sql)
+        explain = _EXPLAIN.match(sql, start_of(sql))
         body = sql[explain.end() :] if explain else sql
         tree = self._tree(body)
         walk = _Walk()
@@ -152,7 +148,7 @@ class Gate:
         except RecursionError:
             raise _too_deep() from None
         # The text that runs is the text that was judged: the EXPLAIN is put back by us, whatever stood before it.
-        return Verdict(f"EXPLAIN {body}" if explain else body, tuple(walk.tables))
+        return Verdict(f"EXPLAIN {body}" if explain else body, tuple(walk.tables), body)
 
     def _tree(self, sql: str) -> Any:
         try:
@@ -286,14 +282,16 @@ def _path(node: Mapping[str, Any]) -> list[str]:
     return list(node.get("qualified_name", {}).get("path", ()))
 
 
-def _start(sql: str) -> int:
+def start_of(sql: str) -> int:
+    """Where a text begins, past blanks and comments."""
     position = 0
     while blank := _BLANK.match(sql, position):
         position = blank.end()
     return position
 
 
-def _check_nesting(sql: str) -> None:
+def check_nesting(sql: str) -> None:
+    """Raises InvalidInput for a text with too many open brackets to be parsed."""
     if sum(sql.count(bracket) for bracket in "([{") <= MAX_NESTING:
         return
     depth = 0

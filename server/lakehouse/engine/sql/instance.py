@@ -11,9 +11,9 @@ import duckdb
 from lakehouse.engine.holding import Held
 from lakehouse.engine.quoting import identifier, literal
 from lakehouse.engine.relation import Part, relation, scan
-from lakehouse.engine.sql.gate import folded
-from lakehouse.engine.sql.remote import Ranges, register, streamed
-from lakehouse.errors import Conflict, InvalidInput, TimedOut, Unavailable, Upstream, did_you_mean
+from lakehouse.engine.sql.names import Names, alike, folded
+from lakehouse.engine.sql.remote import register, streamed
+from lakehouse.errors import TimedOut, Unavailable, Upstream
 
 _READ_BYTES = 8 * 2**20
 _RESTORE = "Ingest it again, or restore its data files from a backup; other datasets are not affected."
@@ -42,6 +42,8 @@ class View:
     columns: tuple[str, ...] = ()
     problem: str = ""
     absent: bool = False
+    dataset: str = ""  # the dataset's own name, where the query's is another: orders of "orders@v3"
+    version: int = 0
 
 
 class Files:
@@ -69,18 +71,20 @@ class Files:
 
 
 class Instance:
-    """One in-memory DuckDB that can read the data files of its datasets and nothing else."""
+    """One in-memory DuckDB that can read the data files of its datasets and nothing else.
 
-    def __init__(self, views: Iterable[View], limits: Limits, spill: str, files: Files, ranges: Ranges) -> None:
+    Plans go through the views of an `open` one, and name the files; what is made of them is for us alone.
+    """
+
+    def __init__(self, views: Iterable[View], limits: Limits, spill: str, files: Files, *, open: bool = False) -> None:
+        self._kind = "VIEW" if open else "SECURE VIEW"
         self._views = {view.name: view for view in views}
-        self._by_folded: dict[str, list[View]] = {}
-        for view in self._views.values():
-            self._by_folded.setdefault(folded(view.name), []).append(view)
+        self._names = Names(self._views)
         self._files = files
         self.held = Held()
         self._shown: dict[str, View] = {}
         self._columns: dict[str, list[str]] = {}
-        self._db = _locked(self._views.values(), limits, spill, ranges)
+        self._db = _locked(self._views.values(), limits, spill)
 
     def close(self) -> None:
         """Give up the memory and the files."""
@@ -90,8 +94,8 @@ class Instance:
         """A connection for one query."""
         return self._db.cursor()
 
-    def show(self, tables: Sequence[str], deadline: float) -> None:
-        """Make these datasets readable, with their files verified. `deadline` is in time.monotonic() seconds.
+    def show(self, tables: Sequence[str], deadline: float) -> list[View]:
+        """Make these datasets readable, with their files verified; returns them. `deadline` as of time.monotonic().
 
         Raises InvalidInput for a name that is no dataset, Upstream naming a dataset that is damaged, Unavailable with
         the names of those whose files have to be fetched first.
@@ -100,7 +104,7 @@ class Instance:
         for name in tables:
             view = self._find(name)
             if chosen.setdefault(folded(view.name), view) is not view:
-                raise _same(view.name, chosen[folded(view.name)].name)
+                raise alike(view.name, chosen[folded(view.name)].name)
         absent = [view.name for view in chosen.values() if view.absent]
         if absent:
             raise Unavailable("the data files are not here yet.", fix="Ask again.", data={"absent": absent})
@@ -108,20 +112,17 @@ class Instance:
             self._verify(view, deadline)
             if self._shown.get(key) is not view:
                 self._create(key, view)
+        return list(chosen.values())
 
     def columns_of(self, tables: Iterable[str]) -> list[str]:
         """The column names of datasets that were shown."""
         return [column for table in tables for column in self._columns.get(folded(table), ())]
 
     def _find(self, name: str) -> View:
-        if name in self._views:
-            return self._views[name]
-        found = self._by_folded.get(folded(name), [])
-        if len(found) > 1:
-            raise _same(found[0].name, found[1].name)
-        if not found:
-            raise _unknown(name, list(self._views))
-        return found[0]
+        found = self._names.find(name)
+        if found is None:
+            raise self._names.unknown(name)
+        return self._views[found]
 
     def _verify(self, view: View, deadline: float) -> None:
         if view.problem:
@@ -152,7 +153,7 @@ class Instance:
                 # DuckDB's own names: of two columns that differ only by case it renames the second.
                 columns = [row[0] for row in self._db.execute(f"DESCRIBE SELECT * FROM {scan(parts)}").fetchall()]
                 query = relation(parts, columns)
-            self._db.execute(f"CREATE OR REPLACE SECURE VIEW {identifier(view.name)} AS {query}")
+            self._db.execute(f"CREATE OR REPLACE {self._kind} {identifier(view.name)} AS {query}")
         except (duckdb.OutOfMemoryException, duckdb.InterruptException):
             raise  # these say nothing about the file
         except duckdb.Error as error:
@@ -162,7 +163,7 @@ class Instance:
         self._shown[key], self._columns[key] = view, columns
 
 
-def _locked(views: Iterable[View], limits: Limits, spill: str, ranges: Ranges) -> duckdb.DuckDBPyConnection:
+def _locked(views: Iterable[View], limits: Limits, spill: str) -> duckdb.DuckDBPyConnection:
     """A connection that can open exactly these files. The order matters: each step forbids the ones before it."""
     db = duckdb.connect(
         ":memory:",
@@ -181,7 +182,7 @@ def _locked(views: Iterable[View], limits: Limits, spill: str, ranges: Ranges) -
     )
     db.execute("SET parquet_metadata_cache = true")  # as a start option it is refused
     paths = [part.path for view in views for part, _ in view.files]
-    register(db, paths, ranges)
+    register(db, paths)
     db.execute(f"SET allowed_paths = [{', '.join(map(literal, paths))}]")
     db.execute("SET enable_external_access = false")
     db.execute("SET GLOBAL TimeZone = 'UTC'")  # answers do not depend on where the server stands
@@ -192,20 +193,3 @@ def _locked(views: Iterable[View], limits: Limits, spill: str, ranges: Ranges) -
 
 def _mark(stat: os.stat_result) -> tuple[int, ...]:
     return (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-
-
-def _same(one: str, other: str) -> Conflict:
-    return Conflict(
-        f"SQL cannot tell the datasets {one!r} and {other!r} apart: they differ only by case.",
-        fix="Query one at a time, spelled exactly.",
-    )
-
-
-def _unknown(name: str, known: list[str]) -> InvalidInput:
-    as_written = [n if n.isidentifier() else identifier(n) for n in known]
-    none = None if known else "There are none yet; ingest_file makes one of a file."
-    return InvalidInput(
-        f"sql: there is no dataset {name[:200]!r}.",
-        fix=did_you_mean(name, as_written, none),
-        data={"dataset": name[:200]},
-    )

@@ -3,18 +3,23 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 
 from lakehouse import config
 from lakehouse.engine.child import Child, ChildDied
+from lakehouse.engine.sql.processes import Processes
 from lakehouse.errors import LakehouseError, Upstream
+
+if TYPE_CHECKING:
+    from lakehouse.engine.datasets import Manifest
 
 MODULE = "lakehouse.engine.sql.worker"
 MAX_THREADS = 4  # of one process; under an address space limit each costs room
@@ -23,10 +28,11 @@ _TRIES = 2  # somebody may kill a process while it starts; no query has run then
 
 @dataclass(frozen=True)
 class Visible:
-    """The datasets queries see: the number of this set, and its views as a query process takes them."""
+    """The datasets queries see: the number of this set, its views as a query process takes them, and the versions."""
 
     number: int
     views: Sequence[Mapping[str, Any]]
+    manifests: "Mapping[str, Manifest]"
 
 
 @dataclass
@@ -53,20 +59,27 @@ class Counts:
 class Pool:
     """Hands out query processes, one caller each.
 
-    Whoever asks for one first takes one of the `sql.workers` places in `slots`, and keeps it as long as the process.
+    Whoever asks for one first takes one of the places in `processes.slots`, and keeps it as long as the process.
     """
 
     scratch: Path
     settings: config.Sql
     hidden: Sequence[str]
+    processes: Processes
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
-        self.slots = anyio.Semaphore(self.settings.workers, fast_acquire=True)
+        self.processes.join(self)
+        self.used_at = time.monotonic()
         self._idle: list[Worker] = []
         self._alive: dict[int, Worker] = {}
         self._starting = 0
         self._verified: dict[str, list[int]] = {}
+
+    @property
+    def size(self) -> int:
+        """How many processes there are, those that are being started included."""
+        return len(self._alive) + self._starting
 
     @property
     def pids(self) -> list[int]:
@@ -79,9 +92,10 @@ class Pool:
 
         Raises Upstream when no process can be started.
         """
+        self.used_at = time.monotonic()
         worker = await self._take(visible)
         try:
-            if not self._idle and len(self._alive) + self._starting <= self.settings.workers:
+            if not self._idle and self.processes.room:
                 with suppress(Upstream):  # a query that has its process does not fail for want of a spare
                     self._idle.append(await self._start(visible))
             yield worker
@@ -95,13 +109,22 @@ class Pool:
         """Remember which files a process found intact, so that the next ones need not read them again."""
         self._verified.update(verified)
 
+    async def end_idle(self) -> bool:
+        """End one process that has no query; False when there is none."""
+        if not self._idle:
+            return False
+        await self._end(self._idle.pop(0))
+        return True
+
     async def aclose(self) -> None:
         """End all processes."""
+        self.processes.leave(self)
         for worker in list(self._alive.values()):
             await self._end(worker)
         self._idle.clear()
 
     async def _take(self, visible: Visible) -> Worker:
+        await self.processes.make_room(self, needed=not self._idle)
         while self._idle:
             worker = self._idle.pop()
             if worker.child.alive and await self._prepared(worker, visible):
@@ -161,7 +184,7 @@ class Pool:
                 "threads": min(MAX_THREADS, os.cpu_count() or 1),
                 "memory": settings.memory_limit,
                 "spill_bytes": settings.max_spill_bytes,
-                "seconds": settings.timeout_secs,
+                "seconds": max(settings.timeout_secs, settings.export_timeout_secs),
             },
             "hidden": list(self.hidden),
             "verified": self._verified,

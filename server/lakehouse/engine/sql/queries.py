@@ -1,55 +1,55 @@
 """Read-only SQL over datasets: checks, queues, runs in a query process, and keeps what is too large for one answer."""
 
 import json
-import logging
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 
 import anyio
 import anyio.to_thread
-from pydantic import BaseModel, Field
 
 from lakehouse import config
 from lakehouse.engine.child import ChildDied
 from lakehouse.engine.fanout import fan_out
+from lakehouse.engine.sql.advice import Advice
+from lakehouse.engine.sql.history import Entry, History
+from lakehouse.engine.sql.models import Explanation, ResultColumn, Rows
+from lakehouse.engine.sql.past import MAY_NAME_A_VERSION, Past, whens
 from lakehouse.engine.sql.pool import Pool, Visible, Worker
+from lakehouse.engine.sql.processes import Processes
+from lakehouse.engine.sql.request import AsOf, Lower, Params, checked, out_of_time, seconds_of
+from lakehouse.engine.sql.sight import Sight
 from lakehouse.engine.sql.views import Later, Views
 from lakehouse.engine.sql.worker import ends_process
-from lakehouse.errors import InvalidInput, LakehouseError, TimedOut, TooLarge, Unavailable, Upstream
+from lakehouse.errors import InvalidInput, LakehouseError, TimedOut, Unavailable, Upstream
 
 if TYPE_CHECKING:
-    from lakehouse.engine.datasets import Datasets
+    from lakehouse.engine.datasets import Datasets, Manifest
     from lakehouse.engine.results import Results
     from lakehouse.engine.storage import Storage
 
+T = TypeVar("T")
 GRACE_SECS = 1.0  # after the limit, for the engine to stop by itself; then its process is killed
 _INLINE_JSON = 64 * 2**10  # a longer text is parsed off the event loop
 
-log = logging.getLogger("lakehouse")
 
-Params = Sequence[Any] | Mapping[str, Any]
+@dataclass(frozen=True)
+class Spool:
+    """All rows of a statement as an Arrow IPC file, unless it is not `complete`: too large, or `late`.
 
+    `read` are the datasets it was read from, with their versions.
+    """
 
-class ResultColumn(BaseModel):
-    """A column of an answer."""
-
-    name: str = Field(description="Its name.")
-    type: str = Field(description="Its DuckDB type, for instance BIGINT.")
-
-
-class Rows(BaseModel):
-    """The answer to a query."""
-
-    columns: list[ResultColumn] = Field(description="The columns, in order.")
-    rows: list[list[Any]] = Field(description="The rows; when truncated, only the first of them.")
-    row_count: int = Field(description="How many rows the result has; with complete false, how many were kept.")
-    truncated: bool = Field(False, description="Whether `rows` lacks some; `handle` has them.")
-    handle: str | None = Field(None, description="Where a truncated result is read from.")
-    complete: bool = Field(True, description="False when the handle was cut, too.")
-    elapsed_ms: float = Field(description="Milliseconds the query ran.")
+    path: Path
+    columns: list[dict[str, Any]]
+    row_count: int
+    complete: bool
+    late: bool
+    read: dict[str, int]
 
 
 class _Raw(NamedTuple):
@@ -58,11 +58,19 @@ class _Raw(NamedTuple):
     file: Path | None
 
 
+class _Time(NamedTuple):
+    """The time a call may take, and when that is over on the event loop's clock."""
+
+    seconds: float
+    deadline: float
+
+
 class Sql:
-    """One read-only statement at a time for each caller, over the newest version of every dataset.
+    """One read-only statement at a time for each caller, over the newest version of every dataset, or older ones.
 
     `later` starts work that outlives the call it is started in; it says whether it could. Without it, whoever asks
-    when a listing of the bucket is due waits for that.
+    when a listing of the bucket is due waits for that. `processes` and `history` are shared by all readers; without
+    them it has its own.
     """
 
     def __init__(
@@ -72,54 +80,107 @@ class Sql:
         results: "Results",
         settings: config.Sql,
         later: Later = lambda work: False,
+        *,
+        processes: Processes | None = None,
+        history: History | None = None,
     ) -> None:
-        self._later = later
         self._views = Views(datasets, later)
+        self._sight = Sight(datasets, self._views, settings.refresh_secs, later)
+        self._past = Past(datasets)
+        self._advice = Advice(datasets)
         self._storage = storage
         self._datasets = datasets
         self._results = results
         self._settings = settings
+        self._history = history
         hidden = [str(storage.scratch_root.parent)]
         hidden += [str(bucket.root) for bucket in storage.buckets.values() if bucket.root is not None]
-        self._pool = Pool(storage.scratch_root, settings, hidden)
-        self._visible: Visible | None = None
-        self._seen = (-1, -1)  # of which set of versions, and of files here, the visible set was made
-        self._looking = anyio.Lock(fast_acquire=True)
-        self._refreshing = False
-        self._looked_at = float("-inf")
+        self._processes = processes or Processes(settings)
+        self._pool = Pool(storage.scratch_root, settings, hidden, self._processes)
 
     async def query(
         self,
         sql: str,
         params: Params | None = None,
         *,
+        as_of: AsOf | None = None,
         max_rows: int | None = None,
+        max_bytes: int | None = None,
         timeout: float | None = None,
+        memory: str | None = None,
     ) -> Rows:
         """Run one read-only statement (DuckDB dialect).
 
-        `params` are values for `?` and `$1` (a sequence) or `$name` (a mapping). `max_rows` and `timeout` (seconds)
-        lower the limits of the settings for this call. What does not fit is in the result under `handle`.
+        `params` are values for `?` and `$1` (a sequence) or `$name` (a mapping). `as_of` is a version or a moment for
+        all datasets, or a mapping with one for each, `*` for the others; `"orders@v3"` in the statement is one
+        version of orders. `max_rows`, `max_bytes` (of JSON), `timeout` (seconds) and `memory` ("200MB") lower the
+        limits of the settings for this call. What does not fit is in the result under `handle`.
 
-        Raises InvalidInput (not one read statement, an unknown name, a bad value), TooLarge (the text, or memory),
-        TimedOut, and Upstream (a damaged dataset, a query process that ended).
+        Raises InvalidInput (not one read statement, an unknown name, a bad value), DatasetNotFound (no such version),
+        TooLarge (the text, or memory), TimedOut, and Upstream (a damaged dataset, a query process that ended).
         """
-        limits = self._settings
-        request = self._checked(sql, params, max_rows)
-        if timeout is not None and not timeout > 0:
-            raise InvalidInput(f"timeout: {timeout} is not over 0 seconds.", fix="Leave it out for the usual limit.")
-        seconds = min(timeout or limits.timeout_secs, limits.timeout_secs)
-        try:
+        async with self._remembered(sql) as entry:
+            lower = Lower(max_rows, max_bytes, timeout, memory)
+            request = checked(self._settings, sql, params, lower)
             async with AsyncExitStack() as kept:
-                raw = await self._run(request, seconds, kept)
+                raw = await self._answered(request, as_of, seconds_of(self._settings, lower), kept)
+                entry.read = raw.header["read"]
                 rows = raw.rows
                 inline = len(rows) < _INLINE_JSON
                 parsed = json.loads(rows) if inline else await anyio.to_thread.run_sync(json.loads, rows)
-                return await self._answer(raw, parsed)
-        except InvalidInput as error:
-            if "dataset" in error.data:
-                await self._explain_missing(error.data["dataset"])
-            raise
+                answer = await self._answer(raw, parsed)
+            entry.rows, entry.bytes = answer.row_count, len(rows)
+            return answer
+
+    async def explain(
+        self,
+        sql: str,
+        params: Params | None = None,
+        *,
+        analyze: bool = False,
+        as_of: AsOf | None = None,
+        timeout: float | None = None,
+        memory: str | None = None,
+    ) -> Explanation:
+        """What a SELECT would do: its plan, and the most it reads of each dataset, by the statistics of the files.
+
+        With `analyze` it is run, under the same limits, and what that took is told; its rows are not. Raises what
+        `query` raises.
+        """
+        async with self._remembered(f"EXPLAIN {'ANALYZE ' if analyze else ''}{sql}") as entry:
+            lower = Lower(timeout=timeout, memory=memory)
+            request = checked(self._settings, sql, params, lower) | {"explain": {"analyze": analyze}}
+            async with AsyncExitStack() as kept:
+                raw = await self._answered(request, as_of, seconds_of(self._settings, lower), kept)
+            entry.read = raw.header["read"]
+            found = json.loads(raw.rows)
+            rows, size = sum(read["rows"] for read in found["reads"]), sum(read["bytes"] for read in found["reads"])
+            return Explanation(**found, rows=rows, bytes=size)
+
+    @asynccontextmanager
+    async def spool(
+        self,
+        sql: str,
+        params: Params | None = None,
+        *,
+        as_of: AsOf | None = None,
+        seconds: float,
+        max_bytes: int,
+    ) -> AsyncIterator[Spool]:
+        """All rows of a read-only statement as an Arrow IPC file, which is gone after the block.
+
+        A file that would take over `max_bytes`, or over nine tenths of `seconds`, is not `complete`. Raises what
+        `query` raises.
+        """
+        async with self._remembered(sql) as entry, AsyncExitStack() as kept:
+            request = checked(self._settings, sql, params, Lower())
+            request["caps"] |= {"rows": 0, "file_rows": sys.maxsize, "file_bytes": max_bytes}
+            raw = await self._answered(request, as_of, seconds, kept)
+            header = raw.header
+            entry.read, entry.rows = header["read"], header["row_count"]
+            assert raw.file is not None, "without rows in the answer there always is a file"
+            read = {name: version for name, version in header["read"]}
+            yield Spool(raw.file, header["columns"], header["row_count"], header["complete"], header["late"], read)
 
     async def aclose(self) -> None:
         """End the query processes."""
@@ -140,93 +201,108 @@ class Sql:
         """The ids of the query processes there are."""
         return self._pool.pids
 
-    def _checked(self, sql: str, params: Params | None, max_rows: int | None) -> dict[str, Any]:
-        limits = self._settings
+    @asynccontextmanager
+    async def _remembered(self, sql: str) -> AsyncIterator[Entry]:
+        profile = self._datasets.profile
+        entry = Entry(sql, profile.name if profile else None)
         try:
-            size = len(sql.encode())
-        except UnicodeEncodeError:
-            raise InvalidInput("sql: it is not valid Unicode.", fix="Send it as UTF-8.") from None
-        if size > limits.max_sql_bytes:
-            raise TooLarge(
-                f"sql: {size} bytes are over the limit of {limits.max_sql_bytes}.",
-                fix="Send long values as params, or raise sql.max_sql_bytes.",
-            )
-        if not sql.strip() or "\0" in sql:
-            raise InvalidInput(
-                "sql: it is empty." if not sql.strip() else "sql: it holds a NUL character.", fix="Send a SELECT."
-            )
-        if max_rows is not None and max_rows < 1:
-            raise InvalidInput(f"max_rows: {max_rows} is under 1.", fix="Leave it out for the usual limit.")
-        if params is not None and (isinstance(params, str) or not isinstance(params, Sequence | Mapping)):
-            raise InvalidInput("params: they are a list or an object.", fix='Send [1, "a"] for ?, {"x": 1} for $x.')
-        values = dict(params) if isinstance(params, Mapping) else list(params or ())
-        try:
-            json.dumps(values)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidInput(
-                f"params: {error}.", fix="Send text, numbers, true, false, null, lists and objects; cast in SQL."
-            ) from error
-        return {
-            "sql": sql,
-            "params": values,
-            "caps": {
-                "rows": min(max_rows or limits.max_rows, limits.max_rows),
-                "bytes": limits.max_bytes,
-                "file_rows": limits.max_handle_rows,
-                "file_bytes": limits.max_handle_bytes,
-            },
-        }
+            yield entry
+            entry.outcome = "ok"
+        except LakehouseError as error:
+            entry.outcome, entry.error = error.code, error.detail
+            raise
+        finally:
+            if self._history is not None:
+                self._history.add(entry)
 
-    async def _run(self, request: dict[str, Any], seconds: float, kept: AsyncExitStack) -> _Raw:
-        deadline = anyio.current_time() + seconds
+    async def _answered(
+        self, request: dict[str, Any], as_of: AsOf | None, seconds: float, kept: AsyncExitStack
+    ) -> _Raw:
+        """What a query process answers, with the versions it is asked about, and advice where it fails."""
+        given = whens(as_of)
+        time = _Time(seconds, anyio.current_time() + seconds)
+        try:
+            versions = await self._versions(request["sql"], given, time)
+            return await self._run(request, versions, time, kept)
+        except InvalidInput as error:
+            await self._advice.add(error)
+            raise
+
+    async def _versions(self, sql: str, given: Mapping[str, int | str], time: _Time) -> "dict[str, Manifest] | None":
+        """The version each table stands for, by its name in the statement; None when they are the newest."""
+        if not given and not MAY_NAME_A_VERSION.search(sql):
+            return None
+        async with AsyncExitStack() as nothing:
+            asked = await self._run_once({"sql": sql, "tables": True}, await self._look(time), time, nothing)
+        with anyio.CancelScope(deadline=time.deadline):
+            return await self._past.versions(asked.header["tables"], given)
+        raise TimedOut(f"after {time.seconds:g} seconds the versions were still being looked for.", fix="Ask again.")
+
+    async def _run(
+        self, request: dict[str, Any], versions: "dict[str, Manifest] | None", time: _Time, kept: AsyncExitStack
+    ) -> _Raw:
         renewed: set[str] = set()
         while True:
+            visible = await self._look(time)
+            manifests: Mapping[str, Manifest] = visible.manifests if versions is None else versions
+            if versions is not None:
+                found = await self._fetched(versions, self._views.at, time)
+                request["past"] = [view | {"name": name} for name, view in zip(versions, found, strict=True)]
             try:
-                return await self._run_once(request, deadline, seconds, kept)
+                return await self._run_once(request, visible, time, kept)
             except Upstream as error:
                 name = error.data.get("damaged")
-                if name is None or name in renewed or not self._views.fetched(name):
+                if name is None or name in renewed or not self._views.fetched(manifests[name]):
                     raise
                 renewed.add(name)  # the copy here is; what the bucket has is not known yet
-                await self._views.renew(name)
-                continue
+                await self._views.renew(manifests[name])
             except Unavailable as error:
                 if "absent" not in error.data:
                     raise
-                absent: list[str] = error.data["absent"]
-            with anyio.CancelScope(deadline=deadline) as waiting:
-                await fan_out([partial(self._views.fetch, name) for name in absent])
-            if waiting.cancelled_caught:
-                raise TimedOut(
-                    f"after {seconds:g} seconds the files of dataset {absent[0]!r} were still being copied here.",
-                    fix="Ask again in a while: that goes on.",
-                )
+                absent = {name: manifests[name] for name in error.data["absent"]}
+                await self._fetched(absent, self._views.fetch, time)
 
-    async def _run_once(self, request: dict[str, Any], deadline: float, seconds: float, kept: AsyncExitStack) -> _Raw:
-        async with AsyncExitStack() as held:
-            with anyio.CancelScope(deadline=deadline) as waiting:
-                visible = await self._look()
-                await held.enter_async_context(self._pool.slots)
-            if waiting.cancelled_caught:
-                raise TimedOut(
-                    f"the query waited {seconds:g} seconds: all {self._settings.workers} query places were taken.",
-                    fix="Try again, or raise sql.workers or sql.timeout_secs.",
-                )
-            with anyio.CancelScope(deadline=deadline + GRACE_SECS):
-                worker = await held.enter_async_context(self._pool.worker(visible))
-                left = max(0.001, deadline - anyio.current_time())
-                return await self._ask(worker, request | {"seconds": left, "limit": seconds}, kept, visible)
+    async def _fetched(
+        self, wanted: "Mapping[str, Manifest]", fetch: "Callable[[Manifest], Awaitable[T]]", time: _Time
+    ) -> list[T]:
+        """What `fetch` answers once the files of these versions are here."""
+        with anyio.CancelScope(deadline=time.deadline):
+            return await fan_out([partial(fetch, manifest) for manifest in wanted.values()])
         raise TimedOut(
-            f"the query took over {seconds:g} seconds.",
-            fix="Ask for less, filter earlier, or raise sql.timeout_secs.",
+            f"after {time.seconds:g} seconds the files of dataset {next(iter(wanted))!r} were still being copied here.",
+            fix="Ask again in a while: that goes on.",
         )
 
-    async def _ask(self, worker: Worker, request: Mapping[str, Any], kept: AsyncExitStack, visible: Visible) -> _Raw:
+    async def _look(self, time: _Time) -> Visible:
+        with anyio.CancelScope(deadline=time.deadline):
+            return await self._sight.look()
+        raise TimedOut(
+            f"after {time.seconds:g} seconds the bucket was still being listed.",
+            fix="Try again, or raise sql.timeout_secs.",
+        )
+
+    async def _run_once(self, request: dict[str, Any], visible: Visible, time: _Time, kept: AsyncExitStack) -> _Raw:
+        async with AsyncExitStack() as held:
+            with anyio.CancelScope(deadline=time.deadline) as waiting:
+                await held.enter_async_context(self._processes.slots)
+            if waiting.cancelled_caught:
+                raise TimedOut(
+                    f"the query waited {time.seconds:g} seconds: all {self._settings.workers} query places were taken.",
+                    fix="Try again, or raise sql.workers or sql.timeout_secs.",
+                )
+            with anyio.CancelScope(deadline=time.deadline + GRACE_SECS):
+                worker = await held.enter_async_context(self._pool.worker(visible))
+                left = max(0.001, time.deadline - anyio.current_time())
+                return await self._ask(worker, request | {"seconds": left, "limit": time.seconds}, visible, kept)
+        raise out_of_time(time.seconds)
+
+    async def _ask(self, worker: Worker, request: Mapping[str, Any], visible: Visible, kept: AsyncExitStack) -> _Raw:
         spool: _Spool | None = None
         worker.sound = False
         try:
             await worker.child.send(request)
-            async with self._views.streams.answering(worker.child, visible.views) as answer:
+            views = [*visible.views, *request.get("past", ())]
+            async with self._views.streams.answering(worker.child, views) as answer:
                 while True:
                     try:
                         header, payload = await worker.child.receive()
@@ -248,8 +324,8 @@ class Sql:
                 fix="Ask for less; the next query runs in a new process.",
             ) from None
         worker.sound = True
-        self._pool.learn(header["verified"])
-        self._storage.shelf.used(header["used"])
+        self._pool.learn(header.get("verified", {}))
+        self._storage.shelf.used(header.get("used", ()))
         if spool is not None:
             await spool.aclose()
         return _Raw(header, payload, spool.path if spool else None)
@@ -268,62 +344,6 @@ class Sql:
             complete=header["complete"],
             elapsed_ms=header["elapsed_ms"],
         )
-
-    async def _look(self) -> Visible:
-        """The visible set as it is now. Other processes' commits are seen after `sql.refresh_every`.
-
-        Where listing the bucket may take long, only the very first query waits for it.
-        """
-        now = anyio.current_time()
-        due = now - self._looked_at >= self._settings.refresh_secs
-        if due and self._visible is not None and self._datasets.remote:
-            due = not self._refreshing and not self._start_refresh()
-        if not due and self._visible is not None and self._seen == self._newest():
-            return self._visible
-        async with self._looking:
-            if due and now - self._looked_at >= self._settings.refresh_secs:
-                await self._refresh()
-            newest = self._newest()
-            if self._visible is None or self._seen != newest:
-                views = await self._views.of(await self._datasets.list())
-                self._visible = Visible(self._visible.number + 1 if self._visible else 1, views)
-                self._seen = newest
-            return self._visible
-
-    def _newest(self) -> tuple[int, int]:
-        return self._datasets.generation, self._views.arrivals
-
-    def _start_refresh(self) -> bool:
-        """Have the bucket listed meanwhile; False when there is nobody to do it."""
-        self._refreshing = self._later(self._refresh_aside)
-        return self._refreshing
-
-    async def _refresh_aside(self) -> None:
-        try:
-            await self._refresh()
-        except Exception:  # it is nobody's call, and must not end what it runs beside
-            log.exception("sql.refresh_failed the next query tries again")
-        finally:
-            self._refreshing = False
-
-    async def _refresh(self) -> None:
-        self._looked_at = anyio.current_time()
-        try:
-            await self._datasets.refresh()
-        except Upstream:
-            # Versions that are known stay whole and true, if perhaps no longer the newest.
-            if self._visible is None:
-                self._looked_at = float("-inf")
-                raise
-
-    async def _explain_missing(self, name: str) -> None:
-        """Raises what is wrong with a dataset that is there and cannot be shown."""
-        try:
-            await self._datasets.get(name)
-        except Upstream:
-            raise
-        except LakehouseError:
-            return
 
 
 class _Spool:

@@ -5,13 +5,15 @@ from collections.abc import Iterable
 
 import duckdb
 
-from lakehouse.errors import InvalidInput, LakehouseError, TimedOut, TooLarge, Upstream, did_you_mean
+from lakehouse.engine.sql.request import out_of_time
+from lakehouse.errors import InvalidInput, LakehouseError, TooLarge, Upstream, did_you_mean
 
 # After these DuckDB goes on about its own settings, or repeats the statement (which may be the text of a view).
 _TAIL = re.compile(r"\n\s*(?:LINE \d+:|Possible solutions:|See also |Use \"?SET |Use SET |For more information)", re.S)
 _SET = re.compile(r",? or SET \w+ ?=[^.]*")  # nobody who asks can
 _KIND = re.compile(r"^[A-Z][\w/ -]{0,30}Error: ")
 _MISSING = re.compile(r'(?:Referenced column|have a column named) "((?:[^"]|"")+)"')
+_AMBIGUOUS = re.compile(r"Ambiguous reference to \w+(?: name)? .*?\(use: (.*?)\)", re.S)
 _READ_CHARS = 4000  # a query may put megabytes into its own error message
 _OUT_OF_MEMORY = re.compile(r"out of memory|bad_alloc|failed to allocate|cannot allocate|can't start new thread", re.I)
 
@@ -29,7 +31,8 @@ def ours(
     if isinstance(error, MemoryError | duckdb.OutOfMemoryException) or _OUT_OF_MEMORY.search(text[:300]):
         return TooLarge(
             "the query needs more memory or spill space than it may use.",
-            fix="Ask for less, aggregate earlier, or raise sql.memory_limit (and sql.address_space with it).",
+            fix="Ask for less, aggregate earlier, or raise the call's memory or sql.memory_limit (and sql.address_space"
+            " with it).",
         )
     if isinstance(error, duckdb.InterruptException):
         return out_of_time(seconds)
@@ -41,16 +44,10 @@ def ours(
     if isinstance(error, duckdb.Error | ValueError | OverflowError | TypeError | RuntimeError | OSError):
         if any(folder in text and folder not in sql for folder in folders):
             return Upstream("the query failed reading a data file.", fix="`lakehouse doctor` checks the data files.")
-        return InvalidInput(f"sql: {clean}", fix=_fix(text[:_READ_CHARS], columns))
+        missing = _MISSING.search(text[:_READ_CHARS])
+        data = {"column": missing[1].replace('""', '"')[:200]} if missing else None
+        return InvalidInput(f"sql: {clean}", fix=_fix(text[:_READ_CHARS], columns), data=data)
     return LakehouseError("the query failed.")
-
-
-def out_of_time(seconds: float) -> TimedOut:
-    """The query took too long."""
-    return TimedOut(
-        f"the query took over {seconds:g} seconds.",
-        fix="Ask for less, filter earlier, or raise sql.timeout_secs.",
-    )
 
 
 def cleaned(text: str, folders: Iterable[str]) -> str:
@@ -69,6 +66,8 @@ def _fix(text: str, columns: Iterable[str]) -> str:
     if missing:
         known = list(dict.fromkeys(columns))
         return did_you_mean(missing[1], known, f"The columns are: {', '.join(known[:50])}." if known else "")
+    if ambiguous := _AMBIGUOUS.search(text):
+        return f"Say which is meant: {' or '.join(re.findall(r'[^,;]+', ambiguous[1]))}.".replace("  ", " ")
     if "Values were not provided" in text or "count mismatch" in text:
         return "Give params a list for ? and $1, an object for $name; one value for each."
     return ""

@@ -58,11 +58,21 @@ def streamed(path: str) -> bool:
     return path.startswith(PREFIX)
 
 
-def register(db: "duckdb.DuckDBPyConnection", paths: Sequence[str], ranges: Ranges) -> None:
+RANGES = Ranges()  # of this process
+
+
+def opened(path: str) -> "File | str":
+    """What other readers of Parquet than DuckDB take for a file."""
+    return File(path, RANGES.sizes[path], RANGES) if streamed(path) else path
+
+
+def register(db: "duckdb.DuckDBPyConnection", paths: Sequence[str]) -> None:
     """Let a connection open these files, if there are any."""
     if not any(streamed(path) for path in paths):
         return
     from fsspec import AbstractFileSystem
+
+    ranges = RANGES
 
     class Files(AbstractFileSystem):  # type: ignore[misc]  # it has no types
         """What DuckDB asks of a file system it only reads from."""
@@ -70,10 +80,10 @@ def register(db: "duckdb.DuckDBPyConnection", paths: Sequence[str], ranges: Rang
         protocol = PROTOCOL
         cachable = False
 
-        def open(self, path: str, mode: str = "rb", **_: Any) -> "_File":
+        def open(self, path: str, mode: str = "rb", **_: Any) -> "File":
             if mode != "rb":
                 raise PermissionError(f"{path} is read-only")
-            return _File(path, self.size(path), ranges)
+            return File(path, self.size(path), ranges)
 
         def info(self, path: str, **_: Any) -> dict[str, Any]:
             return {"name": path, "size": self.size(path), "type": "file"}
@@ -101,7 +111,11 @@ def register(db: "duckdb.DuckDBPyConnection", paths: Sequence[str], ranges: Rang
     db.register_filesystem(Files())
 
 
-class _File:
+class File:
+    """One file, read-only."""
+
+    closed = False
+
     def __init__(self, name: str, size: int, ranges: Ranges) -> None:
         self._name, self._size, self._ranges = name, size, ranges
         self._at = 0

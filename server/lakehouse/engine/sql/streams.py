@@ -28,21 +28,19 @@ class Streams:
         self.ranges = self.bytes = 0
         self._datasets = datasets
 
-    def view(self, manifest: "Manifest") -> dict[str, Any] | None:
-        """The view of a version whose files shall be read in parts; None where they are copied as a whole.
+    def names(self, manifest: "Manifest") -> list[str]:
+        """What query processes call the files of a version."""
+        return [f"{PREFIX}{file.sha256}.parquet" for file in manifest.objects]
+
+    def places(self, manifest: "Manifest") -> dict[str, list[Any]]:
+        """The bucket, key and size behind each name; nothing where the files are copied as a whole.
 
         That is so unless they are larger than all copies together may be, and their service sends parts.
         """
         if not self._datasets.streams(manifest):
-            return None
-        names = [f"{PREFIX}{file.sha256}.parquet" for file in manifest.objects]
-        return {
-            "files": [[name, f.sha256, f.role, f.lacks] for name, f in zip(names, manifest.objects, strict=True)],
-            "streams": {
-                name: [manifest.bucket, file.key, file.size_bytes, manifest.name]
-                for name, file in zip(names, manifest.objects, strict=True)
-            },
-        }
+            return {}
+        files = zip(self.names(manifest), manifest.objects, strict=True)
+        return {name: [manifest.bucket, file.key, file.size_bytes] for name, file in files}
 
     @asynccontextmanager
     async def answering(self, child: Child, views: Sequence[Mapping[str, Any]]) -> AsyncIterator[Ask]:
@@ -50,7 +48,7 @@ class Streams:
 
         An answer that cannot be given ends the block with its error.
         """
-        places = {name: place for view in views for name, place in view.get("streams", {}).items()}
+        places = {name: [*place, view["name"]] for view in views for name, place in view.get("streams", {}).items()}
         if not places:
             yield _refused
             return

@@ -3,27 +3,29 @@
 import os
 
 from lakehouse.engine import child
-from lakehouse.engine.sql.remote import Ranges
+from lakehouse.engine.sql.remote import RANGES
 from lakehouse.errors import LakehouseError, TooLarge
 
 
 def main() -> None:
     """Serve queries until the parent goes away."""
-    ranges = Ranges()
-    setup, requests, reply = child.serve(ranges.answered)
+    setup, requests, reply = child.serve(RANGES.answered)
     child.bound(setup["limits"]["spill_bytes"], setup["address_space"])
     os.chdir(setup["folder"])
     os.umask(0o077)
     # Only now, so that the limits hold for what the libraries take, too.
     from lakehouse.engine.sql.session import Session
 
-    session = Session(setup, ranges)
+    session = Session(setup)
     reply({"ready": True})
     for header, _ in requests:
         if "views" in header:
             session.load(header["views"])
             continue
         try:
+            if header.get("tables"):
+                reply({"tables": session.tables(header["sql"])})
+                continue
             answer, rows = session.run(header, reply)
             reply(answer, rows)
         except LakehouseError as error:

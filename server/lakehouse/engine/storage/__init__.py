@@ -3,6 +3,7 @@
 import logging
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from lakehouse.engine.bucket import (
     check_key,
 )
 from lakehouse.engine.cache import Cache
+from lakehouse.engine.claims import Claims
 from lakehouse.engine.redact import Redactor
 from lakehouse.engine.shelf import Shelf
 from lakehouse.engine.storage.failures import Failure
@@ -53,6 +55,7 @@ __all__ = [
 
 log = logging.getLogger("lakehouse")
 
+DATA_PREFIX = "datasets/"
 _DEAD_SECONDS = 600  # a write that goes on touches its file
 
 
@@ -81,10 +84,19 @@ class Storage(Objects):
         self.shelf = Shelf(home / "cache" / "objects", settings.cache_bytes)
         self._caches = {name: Cache(self.shelf, bucket) for name, bucket in self.buckets.items()}
         self.cache = self._caches[PRIMARY]
+        at_home = not settings.url
+        self._claims = {
+            name: Claims(bucket, alone=bucket.kind == "memory" or bucket.single_writer or (at_home and name == PRIMARY))
+            for name, bucket in self.buckets.items()
+        }
 
     def cache_of(self, bucket: str) -> Cache:
         """The local copies of a bucket's immutable files."""
         return self._caches[bucket]
+
+    def claims_of(self, bucket: str) -> Claims:
+        """What keeps a bucket's data files from being removed while they are about to be named."""
+        return self._claims[bucket]
 
     async def put_immutable(self, key: str, path: Path, sha256: str, bucket: str = PRIMARY) -> None:
         """Move a finished file into a bucket, under a key nobody else gives other contents.
@@ -93,12 +105,17 @@ class Storage(Objects):
 
         Raises KeyExists, Unavailable, Upstream.
         """
-        target = self.buckets[bucket]
+        target, claims = self.buckets[bucket], self.claims_of(bucket)
+        began, claimed = time.monotonic(), key.startswith(DATA_PREFIX)
+        if claimed:
+            await claims.ready(key, (await anyio.to_thread.run_sync(path.stat)).st_size)
         if target.root is not None:
             await target.put_file(key, path, create=True)
         else:
             await target.put_file(key, path, create=True, keep=True)
             await self.cache_of(bucket).adopt(path, sha256)
+        if claimed:
+            await claims.put(key, time.monotonic() - began)
 
     @asynccontextmanager
     async def scratch(self) -> AsyncIterator[Path]:

@@ -101,7 +101,7 @@ class Rescue:
         self._waiting = {place for place, _ in listed}
         moved: list[Place] = []
         superseded: list[Place] = []
-        for place, found in sorted(listed, key=lambda each: (each[1].modified or 0.0, each[1].key)):
+        for place, found in sorted(listed, key=lambda each: (each[1].modified, each[1].key)):
             try:
                 async with self.lock(place):
                     if place in self._waiting:
@@ -121,7 +121,7 @@ class Rescue:
             there = (await target.head(place[1])).modified
         except KeyNotFound:
             there = None
-        newer = there is not None and found.modified is not None and there > found.modified
+        newer = there is not None and there > found.modified
         if not newer:
             path = scratch / "object"
             await self.bucket.get_to(found.key, path)

@@ -62,12 +62,18 @@ class Desk:
         found: list[list[Any]] = answer["rows"]
         return found
 
-    async def write(self, sql: str, name: str = "data.parquet", *, foreign: bool = False) -> Written:
+    async def write(
+        self, sql: str, name: str = "written.parquet", *, foreign: bool = False, conditions: Sequence[str] = ()
+    ) -> Written:
         """Write a statement's rows, in their order, as Parquet: `name` in the folder the desk was opened with.
 
-        The same rows give the same bytes. Raises what `rows` raises, and Upstream when the disk is full.
+        The same rows give the same bytes. `conditions` are parts that a caller wrote: each must be one expression.
+
+        Raises what `rows` raises, and Upstream when the disk is full.
         """
-        answer = await self._ask({"do": "write", "sql": sql, "name": name, "foreign": foreign})
+        answer = await self._ask(
+            {"do": "write", "sql": sql, "name": name, "foreign": foreign, "conditions": list(conditions)}
+        )
         columns = [(column, kind) for column, kind in answer["columns"]]
         return Written(self._folder / name, answer["row_count"], answer["bytes"], answer["sha256"], columns)
 

@@ -1,6 +1,7 @@
 """The process behind a desk: trusted statements over given files, written files in one folder, nothing else."""
 
 import errno
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,11 +86,13 @@ class _Work:
         types = [str(kind) for kind in relation.types]
         return {"rows": rows_of(list(relation.to_arrow_reader(2048)), None, types)}
 
-    def write(self, sql: str, name: str, foreign: bool) -> dict[str, Any]:
+    def write(self, sql: str, name: str, foreign: bool, conditions: list[str]) -> dict[str, Any]:
         from lakehouse.engine.ingest.engine import ROW_GROUP
         from lakehouse.engine.ingest.parquet import written_columns
         from lakehouse.engine.quoting import literal
 
+        for text in conditions:
+            self._check_condition(text)
         done = self._db.execute(
             f"COPY ({self._judged(sql, foreign)}) TO {literal(name)} (FORMAT parquet, COMPRESSION zstd,"
             f" COMPRESSION_LEVEL 3, ROW_GROUP_SIZE {ROW_GROUP}, USE_TMP_FILE false)"
@@ -102,10 +105,35 @@ class _Work:
             "columns": written_columns(path),
         }
 
+    def _check_condition(self, text: str) -> None:
+        """Raises InvalidInput for a text that would reach beyond the brackets it is put in."""
+        from lakehouse.engine.sql.gate import check_nesting
+
+        check_nesting(text)
+        found = self._db.execute(
+            "SELECT json_serialize_sql($1::VARCHAR, skip_null := true, skip_empty := true)", [f"SELECT ({text}\n)"]
+        ).fetchone()
+        tree: dict[str, Any] = json.loads(found[0]) if found else {"error": True}
+        nodes = [statement.get("node", {}) for statement in tree.get("statements", ())]
+        if (
+            tree.get("error")
+            or len(nodes) != 1
+            or nodes[0].get("type") != "SELECT_NODE"
+            or len(nodes[0].get("select_list", ())) != 1
+            or nodes[0].get("from_table", {}).get("type") != "EMPTY"
+            or set(nodes[0]) & {"where_clause", "group_expressions", "having", "qualify", "modifiers", "sample"}
+        ):
+            reason = str(tree.get("error_message", "")).split("\n")[0][:300].rstrip(".")
+            raise InvalidInput(
+                f"where: it is not a condition{f': {reason}' if reason else ''}.",
+                fix="Write it as after WHERE, for instance: city = 'Oslo' AND price < 10.",
+            )
+
     def _judged(self, sql: str, foreign: bool) -> str:
         if not foreign:
             return sql
-        from lakehouse.engine.sql.gate import Gate, folded
+        from lakehouse.engine.sql.gate import Gate
+        from lakehouse.engine.sql.names import folded
 
         verdict = Gate().judge(sql)
         known = {folded(name) for name in self._names}

@@ -16,7 +16,7 @@ from lakehouse.errors import InvalidInput, LakehouseError, NotFound, did_you_mea
 from lakehouse.faces.http.metrics import Metrics
 from lakehouse.faces.http.problem import problem
 from lakehouse.faces.http.rest import body, query, upload
-from lakehouse.faces.http.rest.download import Sending
+from lakehouse.faces.http.rest.download import Sending, preferred
 from lakehouse.faces.http.rest.openapi import document
 from lakehouse.faces.http.rest.paths import Paths, Template, decoded, path_of
 from lakehouse.faces.http.rest.running import Events, heeded, wants_events
@@ -64,7 +64,8 @@ class Rest:
         for spec in specs:
             template = Template(spec["route"])
             place = places.setdefault(template.shape, Place(template, {}))
-            place.methods[spec["method"]] = self._handler(spec, template)
+            handler, other = self._handler(spec, template), place.methods.get(spec["method"])
+            place.methods[spec["method"]] = handler if other is None else _either(spec, handler, other)
         self.paths = Paths((place.template, place) for place in places.values())
         self._document = document(specs, rendering["groups"], lake.config)
 
@@ -101,7 +102,11 @@ class Rest:
             path = {name: query.typed(name, [decoded(name, part)], schema) for name, part in values.items()}
             given = merged(("path", path), ("query", query.arguments_of(asked.scope["query_string"], schema)))
             if "output_schema" not in spec:
-                await self._download(spec, asked, given)
+                if spec["method"] == "POST":
+                    sent = await body.json_of(asked.receive, asked.headers, spec["max_body"])
+                    given = merged(("path or query", given), ("body", sent))
+                wanted = preferred(asked.headers, spec["formats"])
+                await self._download(spec, asked, given if wanted is None else {"format": wanted, **given})
             elif spec["upload"]:
                 await self._upload(spec, asked, given)
             else:
@@ -203,6 +208,16 @@ class Place:
             await answered(handler, Asked(scope, receive, send, Headers(scope=scope), parameters))
 
         return answer
+
+
+def _either(spec: Spec, download: Callable[[Asked], Any], tool: Callable[[Asked], Any]) -> Callable[[Asked], Any]:
+    """A file where the request says in which format, else what the tool at the same place answers."""
+
+    async def handle(asked: Asked) -> None:
+        chosen = "format" in query.arguments_of(asked.scope["query_string"], spec["input_schema"])
+        await (download if chosen or preferred(asked.headers, spec["formats"]) is not None else tool)(asked)
+
+    return handle
 
 
 class Table(BaseRoute):

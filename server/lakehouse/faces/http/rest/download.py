@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import IO
 from urllib.parse import quote
@@ -90,6 +91,18 @@ class Sending:
         if given is None or size != self._download.size:
             given = os.urandom(16).hex()
         return '"' + re.sub(r'["\x00-\x20\x7f-\U0010ffff]', "", given) + '"'
+
+
+def preferred(headers: Headers, formats: Mapping[str, str]) -> str | None:
+    """The format that an Accept header likes best of those there are, by media type; None where it names none."""
+    best: tuple[float, str | None] = (0.0, None)
+    for part in headers.get("accept", "").split(","):
+        kind, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        if kind in formats:
+            said = next((p.partition("=")[2] for p in parameters if p.startswith("q=")), "1")
+            quality = float(said) if re.fullmatch(r"[01](\.\d{0,3})?", said) else 0.0
+            best = max(best, (quality, formats[kind]), key=lambda liked: liked[0])  # of equals the first
+    return best[1]
 
 
 def _holds(tags: str | None, tag: str) -> bool:

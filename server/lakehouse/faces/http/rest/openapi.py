@@ -44,7 +44,9 @@ def document(specs: Sequence[Mapping[str, Any]], groups: Mapping[str, str], conf
     for spec in specs:
         template = Template(spec["route"])
         shown = shapes.setdefault(template.shape, template)
-        paths.setdefault(shown.plain, {})[spec["method"].lower()] = _operation(spec, template, shown)
+        place, made = paths.setdefault(shown.plain, {}), _operation(spec, template, shown)
+        beside = place.get(spec["method"].lower())
+        place[spec["method"].lower()] = made if beside is None else _both(beside, made)
     used = dict.fromkeys(spec["name"].partition(".")[0] for spec in specs)
     tags = [{"name": name, "description": groups.get(name, "")} for name in used]
     said: Json = {
@@ -92,7 +94,8 @@ def _operation(spec: Mapping[str, Any], template: Template, shown: Template) -> 
         operation["requestBody"] = _request(spec, properties, required, raw=not posts)
     if parameters:
         operation["parameters"] = parameters
-    operation["responses"] = {**(_file() if download else _result(spec, posts)), **ERRORS}
+    answers = _file(spec["formats"]) if download else _result(spec, posts)
+    operation["responses"] = {**answers, **ERRORS}
     return operation
 
 
@@ -135,8 +138,20 @@ def _result(spec: Mapping[str, Any], posts: bool) -> Json:
     return {str(spec["status"]): {"description": "The result.", "content": content}}
 
 
-def _file() -> Json:
-    whole = {"application/octet-stream": {"schema": BINARY}}
+def _both(tool: Json, download: Json) -> Json:
+    """One operation that answers as the tool does, or with a file where the request names a format."""
+    there = {parameter["name"] for parameter in tool["parameters"]}
+    more = [parameter for parameter in download["parameters"] if parameter["name"] not in there]
+    answers: Json = {**download["responses"], **tool["responses"]}
+    content = {**download["responses"]["200"]["content"], **tool["responses"]["200"]["content"]}
+    answers["200"] = {"description": "The result, or the file in the chosen format.", "content": content}
+    said = f"{tool['description']}\n\nWith `format`, or an Accept header: {download['description']}"
+    return {**tool, "description": said, "parameters": [*tool["parameters"], *more], "responses": answers}
+
+
+def _file(formats: Mapping[str, str]) -> Json:
+    kinds = formats or {"application/octet-stream": ""}
+    whole = {kind: {"schema": {**BINARY, "contentMediaType": kind}} for kind in kinds}
     return {
         "200": {"description": "The contents, with their tag as ETag.", "content": whole},
         "206": {"description": "The range that was asked for.", "content": whole},

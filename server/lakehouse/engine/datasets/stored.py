@@ -1,0 +1,118 @@
+"""The manifests of one bucket as they are stored: listed, and read singly or many at once."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from functools import partial
+
+import anyio.to_thread
+
+from lakehouse.engine.bucket import Bucket, KeyNotFound
+from lakehouse.engine.datasets.failures import DatasetDamaged
+from lakehouse.engine.datasets.index import At, Index
+from lakehouse.engine.fanout import fan_out
+from lakehouse.engine.manifests import (
+    PREFIX,
+    BadManifest,
+    Manifest,
+    decoded,
+    folder_of,
+    manifest_key,
+    shown_name,
+    version_of,
+)
+from lakehouse.errors import LakehouseError, Upstream
+
+Read = Manifest | LakehouseError
+
+
+class Stored:
+    """What a bucket has of datasets' versions. An index keeps copies of what was read."""
+
+    def __init__(self, bucket: Bucket, index: Index) -> None:
+        self.bucket = bucket
+        self._index = index
+        # A name may come to stand for another place; one place may be reached by two URLs, which costs a copy.
+        self._of = f"{bucket.name} {bucket.url}"
+
+    async def tags(self) -> dict[At, str]:
+        """Every version there is, with the store's tag for its manifest: one listing. Raises Upstream.
+
+        A tag is empty where the store sends none.
+        """
+        listed = (await self.bucket.list(PREFIX, limit=None)).objects
+        found = ((version_of(stored.key), stored.etag or "") for stored in listed)
+        return {at: tag for at, tag in found if at is not None}
+
+    async def numbers(self, folder: str, first: int = 1) -> list[int]:
+        """The numbers of one dataset's versions, oldest first, from one on. Raises Upstream."""
+        below = f"{PREFIX}{folder}/"
+        if self.bucket.root is not None:
+            # Names alone: to list objects is to ask for the size and times of each.
+            keys = [f"{below}{name}" for name in await self.bucket.names(below)]
+        else:
+            after = manifest_key(folder, first - 1) if first > 1 else None
+            keys = [stored.key for stored in (await self.bucket.list(below, after=after, limit=None)).objects]
+        found = [version_of(key) for key in keys]
+        return sorted(pair[1] for pair in found if pair is not None and pair[0] == folder and pair[1] >= first)
+
+    async def read(self, folder: str, version: int) -> Manifest:
+        """One version, from the bucket. Raises KeyNotFound, DatasetDamaged, Upstream."""
+        return self._decoded((folder, version), await self.bucket.get(manifest_key(folder, version)))
+
+    async def read_all(self, wanted: Mapping[At, str]) -> dict[At, Read]:
+        """Versions by place, given their tags of a listing; for one that cannot be read, what keeps it from that."""
+        known = {at: tag for at, tag in wanted.items() if tag}
+        found: dict[At, Read] = await anyio.to_thread.run_sync(self._of_index, known)
+        missing = [at for at in wanted if at not in found]
+        bodies = dict(zip(missing, await fan_out([partial(self._body, at) for at in missing]), strict=True))
+        return found | await anyio.to_thread.run_sync(self._settled, bodies, known)
+
+    async def forget_all_but(self, there: Collection[At]) -> None:
+        """Let the index forget versions that a listing of the whole bucket does not have."""
+        await anyio.to_thread.run_sync(self._index.keep_only, self._of, there)
+
+    def _of_index(self, known: Mapping[At, str]) -> dict[At, Read]:
+        found: dict[At, Read] = {}
+        for at, body in self._index.get(self._of, known).items():
+            try:
+                found[at] = self._decoded(at, body)
+            except DatasetDamaged:
+                continue  # the copy is; the bucket is asked
+        return found
+
+    async def _body(self, at: At) -> bytes | LakehouseError:
+        try:
+            return await self.bucket.get(manifest_key(*at))
+        except (Upstream, KeyNotFound) as error:
+            return error
+
+    def _settled(self, bodies: Mapping[At, bytes | LakehouseError], tags: Mapping[At, str]) -> dict[At, Read]:
+        found: dict[At, Read] = {}
+        whole: list[tuple[At, str, bytes]] = []
+        for at, body in bodies.items():
+            if isinstance(body, LakehouseError):
+                found[at] = body
+                continue
+            try:
+                found[at] = self._decoded(at, body)
+            except DatasetDamaged as error:
+                found[at] = error
+                continue
+            if at in tags:
+                whole.append((at, tags[at], body))
+        self._index.put(self._of, whole)
+        return found
+
+    def _decoded(self, at: At, body: bytes) -> Manifest:
+        folder, version = at
+        try:
+            manifest = decoded(body)
+            if (manifest.version, folder_of(manifest.name)) != (version, folder):
+                raise BadManifest(f"it is version {manifest.version} of {manifest.name!r}")
+        except BadManifest as error:
+            raise DatasetDamaged(
+                f"dataset {shown_name(folder)!r} is damaged: its manifest {manifest_key(*at)} cannot be used: {error}.",
+                fix="Restore that object from a backup, or remove it to go back to the version before.",
+            ) from error
+        # What the bucket is called is each home's own.
+        return replace(manifest, bucket=self.bucket.name)
