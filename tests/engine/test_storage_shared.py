@@ -131,7 +131,7 @@ async def test_what_was_acknowledged_before_kill_9_is_there(
         acknowledged.append(lines)
     storage = Storage(home, settings)
     datasets, vectors = Datasets(home, storage), Vectors(home, storage, config.Vectors())
-    for version, key in acknowledged[0]:
+    for _, version, key in acknowledged[0]:
         assert [file.key for file in (await datasets.get("t", version)).objects] == [key]
     assert set(acknowledged[1]) <= await vectors.ids("it")
     assert await vectors.verify("it") == [] and await datasets.refresh() == []

@@ -370,6 +370,8 @@ def _in_place(root: Path, file: DataFile) -> Path:
         size = path.stat().st_size
     except (FileNotFoundError, NotADirectoryError):
         raise lost(f"the data file {file.key!r} is gone.") from None
+    except OSError as error:
+        raise lost(f"the data file {file.key!r} cannot be read: {error.strerror}.") from error
     if size != file.size_bytes:
         raise lost(f"the data file {file.key!r} has {size} bytes; the catalog recorded {file.size_bytes}.")
     return path
