@@ -33,6 +33,7 @@ async def build(
     lake: Lakehouse,
     name: Annotated[str, "The corpus: letters, digits, _ . -"],
     dataset: Annotated[str | None, "Build from this dataset's rows."] = None,
+    as_of: Annotated[int | str | None, "The dataset as it was: a version or a moment."] = None,
     folder: Annotated[str | None, "Or from this folder's .txt, .md, .markdown and .rst files."] = None,
     text: Annotated[Sequence[str] | None, "The dataset's columns to search, joined in this order."] = None,
     id: Annotated[str | None, "The dataset's column that names each row."] = None,
@@ -51,6 +52,7 @@ async def build(
     return await lake.corpora.build(
         name,
         dataset=dataset,
+        as_of=as_of,
         folder=folder,
         text=text,
         id=id,

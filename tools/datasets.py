@@ -5,9 +5,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from lakehouse import Lakehouse, mode, resource, tool
+from lakehouse import InvalidInput, Lakehouse, mode, resource, tool
+from lakehouse.engine.datasets.diff import Diff
+from lakehouse.engine.datasets.history import History
 
-INSTRUCTIONS = "See what is there: list_datasets, and lakehouse://datasets/{name}/schema for the columns of one."
+INSTRUCTIONS = (
+    "See what is there: list_datasets, and lakehouse://datasets/{name}/schema for the columns of one. Each change is a "
+    "version: dataset_history, diff_dataset, restore_dataset."
+)
 
 
 class File(BaseModel):
@@ -42,6 +47,8 @@ class Manifest(BaseModel):
     created_at: str = Field(description="When version 1 was committed.")
     updated_at: str = Field(description="When this version was committed.")
     bucket: str = Field(description="The bucket of the files.")
+    operation: str = Field(description="How the version came to be.")
+    key: Sequence[str] = Field(description="The columns that name a row; none: rows have no names.")
 
 
 class Page(BaseModel):
@@ -91,6 +98,15 @@ class Sample(BaseModel):
     row_count: int = Field(description="Rows in all.")
 
 
+class Committed(BaseModel):
+    """A version that a change of a whole dataset made."""
+
+    name: str = Field(description="The dataset.")
+    version: int = Field(description="Its newest version.")
+    row_count: int = Field(description="Its rows.")
+    existing: bool = Field(description="Whether it was so already, and nothing was written.")
+
+
 class Names(BaseModel):
     """Names to choose from."""
 
@@ -102,12 +118,14 @@ async def list(
     lake: Lakehouse,
     limit: Annotated[int, Field(ge=1, le=1000), "The most to return."] = 100,
     after: Annotated[str | None, "Go on after this name."] = None,
+    profile: Annotated[str | None, "Only what this profile sees."] = None,
 ) -> Page:
     """List the datasets with columns and row counts. Start here to learn what can be queried.
 
     For one whose name is known, use get_manifest.
     """
-    known = await lake.datasets.list()
+    async with lake.within(profile):
+        known, problems = await lake.datasets.list(), lake.datasets.problems
     rest = [manifest for manifest in known if after is None or manifest.name > after]
     page = [Manifest(**manifest.as_dict()) for manifest in rest[:limit]]
     return Page(
@@ -115,7 +133,7 @@ async def list(
         count=len(page),
         total=len(known),
         next=page[-1].name if len(rest) > limit else None,
-        problems=lake.datasets.problems,
+        problems=problems,
     )
 
 
@@ -129,9 +147,91 @@ async def get(
     lake: Lakehouse,
     name: Annotated[str, "The dataset."],
     version: Annotated[int | None, "An older version; absent for the newest."] = None,
+    as_of: Annotated[int | str | None, "Or as it was: a version, or a moment like 2026-05-01T12:00Z."] = None,
+    profile: Annotated[str | None, "Only what this profile sees."] = None,
 ) -> Manifest:
     """Describe one dataset: columns with types, rows, files, version, where it came from."""
-    return Manifest(**(await lake.datasets.get(name, version)).as_dict())
+    if as_of is not None and version is not None:
+        raise InvalidInput("version, as_of: only one of the two can be given.", fix="Leave one out.")
+    async with lake.within(profile):
+        found = lake.datasets.get(name, version) if as_of is None else lake.datasets.at(name, as_of)
+        return Manifest(**(await found).as_dict())
+
+
+@tool(
+    name="dataset_history",
+    route="GET /v1/catalog/history/{name}",
+    toolset="data",
+    title="Show a dataset's versions",
+    short="history NAME",
+)
+async def history(
+    lake: Lakehouse,
+    name: Annotated[str, "The dataset; one that was dropped, too."],
+    limit: Annotated[int, Field(ge=1, le=1000), "The most to return."] = 20,
+    before: Annotated[int | None, "Go on below this version."] = None,
+) -> History:
+    """List the versions of a dataset, newest first: what was done, when, by whom, and how many rows that changed."""
+    from lakehouse.engine.datasets.history import history as run
+
+    return await run(lake.datasets, name, limit, before)
+
+
+@tool(
+    name="diff_dataset",
+    route="/v1/catalog/diff/{name}",
+    toolset="data",
+    title="Compare two versions of a dataset",
+    long=True,
+    short="diff NAME",
+)
+async def diff(
+    lake: Lakehouse,
+    name: Annotated[str, "The dataset."],
+    before: Annotated[int | str | None, "A version or a moment; by default the version before `after`."] = None,
+    after: Annotated[int | str | None, "A version or a moment; by default the newest version."] = None,
+    key: Annotated[Sequence[str] | None, "Columns that name a row; by default the dataset's own."] = None,
+    limit: Annotated[int, Field(ge=0, le=100), "Rows of each kind to show."] = 10,
+) -> Diff:
+    """Compare two versions: columns, and rows added, removed and changed, with samples.
+
+    Without a key, rows are only added or removed. Example: {"name": "orders", "before": 3, "key": ["id"]}
+    """
+    from lakehouse.engine.datasets.diff import diff as run
+
+    return await run(lake.storage, lake.datasets, lake.config.ingest, name, before, after, key=key, limit=limit)
+
+
+@tool(
+    "writes",
+    name="restore_dataset",
+    route="/v1/catalog/restore/{name}",
+    toolset="data",
+    title="Restore an older version",
+    idempotent=True,
+)
+async def restore(
+    lake: Lakehouse,
+    name: Annotated[str, "The dataset; one that was dropped, too."],
+    as_of: Annotated[int | str | None, "A version or a moment; without it, drop_dataset is undone."] = None,
+) -> Committed:
+    """Give a dataset the contents of an older version, as a new version; also undoes drop_dataset.
+
+    Example: {"name": "orders", "as_of": 3}
+    """
+    from lakehouse.engine.datasets.undo import restore as run
+
+    made, existing = await run(lake.datasets, name, as_of)
+    return Committed(name=made.name, version=made.version, row_count=made.row_count, existing=existing)
+
+
+@tool("destroys", name="drop_dataset", route="/v1/catalog/drop/{name}", toolset="data", title="Drop a dataset")
+async def drop(lake: Lakehouse, name: Annotated[str, "The dataset."]) -> Committed:
+    """Drop a dataset: it is not listed or read any more. restore_dataset brings it back until gc removes it."""
+    from lakehouse.engine.datasets.undo import drop as run
+
+    made = await run(lake.datasets, name)
+    return Committed(name=made.name, version=made.version, row_count=made.row_count, existing=False)
 
 
 @tool(
@@ -207,9 +307,46 @@ async def schema(lake: Lakehouse, name: Annotated[str, "The dataset."]) -> Schem
 @resource("lakehouse://datasets/{name}/sample", title="A dataset's first rows", complete={"name": "datasets.names"})
 async def sample(lake: Lakehouse, name: Annotated[str, "The dataset."]) -> Sample:
     """The first 20 rows of a dataset."""
+    return await _sample(lake, name)
+
+
+@resource(
+    "lakehouse://datasets/{name}/history", title="A dataset's newest versions", complete={"name": "datasets.names"}
+)
+async def recent(lake: Lakehouse, name: Annotated[str, "The dataset."]) -> History:
+    """The newest 20 versions of a dataset."""
+    return await history(lake, name)
+
+
+@resource(
+    "lakehouse://datasets/{name}/at/{as_of}/schema",
+    title="A dataset's columns as they were",
+    complete={"name": "datasets.names"},
+)
+async def schema_at(
+    lake: Lakehouse, name: Annotated[str, "The dataset."], as_of: Annotated[str, "A version or a moment."]
+) -> Schema:
+    """The columns of a dataset at a version or a moment."""
+    found = await get(lake, name, as_of=as_of)
+    return Schema(name=found.name, version=found.version, columns=found.columns)
+
+
+@resource(
+    "lakehouse://datasets/{name}/at/{as_of}/sample",
+    title="A dataset's first rows as they were",
+    complete={"name": "datasets.names"},
+)
+async def sample_at(
+    lake: Lakehouse, name: Annotated[str, "The dataset."], as_of: Annotated[str, "A version or a moment."]
+) -> Sample:
+    """The first 20 rows of a dataset at a version or a moment."""
+    return await _sample(lake, name, as_of)
+
+
+async def _sample(lake: Lakehouse, name: str, as_of: str | None = None) -> Sample:
     from lakehouse.engine.sample import sample as first_rows
 
-    found, rows = await first_rows(lake.datasets, name, 20)
+    found, rows = await first_rows(lake.datasets, name, 20, as_of)
     described = Manifest(**found.as_dict())
     return Sample(
         name=found.name, version=found.version, columns=described.columns, rows=rows, row_count=found.row_count

@@ -10,5 +10,6 @@ async def run(lake: Lakehouse) -> Report:
 
     Use it when other tools fail for reasons that are not in your request.
     """
+    lake.check_unbound()
     skipped = [(plugin.origin, plugin.reason) for plugin in lake.catalogue.skipped]
     return await examine(lake.settings, skipped)

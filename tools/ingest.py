@@ -11,8 +11,12 @@ from pydantic import Field
 from lakehouse import Accepts, InvalidInput, Lakehouse, Upload, tool
 from lakehouse.engine.ingest import Ingested
 from lakehouse.engine.ingest.options import Asked
+from lakehouse.engine.ingest.source import BINARY
 
-INSTRUCTIONS = "Bring data in: ingest_file makes a CSV, TSV, JSON, JSON Lines or Parquet file a dataset with a name."
+INSTRUCTIONS = (
+    "Bring data in: ingest_file makes a CSV, TSV, JSON, JSON Lines, Parquet, Excel or PDF file, a folder of them or a "
+    "URL a dataset with a name."
+)
 
 
 @tool(
@@ -28,18 +32,26 @@ INSTRUCTIONS = "Bring data in: ingest_file makes a CSV, TSV, JSON, JSON Lines or
 async def file(
     lake: Lakehouse,
     name: Annotated[str, "Name of the dataset to make or to give a new version."],
-    path: Annotated[Path | None, "Local file; or give content, or object_key."] = None,
-    content: Annotated[str | None, "The data itself; base64 for parquet."] = None,
+    path: Annotated[
+        Path | None, "Local file, or a folder or pattern (data/*.csv) of files with the same columns."
+    ] = None,
+    content: Annotated[str | None, "The data itself; base64 for parquet, xlsx, pdf."] = None,
     object_key: Annotated[str | None, "Key of a stored object, or bucket://key."] = None,
+    url: Annotated[str | None, "https URL, where the settings allow it."] = None,
     source: Annotated[
-        Literal["csv", "tsv", "json", "jsonl", "parquet"] | None, "Format; default by suffix, csv for content."
+        Literal["csv", "tsv", "json", "jsonl", "parquet", "xlsx", "pdf"] | None,
+        "Format; default by suffix, csv for content.",
     ] = None,
     delimiter: Annotated[str | None, Field(min_length=1, max_length=1), "Between cells; found out by default."] = None,
     encoding: Annotated[str | None, "Of a text file that is not UTF-8: latin-1, cp1252, utf-16-le."] = None,
     types: Annotated[
         dict[str, str] | None, "Column types to use: BIGINT DOUBLE BOOLEAN DATE TIMESTAMP TIMESTAMPTZ VARCHAR."
     ] = None,
-    bucket: Annotated[str | None, "Where a new dataset goes; default primary."] = None,
+    sheet: Annotated[str | None, "Of xlsx: name or number; default the first."] = None,
+    header_row: Annotated[
+        int | None, Field(ge=1), "Of xlsx: row of the column names; default the first filled."
+    ] = None,
+    source_column: Annotated[str | None, "Of many files: add a column of this name with each row's file."] = None,
     mode: Annotated[
         Literal["replace", "append", "upsert"],
         "replace all rows; append; upsert: rows of the same key are replaced.",
@@ -47,12 +59,16 @@ async def file(
     key: Annotated[Sequence[str] | None, "Columns that tell rows apart; an upsert needs them once."] = None,
     evolve: Annotated[bool, "Let new columns become columns of the dataset, null in older rows."] = False,
     repeat: Annotated[bool, "Append content even if the dataset has it already."] = False,
+    bucket: Annotated[str | None, "Where a new dataset goes; default primary."] = None,
     upload: Annotated[Upload | None, Accepts(lambda config, _: config.ingest.max_bytes, "ingest.max_bytes")] = None,
 ) -> Ingested:
-    """Make a CSV, TSV, JSON, JSON Lines or Parquet file (gzip or zstd too) a dataset that query_sql can read.
+    """Make a CSV, TSV, JSON, JSON Lines, Parquet, Excel or PDF file (gzip, zstd too) a dataset for query_sql.
 
     All or nothing; the same bytes again change nothing. Example: {"name": "orders", "path": "orders.csv"}
     """
+    given = [value for value in (path, content, object_key, url, upload) if value is not None]
+    if len(given) != 1:
+        raise InvalidInput("path, content, object_key, url: exactly one is needed.", fix="Give one of the four.")
     asked: Asked = {
         "source": source,
         "delimiter": delimiter,
@@ -63,18 +79,20 @@ async def file(
         "evolve": evolve,
         "repeat": repeat,
         "bucket": bucket,
+        "sheet": sheet,
+        "header_row": header_row,
+        "source_column": source_column,
         "progress": lake.progress,
     }
-    given = [value for value in (path, content, object_key, upload) if value is not None]
-    if len(given) != 1:
-        raise InvalidInput("path, content, object_key: exactly one is needed.", fix="Give one of the three.")
     if upload is not None:
         return await lake.ingest.ingest_path(upload.path, name, filename=upload.filename, **asked)
     if path is not None:
-        anywhere = lake.via in ("python", "cli")
-        return await lake.ingest.ingest_path(path, name, anywhere=anywhere, remote=lake.caller.remote, **asked)
+        local = lake.via in ("python", "cli")
+        return await lake.ingest.ingest_path(path, name, anywhere=local, remote=lake.caller.remote, **asked)
     if object_key is not None:
         return await lake.ingest.ingest_object(object_key, name, **asked)
+    if url is not None:
+        return await lake.ingest.ingest_url(url, name, **asked)
     if encoding is not None:
         raise InvalidInput("encoding: content is text already.", fix="Leave it out, or give a path.")
     return await lake.ingest.ingest_content(_decoded(content or "", source), source or "csv", name, **asked)
@@ -82,6 +100,6 @@ async def file(
 
 def _decoded(content: str, source: str | None) -> bytes:
     try:
-        return base64.b64decode(content, validate=True) if source == "parquet" else content.encode()
+        return base64.b64decode(content, validate=True) if source in BINARY else content.encode()
     except (binascii.Error, UnicodeEncodeError, ValueError):
-        raise InvalidInput("content: it cannot be decoded.", fix="Send text, or base64 for parquet.") from None
+        raise InvalidInput("content: it cannot be decoded.", fix="Send text, or base64 for a binary format.") from None

@@ -34,7 +34,7 @@ SHOWN = {spec["uri"]: spec for spec in RENDERED["resources"]} | {s["mcp_name"]: 
 # What differs between two equal calls: when they were made, how long they took, which file holds the bytes.
 VOLATILE = {
     *("elapsed_ms", "duration_ms", "wall_s", "p50_ms", "p95_ms", "created_at", "updated_at", "built_at"),
-    *("ts", "since", "docs_per_s", "etag", "handle"),
+    *("ts", "since", "docs_per_s", "etag", "handle", "by", "call", "committed_at"),
 }
 NOTHING = "no body"  # what a status of 204 says
 ELSEWHERE = "not on this face"  # resources and prompts are MCP's; by their names, Python's and the command line's
@@ -97,7 +97,7 @@ def test_the_same_everywhere(
             monkeypatch.setenv("LAKEHOUSE_HOME", str(home))
             found = played(over_cli, folder)
     elif face.startswith("stdio"):
-        with wire(COMMAND, home, LAKEHOUSE_INGEST__ROOTS=str(folder)) as server:
+        with wire(COMMAND, home, LAKEHOUSE_INGEST__ROOTS=str(folder), LAKEHOUSE_EXPORT__ROOTS=str(folder)) as server:
             envelope = {"_meta": META}
             if face == "stdio-2025":
                 envelope = {}
@@ -183,7 +183,9 @@ async def on_loop(face: Callable[[Path, Path], Any], home: Path, folder: Path) -
 
 
 def opened(home: Path, folder: Path) -> Any:
-    return lakehouse.open(home, overrides={"embed.provider": "hash", "ingest.roots": [folder]})
+    return lakehouse.open(
+        home, overrides={"embed.provider": "hash", "ingest.roots": [folder], "export.roots": [folder]}
+    )
 
 
 @asynccontextmanager
@@ -318,7 +320,7 @@ async def at_its_route(client: httpx.AsyncClient, spec: dict[str, Any], given: d
 def owned(home: Path, folder: Path) -> Iterator[None]:
     """`lakehouse serve` owns the data directory; each command attaches to it."""
     port = free_port()
-    with serving(COMMAND, home, port, LAKEHOUSE_INGEST__ROOTS=str(folder)):
+    with serving(COMMAND, home, port, LAKEHOUSE_INGEST__ROOTS=str(folder), LAKEHOUSE_EXPORT__ROOTS=str(folder)):
         yield
         seen = httpx.get(f"http://127.0.0.1:{port}/v1/observer/stats").json()["by_source"]
         assert set(seen) <= {"cli", "http"} and seen["cli"] >= len(CASES)  # they were attached

@@ -23,6 +23,8 @@ def steps(folder: Path) -> list[tuple[str, dict[str, Any]]]:
         ("get_manifest", {"name": "jobs"}),
         ("query_sql", {"sql": "SELECT id, role FROM jobs ORDER BY id"}),
         ("query_sql", {"sql": "SELECT i, repeat('x', 100) AS x FROM range(5000) t(i)"}),
+        ("explain_sql", {"sql": "SELECT role FROM jobs WHERE id > 1", "analyze": True}),
+        ("query_history", {"contains": "role"}),
         ("build_corpus", {"name": "jobs", "dataset": "jobs", "text": ["role"], "id": "id"}),
         ("matrix_corpora", {}),
         ("matrix_search", {"query_text": "lift truck", "corpora": ["jobs"], "k": 2}),

@@ -38,7 +38,7 @@ def run(line: list[str]) -> dict[str, Any]:
     given: list[dict[str, Any]] = []
     root = click.Group("lakehouse", commands=TOP)
     root.resolve_command = _resolve  # type: ignore[method-assign]
-    here = Invocation(None, None, False, lambda here, name, arguments: given.append(arguments))
+    here = Invocation(None, None, False, None, lambda here, name, arguments: given.append(arguments))
     root.main(line, standalone_mode=False, obj=here)
     return given[0]
 

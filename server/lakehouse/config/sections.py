@@ -1,13 +1,15 @@
 """Every setting: a frozen section for each part, with its default, its bounds and what it is for."""
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 Toolset = Literal["core", "data", "sql", "retrieval", "memory", "chat", "workflow", "learning", "review", "admin"]
 _TOKEN = r"^[\x21-\x7e]*$"  # what an HTTP header carries as it is
+_PROFILE = r"^([A-Za-z0-9][\w.-]{0,63})?$"
 _HOST = r"(?i)^(\*|([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?)$"
 _ORIGIN = r"(?i)^https?://([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?$"
 _ADDRESS = r"^(https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?)?$"
@@ -47,6 +49,9 @@ class Server(Section):
     max_request_bytes: int = Field(16 * MIB, ge=KIB, description="The largest message a face accepts.")
     toolsets: tuple[Toolset, ...] = Field((), description="Toolsets to publish over MCP; empty means all.")
     read_only: bool = Field(False, description="Hide and refuse every capability that writes or destroys.")
+    profile: str = Field(
+        "", pattern=_PROFILE, description="The profile every call is bound to; empty: none. See set_profile."
+    )
 
 
 class Token(Section):
@@ -56,6 +61,7 @@ class Token(Section):
     token: str = Field(pattern=_TOKEN, min_length=1, description="The secret itself.")
     toolsets: tuple[Toolset, ...] = Field((), description="Toolsets open to it; empty means all.")
     read_only: bool = Field(False, description="Whether everything that writes is closed to it.")
+    profile: str = Field("", pattern=_PROFILE, description="The profile it is bound to; empty: none.")
 
 
 class Auth(Section):
@@ -166,6 +172,20 @@ class Ingest(Section):
         (),
         description="Folders files may be read from over MCP; empty: the home directory but what is hidden.",
     )
+    max_files: int = Field(1000, ge=1, description="Files that one folder or pattern may stand for.")
+    url_hosts: tuple[Annotated[str, Field(pattern=r"^[\w.*:-]+$")], ...] = Field(
+        (), description="Hosts whose URLs may be read, as data.example.com or *.example.com; empty: URLs are off."
+    )
+    url_http: bool = Field(False, description="Let URLs be http://, which anybody on the way can read and change.")
+    max_url_bytes: int = Field(4 * GIB, ge=1, description="The largest file read from a URL.")
+    internal_networks: tuple[str, ...] = Field(
+        (),
+        description="Networks, as 10.1.0.0/16, that URLs may lead to, and databases whose address comes over MCP or "
+        "HTTP; all other internal addresses are refused.",
+    )
+    remote_timeout_secs: float = Field(
+        60, gt=0, description="Seconds a web server or a database may leave a request unanswered."
+    )
     memory_limit: str = Field(
         "512MB", pattern=_SIZE, description="Memory the reading engine may use before it spills to disk."
     )
@@ -173,6 +193,13 @@ class Ingest(Section):
     compact_files: int = Field(
         50, ge=2, description="Files of a dataset past which small ones are folded by themselves."
     )
+
+    @field_validator("internal_networks")
+    @classmethod
+    def _are_networks(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for network in given:
+            ipaddress.ip_network(network)
+        return given
 
 
 class Datasets(Section):
@@ -210,6 +237,7 @@ class Sql(Section):
         3 * GIB, ge=2 * GIB, description="Address space of a query process, bytes (RLIMIT_AS): memory_limit and 2 GiB."
     )
     workers: int = Field(2, ge=1, le=16, description="Queries that run at once; the rest wait their turn.")
+    slow_ms: int = Field(5000, ge=0, description="A query that takes so many milliseconds is logged; 0: none is.")
     refresh_every: str = Field(
         "30s",
         pattern=r"^\d+(\.\d+)?(ms|s|m|h)$",

@@ -148,7 +148,10 @@ class Compactor:
             place = Place(manifest.name, self._datasets, self._storage, self._settings, folder)
             table = await table_of(self._datasets, manifest)
             table = Table(table.parts[run.start :], [column.name for column in run.columns], table.key)
-            async with place.desk({} if run.role == "delta" else {"rows": table}) as desk:
+            opened = {"rows": table}
+            if run.role == "delta":  # read together they are the rows of no version
+                opened = {f"delta{number}": Table([part]) for number, part in enumerate(table.parts)}
+            async with place.desk(opened) as desk:
                 written = await _written(desk, run, table)
             file = await place.store(written, role=run.role, lacks=run.lacks, current=manifest)
 

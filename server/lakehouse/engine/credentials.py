@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lakehouse.config import SECRETS
-from lakehouse.errors import InvalidInput, Unavailable, did_you_mean
+from lakehouse.errors import InvalidInput, NotFound, Unavailable, did_you_mean
 
 # What a table of each kind may hold, by the name the store's library has for it.
 KEYS: Mapping[str, Mapping[str, str]] = {
@@ -19,6 +19,7 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "service_account_key": "service_account_key",
         "bearer_token": "bearer_token",
     },
+    "postgres": {"dsn": "dsn"},
     "az": {"account_name": "account_name", "account_key": "account_key", "sas_token": "sas_key"},
 }
 PAIRS = {"s3": ("access_key_id", "secret_access_key")}  # one is nothing without the other
@@ -79,6 +80,17 @@ def read(path: Path) -> Secrets:
             fix='Write [s3.primary], and below it access_key_id = "…" and secret_access_key = "…".',
         ) from None
     return Secrets(path, _checked(path, document), bool(mode & 0o077))
+
+
+def postgres(path: Path, name: str) -> str:
+    """The connection string kept as `[postgres.NAME]`; blocking. Raises NotFound, and what `read` raises."""
+    tables = read(path).tables.get("postgres", {})
+    if "dsn" not in tables.get(name, {}):
+        raise NotFound(
+            f"dsn_secret: there is no [postgres.{name[:60]}] with a dsn in the secrets file.",
+            fix=did_you_mean(name, tables, 'Write it there: [postgres.NAME] and dsn = "postgresql://…".'),
+        )
+    return tables[name]["dsn"]
 
 
 def _checked(path: Path, document: dict[str, Any]) -> Mapping[str, Mapping[str, Mapping[str, str]]]:

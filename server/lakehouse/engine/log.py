@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lakehouse.engine import files
+
 _BLOCK = 256 * 1024
 MAX_BEHIND = 20_000  # records that wait in memory, of a KiB or two each; a second's worth
 _END = object()
+_sync = getattr(os, "fdatasync", os.fsync)  # not every system has the former, which leaves out the time of writing
 _TAIL = len(',"crc":"00000000"}')
 
 
@@ -31,13 +34,14 @@ class Log:
 
     A line is a JSON object whose last member is the CRC-32 of everything before it, so that any JSON tool reads it.
     Over `max_bytes` the file is kept as `<name>.1` (the one before it goes) and a new one is begun. A record is
-    safe from the death of the process once `append` returns; it is not forced to the disk.
+    safe from the death of the process once `append` returns; unless `durable`, it is not forced to the disk.
     """
 
-    def __init__(self, path: Path, max_bytes: int = 64 * 2**20) -> None:
+    def __init__(self, path: Path, max_bytes: int = 64 * 2**20, *, durable: bool = False) -> None:
         self.path = path
         self.previous = path.with_name(path.name + ".1")
         self._max_bytes = max_bytes
+        self._durable = durable
         self._lock = threading.Lock()
         self._handle: int | None = None
         self._size = 0
@@ -57,6 +61,8 @@ class Log:
             self._torn = written < len(data)
             if self._torn:
                 raise OSError(f"only {written} of {len(data)} bytes could be written")
+            if self._durable:
+                _sync(self._handle)
 
     def tail(self, count: int) -> Tail:
         """The newest `count` records; reads no more of the files than that takes."""
@@ -86,6 +92,8 @@ class Log:
             if size:
                 os.lseek(handle, size - 1, os.SEEK_SET)
                 torn = os.read(handle, 1) != b"\n"
+            elif self._durable:
+                files.sync_folder(self.path.parent)
         except BaseException:
             os.close(handle)
             raise

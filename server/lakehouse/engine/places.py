@@ -1,10 +1,54 @@
 """Which places of this machine a caller at a distance may have read."""
 
 import os
+import re
 from collections.abc import Sequence
+from contextvars import ContextVar
 from pathlib import Path
 
 from lakehouse.errors import Forbidden
+
+# Folders that the running call may not read, for callers bound to a profile: the data directory, then the buckets.
+shut: ContextVar[tuple[Path, ...]] = ContextVar("lakehouse_shut", default=())
+# Within a data directory, where what came with a request lies until it is read.
+_PASSING = ("tmp", "uploads")
+_PATTERN = re.compile(r"[*?\[{]")
+
+
+def check_named(path: Path) -> None:
+    """Raises Forbidden for a path, or a pattern of paths, that a caller names and that is shut, or leads there.
+
+    It blocks.
+    """
+    base = path.expanduser()
+    while _PATTERN.search(str(base)):
+        base = base.parent
+    real = Path(os.path.realpath(base))
+    # By the folder itself, too: whatever the file system takes for the same name.
+    inside = [p for p in (real, *real.parents) if p.exists()]
+    for folder in shut.get():
+        if not folder.exists():
+            continue
+        leads = Path(os.path.realpath(folder)).is_relative_to(real) and real.is_dir()
+        if leads or any(folder.samefile(p) for p in inside):
+            raise _shut(path)
+
+
+def check_open(real: Path, given: str | Path) -> None:
+    """Raises Forbidden for a file, a path without links, that is shut; not for what came with the request itself."""
+    passing = [Path(os.path.realpath(home), name) for home in shut.get()[:1] for name in _PASSING]
+    if any(real.is_relative_to(folder) for folder in passing):
+        return
+    for folder in shut.get():
+        if real.is_relative_to(os.path.realpath(folder)):
+            raise _shut(given)
+
+
+def _shut(given: str | Path) -> Forbidden:
+    return Forbidden(
+        f"{given} is in a folder of Lakehouse's own, which holds more than the profile has.",
+        fix="Query the datasets of the profile, or name a file elsewhere.",
+    )
 
 
 def check_remote(

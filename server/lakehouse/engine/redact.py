@@ -153,7 +153,7 @@ def _write_mapping(value: Mapping[Any, Any], out: list[str], room: int, depth: i
 def redactor_for(settings: Config) -> Redactor:
     """What cuts the credentials these settings hold or name out of texts before they leave.
 
-    Blocking where a bucket is remote: it reads the secrets file.
+    Blocking: it reads the secrets file.
     """
     tokens = [settings.auth.token, *(each.token for each in settings.auth.tokens)]
     return Redactor(
@@ -162,9 +162,6 @@ def redactor_for(settings: Config) -> Redactor:
 
 
 def _of_buckets(settings: Storage) -> list[str]:
-    remote = tuple(f"{kind}://" for kind in credentials.KEYS)
-    if not any(url.startswith(remote) for url in (settings.url, *(bucket.url for bucket in settings.buckets))):
-        return []
     try:
         return credentials.read(settings.secrets).values()
     except LakehouseError:

@@ -7,7 +7,9 @@ from lakehouse.errors import InvalidInput
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def mcp_address(url: str, option: str, toolsets: str | None = None, read_only: bool | None = None) -> str:
+def mcp_address(
+    url: str, option: str, toolsets: str | None = None, read_only: bool | None = None, profile: str | None = None
+) -> str:
     """`http://host:port` as the URL of its /mcp, with what a client is to see of it.
 
     Raises InvalidInput naming the `option` it was given with.
@@ -15,7 +17,7 @@ def mcp_address(url: str, option: str, toolsets: str | None = None, read_only: b
     parts = _parts(url, option)
     path = parts.path.rstrip("/")
     path = path if path.endswith("/mcp") else f"{path}/mcp"
-    chosen = {"toolsets": toolsets, "read_only": "true" if read_only else None}
+    chosen = {"toolsets": toolsets, "read_only": "true" if read_only else None, "profile": profile}
     asked = urlencode({name: value for name, value in chosen.items() if value}, safe=",")
     query = "&".join(part for part in (parts.query, asked) if part)
     return urlunsplit((parts.scheme, parts.netloc, path, query, ""))

@@ -104,11 +104,12 @@ def _home(given: str | None) -> Path:
 )
 @click.option("--config", metavar="FILE", help="The config file. [default: lakehouse.toml in the data directory]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--profile", metavar="NAME", help="Be bound to this profile: see its datasets only.")
 @click.version_option(lakehouse.__version__, prog_name="lakehouse")
 @click.pass_context
-def root(ctx: click.Context, home: str | None, config: str | None, as_json: bool) -> None:
+def root(ctx: click.Context, home: str | None, config: str | None, as_json: bool, profile: str | None) -> None:
     """SQL over versioned tables and search in plain words, for AI agents over MCP and from here."""
-    ctx.obj = Invocation(home, config, as_json, run)
+    ctx.obj = Invocation(home, config, as_json, profile, run)
 
 
 def own(function: Callable[..., None]) -> Callable[..., None]:
@@ -135,8 +136,9 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
 
     keep_logs(read(invocation.home, invocation.config), brief=True)
 
-    async def called() -> None:
-        async with lakehouse.open(invocation.home, config_file=invocation.config) as lake:
+    async def called() -> Any:
+        home, config, profile = invocation.home, invocation.config, invocation.profile
+        async with lakehouse.open(home, config_file=config, profile=profile) as lake:
             with spared(), terminal.progress_bar() as progress:  # what a tool prints is no part of its answer
                 try:
                     answer = await lake.call(name, arguments, via="cli", progress=progress)
@@ -145,8 +147,11 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
                     raise
             # Before the end: other processes' calls may still run here, and are waited for.
             await anyio.to_thread.run_sync(functools.partial(terminal.show, answer, as_json=invocation.json))
+        return answer
 
-    _guarded(called)
+    answer = _guarded(called)
+    if isinstance(answer, dict) and answer.get("ok") is False:  # a report that something is wrong
+        sys.exit(1)
 
 
 def _guarded(work: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
@@ -177,11 +182,11 @@ def stdio(here: Invocation, toolsets: str | None, read_only: bool | None, gatewa
     if gateway is not None:
         from lakehouse.faces.gateway import pass_on
 
-        pass_on(gateway, here.home, here.config, _published(toolsets, read_only))
+        pass_on(gateway, here.home, here.config, _published(here, toolsets, read_only))
         return
     from lakehouse.faces.serve import stdio as serve_stdio
 
-    serve_stdio(here.home, here.config, _published(toolsets, read_only))
+    serve_stdio(here.home, here.config, _published(here, toolsets, read_only))
 
 
 @root.command()
@@ -194,12 +199,12 @@ def serve(here: Invocation, host: str | None, port: int | None, toolsets: str | 
     """Serve MCP and the service API over HTTP. It listens on this machine only, unless told otherwise."""
     from lakehouse.faces.serve import http
 
-    http(here.home, here.config, _published(toolsets, read_only), host, port)
+    http(here.home, here.config, _published(here, toolsets, read_only), host, port)
 
 
-def _published(toolsets: str | None, read_only: bool | None) -> dict[str, Any]:
+def _published(here: Invocation, toolsets: str | None, read_only: bool | None) -> dict[str, Any]:
     """The settings that say what a server shows."""
-    overrides: dict[str, Any] = {}
+    overrides: dict[str, Any] = {} if here.profile is None else {"server.profile": here.profile}
     if toolsets is not None:
         overrides["server.toolsets"] = [part.strip() for part in toolsets.split(",") if part.strip()]
     if read_only:

@@ -20,6 +20,7 @@ class Invocation:
     home: str | None
     config: str | None
     json: bool
+    profile: str | None
     run: Callable[["Invocation", str, dict[str, Any]], None]
 
 
@@ -94,7 +95,8 @@ def command(
     for parameter, inner in schema["properties"].items():
         if parameter not in positional:
             params.append(_option(parameter, inner, parameter in schema.get("required", ())))
-    params += global_options()
+    # A tool's own --profile says the same.
+    params += [one for one in global_options() if "profile" not in schema["properties"] or one.name != "profile_"]
 
     @click.pass_context
     def callback(ctx: click.Context, /, **given: Any) -> None:
@@ -115,6 +117,7 @@ def global_options() -> list[click.Parameter]:
         click.Option(["--json", "json_"], is_flag=True, default=None, help="Print JSON."),
         click.Option(["--home", "home_"], hidden=True, metavar="DIR"),
         click.Option(["--config", "config_"], hidden=True, metavar="FILE"),
+        click.Option(["--profile", "profile_"], hidden=True, metavar="NAME"),
     ]
 
 
@@ -123,7 +126,13 @@ def taken(ctx: click.Context, given: dict[str, Any]) -> Invocation:
     base = ctx.find_root().obj
     assert isinstance(base, Invocation)
     as_json, home, config = given.pop("json_"), given.pop("home_"), given.pop("config_")
-    return Invocation(home or base.home, config or base.config, base.json if as_json is None else as_json, base.run)
+    return Invocation(
+        home or base.home,
+        config or base.config,
+        base.json if as_json is None else as_json,
+        given.pop("profile_", None) or base.profile,
+        base.run,
+    )
 
 
 def _option(name: str, schema: Mapping[str, Any], needed: bool) -> click.Option:

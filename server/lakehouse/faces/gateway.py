@@ -54,8 +54,8 @@ def pass_on(gateway: str, home: str | None, config_file: str | None, overrides: 
     """
     wire = take_wire()
     settings = config.read(home, config_file, overrides).config
-    toolsets, read_only = ",".join(settings.server.toolsets), settings.server.read_only
-    url = mcp_address(gateway, "--gateway", toolsets, read_only)
+    server = settings.server
+    url = mcp_address(gateway, "--gateway", ",".join(server.toolsets), server.read_only, server.profile)
     anyio.run(_serve, url, settings.auth.token, settings.server.max_request_bytes, wire)
 
 

@@ -29,11 +29,12 @@ async def open(
     *,
     config_file: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
+    profile: str | None = None,
 ) -> AsyncIterator[Lakehouse]:
     """Open a data directory; the parts live exactly as long as the block.
 
     `home` defaults to `LAKEHOUSE_HOME`, then to the user's data folder. A `.toml` file in its place is the config file,
-    as with `--config`. `overrides` are settings by dotted name.
+    as with `--config`. `overrides` are settings by dotted name. With a `profile` every call is bound to its datasets.
 
     Where another process owns the directory, the lake attaches to it: `call` does the same there.
 
@@ -41,6 +42,8 @@ async def open(
     """
     if home is not None and config_file is None and Path(home).suffix == ".toml":
         home, config_file = None, home
+    if profile is not None:
+        overrides = {**(overrides or {}), "server.profile": profile}
     settings = await anyio.to_thread.run_sync(config.read, home, config_file, overrides)
     async with Lakehouse(settings) as lake:
         await lake.start()

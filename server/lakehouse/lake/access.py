@@ -12,8 +12,33 @@ OUTSIDE = ("mcp", "http")  # faces that others reach us through: modes, the step
 
 
 def bound(caller: Caller, settings: Config) -> Caller:
-    """The caller with what this process' own settings close to everybody."""
+    """The caller with what this process' own settings close to everybody.
+
+    Raises Forbidden for one that is bound to another profile.
+    """
+    if settings.server.profile:
+        caller = choosing(caller, settings.server.profile)
     return replace(caller, read_only=True) if settings.server.read_only else caller
+
+
+def inherited(caller: Caller, parent: Caller) -> Caller:
+    """The caller of a call inside a call, with what is closed to whoever made that one.
+
+    Raises Forbidden for one that is bound to another profile.
+    """
+    if parent.profile is not None:
+        caller = choosing(caller, parent.profile)
+    return replace(caller, read_only=True) if parent.read_only else caller
+
+
+def choosing(caller: Caller, profile: str) -> Caller:
+    """The caller bound to a profile. Raises Forbidden for one that is bound to another."""
+    if caller.profile not in (None, profile):
+        raise Forbidden(
+            f"calls here are bound to profile {caller.profile!r}; they cannot choose another.",
+            fix="Leave the profile out, or call with a token, a header or a --profile that is for the other one.",
+        )
+    return replace(caller, profile=profile)
 
 
 def permit(catalogue: Catalogue, capability: Capability, call: Call) -> None:

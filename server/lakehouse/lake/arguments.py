@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lakehouse.declare import Capability
+from lakehouse.engine.places import check_named
 from lakehouse.errors import InvalidInput, did_you_mean
 
 
@@ -31,6 +32,14 @@ def anchored(capability: Capability, given: Mapping[str, Any], folder: str | Non
     properties = capability.input_schema["properties"]
     paths = [name for name, schema in properties.items() if schema.get("format") == "path"]
     return {**given, **{n: str(Path(folder, given[n])) for n in paths if isinstance(given.get(n), str) and given[n]}}
+
+
+def check_paths(checked: Mapping[str, Any]) -> None:
+    """Raises Forbidden when one of the arguments is a path that the caller may not name. It blocks."""
+    for value in checked.values():
+        for path in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(path, Path):
+                check_named(path)
 
 
 def _explained(capability: Capability, error: ValidationError) -> InvalidInput:

@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,7 +17,7 @@ from lakehouse.declare import Capability
 from lakehouse.engine.acting import Actor, acting
 from lakehouse.errors import InvalidInput, LakehouseError, NotFound, TimedOut, Unavailable, foreseen
 from lakehouse.lake import access
-from lakehouse.lake.arguments import anchored, validated
+from lakehouse.lake.arguments import anchored, check_paths, validated
 from lakehouse.lake.hold import Hold
 from lakehouse.observe import Call, Caller, Progress
 from lakehouse.preview import compact, scrubbed, shortened
@@ -47,7 +47,7 @@ class Lakehouse(Hold):
         """The catalogue; the plugin files are read in a worker thread the first time."""
         if "catalogue" not in vars(self):
             async with self._loading:
-                await anyio.to_thread.run_sync(lambda: (self._redactor, self.catalogue))
+                await anyio.to_thread.run_sync(lambda: (self.redactor, self.catalogue))
         return self.catalogue
 
     @property
@@ -74,6 +74,36 @@ class Lakehouse(Hold):
         if call is not None and call.limit is not None:
             return call.limit
         return self.config.server.max_text_bytes if self.via == "mcp" else None
+
+    @asynccontextmanager
+    async def within(self, profile: str | None) -> AsyncIterator[None]:
+        """What the block does is bound to a profile that the caller names; None: to that of the call, if any.
+
+        Raises NotFound, and Forbidden for a caller who is bound to another.
+        """
+        call = observe.current.get() or Call("python", Caller())
+        if profile is None or profile == call.caller.profile:
+            yield
+            return
+        asked = replace(call, caller=access.choosing(call.caller, profile))
+        token = observe.current.set(asked)
+        try:
+            async with self._bound(asked):
+                yield
+        finally:
+            observe.current.reset(token)
+
+    @asynccontextmanager
+    async def _bound(self, call: Call) -> AsyncIterator[Call]:
+        """The call with the profile it is made in looked up."""
+        if call.caller.profile is not None:
+            found = await Lakehouse.profiles.of(self).get(call.caller.profile)
+            call = replace(call, scope=found)
+            observe.current.set(call)
+            with self._calling(found):
+                yield call
+        else:
+            yield call
 
     async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Report how far the running call is; it reaches whoever asked for it."""
@@ -145,10 +175,7 @@ class Lakehouse(Hold):
         given = caller or (parent.caller if parent else Caller())
         if via is not None and caller is None:
             given = replace(given, via=via)
-        if parent is None:
-            given = access.bound(given, self.config)
-        elif parent.caller.read_only:
-            given = replace(given, read_only=True)
+        given = access.bound(given, self.config) if parent is None else access.inherited(given, parent.caller)
         call = Call(name, given, parent.id if parent else None, heard, limit)
         return await self._watched(call, {} if arguments is None else arguments, upload)
 
@@ -247,11 +274,11 @@ class Lakehouse(Hold):
         try:
             access.refuse_steps(self.catalogue, capability, call)
             access.permit(self.catalogue, capability, call)
-            if call.caller.profile is not None:
-                call = replace(call, scope=await self.profiles.get(call.caller.profile))
-                observe.current.set(call)
-            checked = validated(capability, anchored(capability, arguments, call.caller.folder))
-            answer, text = await self._run(capability, checked, upload, call.limit)
+            async with self._bound(call) as call:
+                checked = validated(capability, anchored(capability, arguments, call.caller.folder))
+                if call.scope is not None:
+                    await anyio.to_thread.run_sync(check_paths, checked)
+                answer, text = await self._run(capability, checked, upload, call.limit)
             outcome = "ok"
             return answer, text
         except Exception as failure:
@@ -273,7 +300,7 @@ class Lakehouse(Hold):
 
     def clean(self, error: LakehouseError) -> None:
         """Cut known credentials out of an error that is about to leave."""
-        error.detail, error.fix, error.data = self._redactor.whole([error.detail, error.fix, error.data])
+        error.detail, error.fix, error.data = self.redactor.whole([error.detail, error.fix, error.data])
 
     async def _run(
         self, capability: Capability, checked: dict[str, Any], upload: Upload | None, limit: int | None
@@ -321,7 +348,7 @@ class Lakehouse(Hold):
         settled = capability.effect != "reads"
         with anyio.CancelScope(shield=True) if settled else nullcontext():
             try:
-                await self.observer.record_call(
+                await Lakehouse.observer.of(self).record_call(
                     id=call.id,
                     parent=call.parent,
                     source=call.caller.via,

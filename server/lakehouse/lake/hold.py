@@ -78,7 +78,7 @@ class Hold(Parts):
     async def _own_or_attach(self) -> None:
         # An owner that is told to stop answers nobody new while it finishes what runs.
         deadline = time.monotonic() + OWNER_WAIT_SECS + self.config.server.drain_secs
-        await anyio.to_thread.run_sync(lambda: self._redactor)  # it may read a file
+        await anyio.to_thread.run_sync(lambda: self.redactor)  # it may read a file
         while not self._owns:
             problem = await self._attached(self._usual_address)
             if self._attachment is not None:
@@ -97,9 +97,9 @@ class Hold(Parts):
                 self._check_open()
                 continue
             self._owns, self.attached_to = True, ""
-        await self.storage.sweep()
-        await self.results.sweep()
-        await self.observer.start()
+        await self.everything.storage.sweep()
+        await self.everything.results.sweep()
+        await Parts.observer.of(self).start()
         with anyio.CancelScope(shield=True):
             await self._receive()
             self._looking = asyncio.create_task(self._look(), context=Context())
@@ -147,14 +147,14 @@ class Hold(Parts):
 
     @property
     def _command(self) -> str:
-        return self._redactor.text(" ".join(sys.argv), 200)
+        return self.redactor.text(" ".join(sys.argv), 200)
 
     async def _receive(self) -> None:
         """Answer other processes. Where no socket can be had, they are told who holds the data directory."""
         if self._reception is not None:
             return
         about = {"pid": os.getpid(), "command": self._command, "place": self._place}
-        reception = attach.Reception(self.home, self._received, about, self._redactor.whole)
+        reception = attach.Reception(self.home, self._received, about, self.redactor.whole)
         address: str | None = None
         try:
             address = await reception.open()
@@ -220,7 +220,7 @@ class Hold(Parts):
             self._attachment, self._started = None, False
             attachment.retire()
 
-    def _later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+    def later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         if self._closed:
             return False
         # A task of its own, ended in `aclose`: a task group around the open lake would tie it to the task that opened

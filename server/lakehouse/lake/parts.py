@@ -1,14 +1,16 @@
 """The parts of an open lake, wired once: each is built when it is first used."""
 
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lakehouse import config
 from lakehouse.catalogue import Catalogue
-from lakehouse.errors import Busy
+from lakehouse.engine.places import shut
+from lakehouse.errors import Busy, Forbidden
+from lakehouse.lake.data import Data
+from lakehouse.lake.whole import Whole
 
 if TYPE_CHECKING:
     from lakehouse.engine.corpora import Corpora
@@ -23,44 +25,41 @@ if TYPE_CHECKING:
     from lakehouse.engine.queries import Queries
     from lakehouse.engine.redact import Redactor
     from lakehouse.engine.results import Results
-    from lakehouse.engine.sql import Sql
+    from lakehouse.engine.sql import History, Processes, Sql
     from lakehouse.engine.storage import Storage
     from lakehouse.engine.vectors import Vectors
 
 T = TypeVar("T")
-
-
-@dataclass
-class Data:
-    """The parts that read and write datasets, for readers of one profile: nothing else is visible to them."""
-
-    datasets: "Datasets"
-    ingest: "Ingester"
-    sql: "Sql"
+MAX_SCOPES = 8  # profiles whose query processes are kept for the next call
 
 
 class Parts:
-    """What capabilities work on. Only the owner of the data directory has them; elsewhere, reaching for one is Busy."""
+    """What capabilities work on. Only the owner of the data directory has them; elsewhere, reaching for one is Busy.
+
+    Every part is either one that a profile divides (see Data) or Whole: a test sees to it.
+    """
 
     def __init__(self, settings: config.Settings) -> None:
         self.settings = settings
         self.home = settings.home
         self.config = settings.config
         self.attached_to = ""  # the process that owns the data directory, where that is another
+        self.built: dict[Any, Any] = {}
         self._closing = AsyncExitStack()
-        self._scoped: dict[Profile | None, Data] = {}
+        self._closing.push_async_callback(self._end_scopes)
+        self._scoped: dict[Profile, Data] = {}
+        self._retired: list[Data] = []
+        self.everything = Data(self)  # for the lake itself; capabilities reach it by what stands below
 
     @cached_property
     def catalogue(self) -> Catalogue:
         """Every capability by name. Loading it reads the plugin files; `load` does that in a worker thread."""
         return Catalogue(self.config.plugins.folders, self.home)
 
-    @cached_property
+    @property
     def storage(self) -> "Storage":
         """Object storage."""
-        from lakehouse.engine.storage import Storage
-
-        return self._owned(Storage(self.home, self.config.storage, self._redactor))
+        return self._data.storage
 
     @property
     def datasets(self) -> "Datasets":
@@ -72,128 +71,176 @@ class Parts:
         """Files to datasets."""
         return self._data.ingest
 
-    @cached_property
+    @property
     def results(self) -> "Results":
         """Results too large for one answer."""
-        from lakehouse.engine.results import Results
-
-        return self._owned(Results(self.home, self.config.results))
+        return self._data.results
 
     @property
     def sql(self) -> "Sql":
         """Questions in SQL."""
         return self._data.sql
 
-    @cached_property
+    @property
     def exports(self) -> "Exporter":
         """Results and queries as files."""
-        from lakehouse.engine.export import Exporter
-
-        seconds = self.config.sql.export_timeout_secs
-        return self._owned(Exporter(self.storage.scratch_root, self.results, self.config.export, seconds))
+        return self._data.exports
 
     @property
     def queries(self) -> "Queries":
-        """Verified queries, over the datasets that whoever makes the running call may see."""
-        from lakehouse.engine.queries import Queries
-
-        folders, seconds = self.config.plugins.folders, self.config.sql.timeout_secs
-        return Queries(self.home, folders, self.datasets, self.sql, self.journal, seconds)
+        """Verified queries: those of whoever makes the running call."""
+        return self._data.queries
 
     @cached_property
-    def journal(self) -> "Journal":
-        """Who changed what."""
-        from lakehouse.engine.journal import Journal
+    def processes(self) -> "Processes":
+        """The bound on query processes, whoever they are of."""
+        from lakehouse.engine.sql import Processes
 
-        return self._owned(Journal(self.home))
+        return Processes(self.config.sql)
 
     @cached_property
-    def profiles(self) -> "Profiles":
-        """What readers can be bound to."""
-        from lakehouse.engine.profiles import Profiles
+    def history(self) -> "History":
+        """The queries that were asked. Who reads it says of which profile."""
+        from lakehouse.engine.sql import History
 
-        return self._owned(Profiles(self.storage))
-
-    @property
-    def profile(self) -> "Profile | None":
-        """What the running call is bound to; None: nothing, it sees everything."""
-        return None
-
-    @property
-    def _data(self) -> Data:
-        profile = self.profile
-        found = self._scoped.get(profile)
-        if found is None:
-            found = self._scoped[profile] = self._data_of(profile)
-        return found
-
-    def _data_of(self, profile: "Profile | None") -> Data:
-        from lakehouse.engine.datasets import Datasets
-        from lakehouse.engine.ingest import Ingester
-        from lakehouse.engine.sql import Sql
-
-        if profile is None:
-            datasets = self._owned(Datasets(self.home, self.storage))
-        else:
-            datasets = self._scoped_all.datasets.within(profile)
-        ingest = Ingester(self.storage, datasets, self.config.ingest, self._later)
-        # Query processes of its own: what one profile's instance has open, no other can reach.
-        sql = self._owned(Sql(self.storage, datasets, self.results, self.config.sql, self._later))
-        return Data(datasets, ingest, sql)
-
-    @property
-    def _scoped_all(self) -> Data:
-        found = self._scoped.get(None)
-        if found is None:
-            found = self._scoped[None] = self._data_of(None)
-        return found
+        return self.owned(History(self.home, self.redactor, self.config.sql.slow_ms))
 
     @cached_property
     def embed(self) -> "Embedder":
         """Texts to vectors."""
         from lakehouse.engine.embed import Embedder
 
-        return self._owned(Embedder(self.home, self.config.embed))
+        return self.owned(Embedder(self.home, self.config.embed))
 
-    @cached_property
+    @Whole
     def vectors(self) -> "Vectors":
         """Vector indexes."""
         from lakehouse.engine.vectors import Vectors
 
-        return self._owned(Vectors(self.home, self.storage, self.config.vectors))
+        return self.owned(Vectors(self.home, self.everything.storage, self.config.vectors, self.record))
 
-    @cached_property
+    @Whole
     def corpora(self) -> "Corpora":
         """Datasets and folders made searchable."""
         from lakehouse.engine.corpora import Corpora
 
-        return self._owned(Corpora(self._scoped_all.datasets, self.embed, self.vectors, self.config.corpora))
+        vectors = Parts.vectors.of(self)
+        return self.owned(Corpora(self.everything.datasets, self.embed, vectors, self.config.corpora, self.record))
 
-    @cached_property
+    @Whole
     def matrix(self) -> "Matrix":
         """Search over corpora."""
         from lakehouse.engine.matrix import Matrix
 
-        return self._owned(Matrix(self.embed, self.vectors))
+        return self.owned(Matrix(self.embed, Parts.vectors.of(self)))
 
-    @cached_property
+    @Whole
     def observer(self) -> "Observer":
         """The record of calls."""
         from lakehouse.engine.observer import Observer
 
-        return self._owned(Observer(self.home, self.config.observer, self._redactor))
+        return self.owned(Observer(self.home, self.config.observer, self.redactor))
+
+    @Whole
+    def journal(self) -> "Journal":
+        """Who changed what."""
+        from lakehouse.engine.journal import Journal
+
+        journal = Journal(self.home, lambda: self.everything.storage.bucket, self.redactor, self.later)
+        return self.owned(journal)
+
+    @Whole
+    def profiles(self) -> "Profiles":
+        """What readers can be bound to."""
+        from lakehouse.engine.profiles import Profiles
+
+        return self.owned(Profiles(self.everything.storage, self.record))
+
+    @property
+    def profile(self) -> "Profile | None":
+        """What the running call is bound to; None: nothing, it sees everything."""
+        return None
+
+    def check_unbound(self) -> None:
+        """Raises Forbidden within a call that is bound to a profile: what it asks for is about everybody's data."""
+        if self.profile is not None:
+            raise Forbidden(
+                f"profile {self.profile.name!r} does not reach this: it is about everybody's data.",
+                fix="Use query_sql and the datasets of the profile, or a caller that is bound to none.",
+            )
+
+    @property
+    def _data(self) -> Data:
+        profile = self.profile
+        return self.everything if profile is None else self._data_of(profile)
+
+    def _data_of(self, profile: "Profile") -> Data:
+        found = self._scoped.pop(profile, None)
+        if found is None:
+            found = Data(self, profile)
+        self._scoped[profile] = found  # the one that was used last stands last
+        return found
+
+    @contextmanager
+    def _calling(self, profile: "Profile | None") -> Iterator[None]:
+        """A call within a profile: its query processes are not ended meanwhile."""
+        if profile is None:
+            yield
+            return
+        data = self._data_of(profile)
+        data.calls += 1
+        token = shut.set(data.storage.shut)
+        try:
+            yield
+        finally:
+            shut.reset(token)
+            data.calls -= 1
+            idle = [one for one, data in self._scoped.items() if not data.calls]
+            # What a profile was before it was changed is asked for by nobody any more.
+            names = [one.name for one in self._scoped]
+            past = [one for number, one in enumerate(self._scoped) if one.name in names[number + 1 :]]
+            for one in [*past, *idle[: max(0, len(self._scoped) - MAX_SCOPES)]]:
+                if one in idle and one in self._scoped:
+                    self._retired.append(self._scoped.pop(one))
+            if self._retired:
+                self.later(self._end_retired)
+
+    async def _end_retired(self) -> None:
+        for data in [*self._retired]:
+            await data.aclose()
+            if data in self._retired:  # another task was as far
+                self._retired.remove(data)
+
+    async def _end_scopes(self) -> None:
+        self._retired += self._scoped.values()
+        self._scoped.clear()
+        await self._end_retired()
+
+    async def record(
+        self,
+        action: str,
+        entity_type: str,
+        entity_id: str,
+        *,
+        before: Mapping[str, Any] | None = None,
+        after: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Have an event written to the journal; see Journal.record."""
+        await Parts.journal.of(self).record(action, entity_type, entity_id, before=before, after=after)
 
     @cached_property
-    def _redactor(self) -> "Redactor":
+    def redactor(self) -> "Redactor":
+        """What cuts known credentials out of texts."""
         from lakehouse.engine.redact import redactor_for
 
         return redactor_for(self.config)
 
-    def _later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+    def later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Start work that ends with the lake at the latest; False where nothing runs beside the calls."""
         return False
 
-    def _owned(self, part: T) -> T:
+    def owned(self, part: T) -> T:
+        """A part that is closed with the lake. Raises Busy where another process owns the data directory."""
         if self.attached_to:
             raise Busy(
                 f"this lake is attached to {self.attached_to}, which owns the data directory.",

@@ -27,7 +27,9 @@ async def readiness(lake: Lakehouse, limit: float | None = LIMIT_SECS) -> list[P
     if not (held := await _within(limit, "data directory", lambda: _held(lake))).ok or lake.attached_to:
         return [held]
     stored = await _within(limit, "storage", lambda: _stored(lake))
-    return [held, stored, await _within(limit, "catalog", lambda: _known(lake))] if stored.ok else [held, stored]
+    if not stored.ok:
+        return [held, stored]
+    return [held, stored, await _within(limit, "catalog", lambda: _known(lake)), _journalled(lake)]
 
 
 async def _held(lake: Lakehouse) -> Part:
@@ -51,6 +53,11 @@ async def _known(lake: Lakehouse) -> Part:
     if problems:
         return Part("catalog", False, " ".join(problems), required=False)
     return Part("catalog", True, f"{len(found)} datasets")
+
+
+def _journalled(lake: Lakehouse) -> Part:
+    problems = lake.journal.problems
+    return Part("journal", not problems, " ".join(problems) or "every change is on record", required=False)
 
 
 async def _within(limit: float | None, name: str, look: Callable[[], Awaitable[Part]]) -> Part:

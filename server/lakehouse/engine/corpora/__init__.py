@@ -8,6 +8,7 @@ import anyio
 
 from lakehouse import config
 from lakehouse.engine.corpora.built import Built, PartialFailure
+from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.places import check_remote
 from lakehouse.engine.progress import Progress, unheard
 from lakehouse.errors import Busy, Conflict, InvalidInput
@@ -19,13 +20,22 @@ if TYPE_CHECKING:
     from lakehouse.engine.vectors import IndexInfo, Vectors
 
 MAX_BATCH = 1024
+_TOLD = {"model", "count", "embedded", "added", "updated", "removed"}  # what the journal says of a build
 
 
 class Corpora:
     """Builds corpora. A corpus is a vector index that carries the facts of its last build."""
 
-    def __init__(self, datasets: "Datasets", embed: "Embedder", vectors: "Vectors", settings: config.Corpora) -> None:
+    def __init__(
+        self,
+        datasets: "Datasets",
+        embed: "Embedder",
+        vectors: "Vectors",
+        settings: config.Corpora,
+        record: Record = unrecorded,
+    ) -> None:
         self._datasets = datasets
+        self._record = record
         self._embed = embed
         self._vectors = vectors
         self._settings = settings
@@ -36,6 +46,7 @@ class Corpora:
         name: str,
         *,
         dataset: str | None = None,
+        as_of: int | str | None = None,
         folder: str | None = None,
         text: Sequence[str] | None = None,
         id: str | None = None,
@@ -49,7 +60,7 @@ class Corpora:
         remote: bool = False,
         progress: Progress | None = None,
     ) -> Built:
-        """Make a corpus of a dataset's rows or a folder's files, or bring it up to date.
+        """Make a corpus of a dataset's rows, now or `as_of` a version, or a folder's files, or bring it up to date.
 
         An item's id is the row's id or the file's path; a long document's chunks are `id#0`, `id#1`, …; `id_prefix`
         stands before all of them, so that those of two corpora never meet. Metadata has
@@ -69,7 +80,7 @@ class Corpora:
             raise InvalidInput(f"batch_size: it is not between 1 and {MAX_BATCH}.", fix="Leave it out.")
         if remote and folder is not None:
             check_remote(folder, self._settings.folders, "corpora.folders")
-        source = await self._source(dataset, folder, text, id, metadata, limit, confined)
+        source = await self._source(dataset, as_of, folder, text, id, metadata, limit, confined)
         identity = self._embed.effective_model(model)
         lock = self._building.setdefault(name, anyio.Lock())
         try:
@@ -81,7 +92,7 @@ class Corpora:
             total = await source.prepare()
             if info is not None:
                 _same(info, source, identity)
-            return await Build(
+            built = await Build(
                 name=name,
                 source=source,
                 model=identity,
@@ -96,12 +107,15 @@ class Corpora:
                 total=total,
                 progress=progress or unheard,
             ).run()
+            await self._record("build", "corpus", name, after=built.model_dump(include=_TOLD))
+            return built
         finally:
             lock.release()
 
     async def _source(
         self,
         dataset: str | None,
+        as_of: int | str | None,
         folder: str | None,
         text: Sequence[str] | None,
         id: str | None,
@@ -115,12 +129,14 @@ class Corpora:
         if (dataset is None) == (folder is None):
             raise InvalidInput("dataset, folder: exactly one of the two is needed.", fix="Give a dataset or a folder.")
         if folder is not None:
-            if text or id or metadata:
-                raise InvalidInput("text, id, metadata: a folder has no columns.", fix="Leave them out.")
+            if text or id or metadata or as_of is not None:
+                raise InvalidInput(
+                    "text, id, metadata, as_of: a folder has no columns and no versions.", fix="Leave them out."
+                )
             roots = self._settings.folders if confined else None
             return Folder(folder, roots, limit)
         assert dataset is not None
-        manifest = await self._datasets.get(dataset)
+        manifest = await (self._datasets.get(dataset) if as_of is None else self._datasets.at(dataset, as_of))
         if not text or not id:
             columns = ", ".join(column.name for column in manifest.columns)
             raise InvalidInput(

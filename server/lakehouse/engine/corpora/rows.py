@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
+from lakehouse.engine import merged
 from lakehouse.engine.corpora.documents import MAX_ID_BYTES, Document, Skipped
 from lakehouse.engine.datasets import Datasets, Manifest
 from lakehouse.errors import InvalidInput, Upstream, did_you_mean
@@ -98,6 +99,9 @@ class Rows:
 
         left = self._limit
         try:
+            if self._manifest.merged:
+                yield from merged.batches(self._manifest, self._files, columns, ROWS, left)
+                return
             for path in self._files:
                 with pyarrow.parquet.ParquetFile(path) as file:
                     for batch in file.iter_batches(batch_size=ROWS, columns=columns):

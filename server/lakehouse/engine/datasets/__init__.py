@@ -22,6 +22,7 @@ from lakehouse.engine.datasets.failures import (
 )
 from lakehouse.engine.datasets.index import Index
 from lakehouse.engine.fanout import fan_out
+from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.manifests import (
     Column,
     DataFile,
@@ -78,11 +79,11 @@ class Datasets:
     With `indexed` false nothing is kept in `home`.
     """
 
-    def __init__(self, home: Path, storage: "Storage", *, indexed: bool = True) -> None:
+    def __init__(self, home: Path, storage: "Storage", *, indexed: bool = True, record: Record = unrecorded) -> None:
         self.profile: Profile | None = None
         self._index = Index(home / "catalog.db" if indexed else None)
         self._all = {
-            name: Catalog(bucket, storage.cache_of(name), storage.claims_of(name), self._index)
+            name: Catalog(bucket, storage.cache_of(name), storage.claims_of(name), self._index, record)
             for name, bucket in storage.buckets.items()
         }
         self._catalogs: Mapping[str, Catalog] = self._all
@@ -236,7 +237,7 @@ class Datasets:
 
         Damaged datasets, buckets that cannot be read, names that two buckets have.
         """
-        found = [why for catalog in self._catalogs.values() for why in catalog.problems]
+        found = [why for catalog in self._catalogs.values() for why in catalog.problems_of(self._sees)]
         found += [why for bucket, why in self._away.items() if bucket in self._catalogs]
         first: dict[str, str] = {}
         for bucket, catalog in self._catalogs.items():
@@ -332,13 +333,13 @@ class Datasets:
 
     async def _home_of(self, name: str, bucket: str | None) -> Catalog:
         """Where a dataset is, or shall be."""
-        if bucket is not None:
-            return self._catalog(bucket)
         if not self._sees(name):
             raise NotFound(
                 f"profile {self.profile.name if self.profile else ''!r} has no dataset {name!r}.",
                 fix="Use one of its own names, or another profile.",
             )
+        if bucket is not None:
+            return self._catalog(bucket)
         try:
             return await self.catalog_of(name)
         except DatasetNotFound:

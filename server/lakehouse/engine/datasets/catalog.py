@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from lakehouse.engine.datasets.failures import DatasetDamaged, DatasetNotFound, 
 from lakehouse.engine.datasets.index import At, Index
 from lakehouse.engine.datasets.stored import Stored
 from lakehouse.engine.fanout import fan_out
+from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.manifests import (
     DataFile,
     Manifest,
@@ -66,8 +67,9 @@ class Catalog:
     A dataset that was dropped keeps its versions; here it is one whose newest version says `dropped`.
     """
 
-    def __init__(self, bucket: Bucket, cache: Cache, claims: Claims, index: Index) -> None:
+    def __init__(self, bucket: Bucket, cache: Cache, claims: Claims, index: Index, record: Record = unrecorded) -> None:
         self.bucket = bucket
+        self._record = record
         self.claims = claims
         self.stored = Stored(bucket, index)
         self._cache = cache
@@ -127,6 +129,9 @@ class Catalog:
                     with anyio.CancelScope(shield=True):
                         await self.bucket.put(manifest_key(folder, tried), candidate.encoded(), create=True)
                         self._show(folder, candidate)
+                        await self._record(
+                            candidate.operation, "dataset", name, before=_told(current), after=_told(candidate)
+                        )
                 except KeyExists:
                     continue
                 await self._see_stale(candidate)
@@ -229,6 +234,10 @@ class Catalog:
     def problems(self) -> Texts:
         """What is wrong with damaged datasets, as of the last reading of the bucket; one sentence each."""
         return [why for _, why in sorted(self._index.problems.items())]
+
+    def problems_of(self, sees: Callable[[str], bool]) -> Texts:
+        """The same of those datasets only whose name is one that is seen."""
+        return [why for folder, why in sorted(self._index.problems.items()) if sees(shown_name(folder))]
 
     async def refresh(self) -> Texts:
         """Read from the bucket what other processes committed; returns the problems.
@@ -362,6 +371,14 @@ def _json(given: Mapping[str, Any] | None, what: str) -> dict[str, Any]:
             f"{what}: it is not JSON: {error}.", fix="Give strings, numbers, lists and objects."
         ) from error
     return copy
+
+
+def _told(manifest: Manifest | None) -> dict[str, Any] | None:
+    """What the journal says of a version."""
+    if manifest is None:
+        return None
+    facts = {"version": manifest.version, "rows": manifest.row_count, "fingerprint": manifest.schema_fingerprint}
+    return facts | {"bucket": manifest.bucket} | ({"dropped": True} if manifest.dropped else {})
 
 
 def _in_place(root: Path, file: DataFile) -> Path:

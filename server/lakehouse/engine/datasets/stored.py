@@ -34,12 +34,12 @@ class Stored:
         # A name may come to stand for another place; one place may be reached by two URLs, which costs a copy.
         self._of = f"{bucket.name} {bucket.url}"
 
-    async def tags(self) -> dict[At, str]:
-        """Every version there is, with the store's tag for its manifest: one listing. Raises Upstream.
+    async def tags(self, folder: str = "") -> dict[At, str]:
+        """Every version there is, or every one of a dataset, with the store's tag for its manifest: one listing.
 
-        A tag is empty where the store sends none.
+        A tag is empty where the store sends none. Raises Upstream.
         """
-        listed = (await self.bucket.list(PREFIX, limit=None)).objects
+        listed = (await self.bucket.list(f"{PREFIX}{folder}/" if folder else PREFIX, limit=None)).objects
         found = ((version_of(stored.key), stored.etag or "") for stored in listed)
         return {at: tag for at, tag in found if at is not None}
 

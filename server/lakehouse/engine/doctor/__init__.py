@@ -11,7 +11,7 @@ from lakehouse.config import Settings
 from lakehouse.engine.doctor.check import Check, Report, bad, good
 from lakehouse.engine.doctor.embedding import check_embedding, check_ollama
 from lakehouse.engine.doctor.packages import check_extras, check_packages, check_python, version
-from lakehouse.engine.doctor.places import check_disk, check_home, check_owner, check_storage
+from lakehouse.engine.doctor.places import check_datasets, check_disk, check_home, check_owner, check_storage
 from lakehouse.errors import LakehouseError
 
 
@@ -37,6 +37,7 @@ async def examine(
         _in_thread(check_home, settings.home),
         partial(check_owner, settings.home, answers),
         partial(check_storage, settings),
+        partial(check_datasets, settings),
         _in_thread(check_disk, settings.home),
         partial(check_embedding, settings),
         _in_thread(check_ollama, settings),

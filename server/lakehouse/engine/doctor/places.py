@@ -14,6 +14,7 @@ import anyio.to_thread
 
 from lakehouse.config import GIB, Settings
 from lakehouse.engine import credentials, files
+from lakehouse.engine.datasets import Datasets
 from lakehouse.engine.doctor.check import Check, bad, good
 from lakehouse.engine.fanout import fan_out
 from lakehouse.engine.owner import Owner
@@ -104,6 +105,26 @@ async def _check_bucket(bucket: Bucket, read_only: bool) -> list[Check]:
     except LakehouseError as error:
         also = " It can be read." if bucket.remote and await _answers(bucket) else ""
         return bad(called, f"{error.detail}{also}", error.fix or "Check storage.url.")
+
+
+async def check_datasets(settings: Settings) -> list[Check]:
+    """Whether the newest manifest of each dataset can be read; a bucket that cannot be is another check's finding."""
+    try:
+        storage = Storage(settings.home, settings.config.storage)
+        roots = [bucket.root for bucket in storage.buckets.values() if bucket.root is not None]
+        if roots and not await anyio.Path(roots[0]).exists():
+            return []
+        datasets = Datasets(settings.home, storage, indexed=False)
+        problems, count = await datasets.refresh(), len(await datasets.list())
+    except LakehouseError:
+        return []
+    if problems:
+        more = f" And {len(problems) - 1} more." if problems[1:] else ""
+        return bad(
+            "datasets", f"{problems[0]}{more}", "Run `lakehouse fsck`, which names all that is damaged.", required=False
+        )
+    words = f"{count}, of which every newest manifest can be read; `lakehouse fsck` verifies all that is stored"
+    return good("datasets", words, required=False)
 
 
 async def _answers(bucket: Bucket) -> bool:

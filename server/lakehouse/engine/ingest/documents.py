@@ -21,7 +21,7 @@ from lakehouse.errors import InvalidInput, LakehouseError
 _BATCH_ROWS = 8192
 _BATCH_BYTES = 8 * 2**20
 
-_ARROW = {
+ARROW = {
     "BOOLEAN": pa.bool_(),
     "BIGINT": pa.int64(),
     "DOUBLE": pa.float64(),
@@ -104,7 +104,7 @@ class _Batches:
     def __init__(
         self, engine: Engine, limits: Limits, found: dict[str, str], asked: set[str], seen: Mapping[str, int]
     ) -> None:
-        self.schema = pa.schema([(name, _ARROW[kind]) for name, kind in found.items()])
+        self.schema = pa.schema([(name, ARROW[kind]) for name, kind in found.items()])
         self.failure: LakehouseError | None = None
         self._engine, self._limits = engine, limits
         self._found, self._asked = found, asked
@@ -148,7 +148,7 @@ class _Batches:
         elif kind == "VARCHAR" and name in self._not_all_text:
             values = [_text(value, record.line) for value, record in zip(values, batch, strict=True)]
         try:
-            return pa.array(values, _ARROW[kind])
+            return pa.array(values, ARROW[kind])
         except UnicodeEncodeError as error:
             line = next(r.line for r, v in zip(batch, values, strict=True) if v is not None and not _encodes(v))
             raise InvalidInput(
@@ -158,7 +158,7 @@ class _Batches:
 
     def _converted(self, name: str, kind: str, value: Any, record: Record) -> Any:
         try:
-            return None if value is None else _convert(kind, value, record.line)
+            return None if value is None else convert(kind, value, record.line)
         except (ValueError, TypeError, KeyError, OverflowError):
             shown = _text(value, record.line)[:VALUE_CHARS]
             reason = f"{shown!r} is not a {kind}"
@@ -189,7 +189,7 @@ def _text(value: Any, line: int) -> Any:
         raise InvalidInput(f"line {line}: the JSON is nested too deeply.", fix="Flatten it.") from None
 
 
-def _convert(kind: str, value: Any, line: int) -> Any:
+def convert(kind: str, value: Any, line: int) -> Any:
     """A value as a type asked for. Raises ValueError, TypeError or OverflowError where it is none."""
     if kind == "VARCHAR":
         return _text(value, line)

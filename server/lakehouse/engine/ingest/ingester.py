@@ -13,7 +13,8 @@ from lakehouse import config
 from lakehouse.engine import datasets as catalog
 from lakehouse.engine.compact import Compacted, Compactor, Later, not_beside
 from lakehouse.engine.datasets import DatasetNotFound, Datasets, Manifest
-from lakehouse.engine.ingest import reading
+from lakehouse.engine.ingest import origins, reading
+from lakehouse.engine.ingest.matches import Matches, files_of
 from lakehouse.engine.ingest.modes import Deletion, Incoming, Place
 from lakehouse.engine.ingest.modes.incoming import held
 from lakehouse.engine.ingest.modes.named import json_lines, named_rows
@@ -22,6 +23,7 @@ from lakehouse.engine.ingest.source import check_options, check_size, local_file
 from lakehouse.engine.places import check_remote
 from lakehouse.engine.relation import DELETED
 from lakehouse.engine.storage import Storage
+from lakehouse.errors import InvalidInput
 
 __all__ = ["Compacted", "Deleted", "Expected", "Ingested", "IngestedColumn", "Ingester"]
 
@@ -88,8 +90,9 @@ class Ingester:
     ) -> Ingested:
         """Make a local file the newest version of a dataset; for what can be asked for see Options.
 
-        Unless `anywhere`, the file must lie below `ingest.roots`; for a `remote` caller there must be such, too.
-        `filename` is what it is called, where that is not its name here.
+        A folder, or a pattern (`data/*.csv`, `data/**/*.csv`), stands for many files of the same columns. Unless
+        `anywhere`, each file must lie below `ingest.roots`; for a `remote` caller there must be such, too. `filename`
+        is what it is called, where that is not its name here.
 
         Raises InvalidInput for bad contents (with up to 100 bad rows in `data["rows"]`), NotFound, Forbidden,
         TooLarge naming the setting, SchemaChanged when the dataset has other columns, Conflict when the data is not
@@ -100,11 +103,16 @@ class Ingester:
         roots = None if anywhere else self._settings.roots
         if remote:
             check_remote(path, self._settings.roots, "ingest.roots")
+        many = await anyio.to_thread.run_sync(files_of, path, roots, options.source, self._settings)
+        if many is not None:
+            return await self._ingest_many(path, many, name, options)
+        if options.source_column is not None:
+            raise InvalidInput("source_column: there is one file.", fix="Leave it out, or give a folder or a pattern.")
         # Before its name is: a folder or a missing file is what is wrong with a path, whatever it ends like.
         real = await anyio.to_thread.run_sync(local_file, path, roots, self._settings.max_path_bytes)
         called = path.name if filename is None else filename
         kind = source_of(called, options.source)
-        check_options(kind, options.delimiter, options.encoding)
+        check_options(kind, options.delimiter, options.encoding, options.sheet, options.header_row)
         options = replace(options, source=kind, provenance={"file": called, **options.provenance})
         async with self._turns, self._storage.scratch() as folder:
             return await self._ingest(real, name, options, folder)
@@ -127,13 +135,63 @@ class Ingester:
 
         `object_key` may be bucket://key. Raises KeyNotFound when there is no such object, NotFound for no such bucket.
         """
-        bucket, inner = self._storage.place_of(object_key)
-        check_size((await bucket.head(inner)).size, self._settings.max_path_bytes, "ingest.max_path_bytes")
+        bucket, object_key = self._storage.place_of(object_key)
+        check_size((await bucket.head(object_key)).size, self._settings.max_path_bytes, "ingest.max_path_bytes")
         async with self._storage.scratch() as folder:
-            path = folder / PurePosixPath(inner).name
-            await bucket.get_to(inner, path)
-            asked["provenance"] = {"object": f"{bucket.name}://{inner}"}
+            path = folder / PurePosixPath(object_key).name
+            await bucket.get_to(object_key, path)
+            asked["provenance"] = {"object": f"{bucket.name}://{object_key}"}
             return await self.ingest_path(path, name, **asked)
+
+    async def ingest_url(self, url: str, name: str, **asked: Unpack[Asked]) -> Ingested:
+        """Make what a URL leads to the newest version of a dataset; like `ingest_path` otherwise.
+
+        Raises Forbidden unless its host is one of `ingest.url_hosts` and its address may be reached; see web.fetch.
+        """
+        from lakehouse.engine.ingest import web
+
+        catalog.check_name(name)
+        options = Options.of(asked)
+        async with self._storage.scratch() as folder:
+            found = await web.fetch(url, options.source, folder, self._settings, options.progress)
+            asked["source"] = found.source
+            asked["provenance"] = {"url": found.url, **options.provenance}
+            return await self.ingest_path(found.path, name, filename=found.filename, **asked)
+
+    async def ingest_postgres(
+        self,
+        name: str,
+        *,
+        dsn: str | None = None,
+        dsn_secret: str | None = None,
+        table: str | None = None,
+        query: str | None = None,
+        anywhere: bool = True,
+        **asked: Unpack[Asked],
+    ) -> Ingested:
+        """Make a table of a Postgres database, or the rows of a query, the newest version of a dataset.
+
+        The database is that of a connection string, or of `[postgres.NAME]` in the secrets file. Unless `anywhere`, a
+        string may name public hosts and those of `ingest.internal_networks` only. Nothing is kept of it.
+
+        Raises what the reading process does; see database.ingest.
+        """
+        catalog.check_name(name)
+        options = await origins.of_postgres(
+            Options.of(asked), self._settings, self._storage.settings.secrets, dsn, dsn_secret, table, query, anywhere
+        )
+        async with self._turns, self._storage.scratch() as folder:
+            return await self._ingest(folder, name, options, folder)
+
+    async def ingest_files(self, path: Path, files: Matches, name: str, **asked: Unpack[Asked]) -> Ingested:
+        """Make files that were found below a path the newest version of a dataset; like `ingest_path` otherwise."""
+        catalog.check_name(name)
+        return await self._ingest_many(path, files, name, Options.of(asked))
+
+    async def _ingest_many(self, path: Path, many: Matches, name: str, options: Options) -> Ingested:
+        options = origins.of_files(options, path, many)
+        async with self._turns, self._storage.scratch() as folder:
+            return await self._ingest(path, name, options, folder)
 
     async def _ingest(self, path: Path, name: str, options: Options, folder: Path) -> Ingested:
         if options.bucket is not None:
@@ -160,7 +218,7 @@ class Ingester:
             columns=[IngestedColumn(name=column.name, type=column.type) for column in manifest.columns],
             existing=existing,
             bytes=file.size_bytes,
-            warnings=incoming.warnings,
+            warnings=[*options.warnings, *incoming.warnings],
         )
 
     async def delete(self, name: str, *, where: str | None = None, keys: Sequence[Any] | None = None) -> Deleted:

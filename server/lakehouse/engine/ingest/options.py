@@ -43,6 +43,9 @@ class Asked(TypedDict, total=False):
     delimiter: str | None
     encoding: str | None
     types: Mapping[str, str] | None
+    sheet: str | None
+    header_row: int | None
+    source_column: str | None
     mode: Mode | None
     key: Sequence[str] | None
     evolve: bool
@@ -58,20 +61,27 @@ class Asked(TypedDict, total=False):
 class Options:
     """What is asked for.
 
-    `source` is csv, tsv, json, jsonl or parquet (default: by suffix); the file may be gzip or zstd. `types` sets
-    column types by name.
+    `source` is csv, tsv, json, jsonl, parquet, xlsx or pdf (default: by suffix); the file may be gzip or zstd. `types`
+    sets column types by name. `sheet` is that of a workbook, by name or number from 1, `header_row` the row of its
+    column names. `source_column` is a column to add that says which of many files a row is from.
 
     The rows `replace` what is there, are an `append` to it, or an `upsert`: each takes the place of the row with the
     same `key`. With `evolve` the dataset gets the columns it does not have yet. With `repeat` content is appended that
     the dataset has already. `deletes` is the column of an upsert that says which rows go.
 
-    `expected` is what the data must be. `provenance` is kept with the version. `bucket` is where a new dataset goes.
+    `expected` is what the data must be. `provenance` is kept with the version.
+    `bucket` is where a new dataset goes.
+    `request` is what else the reading process must be told of a source that is no single file; it may hold credentials.
+    `warnings` are told with those of the reading.
     """
 
     source: str | None = None
     delimiter: str | None = None
     encoding: str | None = None
     types: Mapping[str, str] = field(default_factory=dict)
+    sheet: str | None = None
+    header_row: int | None = None
+    source_column: str | None = None
     mode: Mode = "replace"
     key: Sequence[str] = ()
     evolve: bool = False
@@ -81,6 +91,8 @@ class Options:
     expected: Expected | None = None
     progress: Progress = unheard
     bucket: str | None = None
+    request: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, asked: Asked) -> "Options":

@@ -25,14 +25,15 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_ZIP = "a ZIP archive (an .xlsx file is one)"
 _LOOKS = (
     (b"PAR1", "Parquet"),
     (b"\x89PNG", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"GIF8", "a GIF image"),
     (b"%PDF-", "PDF"),
-    (b"PK\x03\x04", "a ZIP archive (an .xlsx file is one)"),
-    (b"\xd0\xcf\x11\xe0", "an old Office document"),
+    (b"PK\x03\x04", _ZIP),
+    (b"\xd0\xcf\x11\xe0", "an old or encrypted Office document"),
     (b"SQLite format 3\x00", "an SQLite database"),
     (b"ARROW1", "an Arrow file"),
     (b"\x7fELF", "a program"),
@@ -40,7 +41,8 @@ _LOOKS = (
     (b"BZh", "bzip2"),
     (b"\xfd7zXZ", "xz"),
 )
-_CALLED = {"parquet": "Parquet", "json": "JSON", "jsonl": "JSON"}
+_CALLED = {"parquet": "Parquet", "json": "JSON", "jsonl": "JSON", "xlsx": "an Excel workbook", "pdf": "PDF"}
+_BINARY = {"parquet": "Parquet", "xlsx": _ZIP, "pdf": "PDF"}
 _JSON = re.compile(rb"\s*(\{\s*[\"}]|\[\s*[\[{\]])")
 
 
@@ -84,7 +86,7 @@ def plain(path: Path, source: str, limits: Limits, encoding: str | None = None) 
     if not head:
         raise InvalidInput("the file is empty.", fix="It needs at least one row.")
     _check_format(head, source)
-    if source == "parquet":
+    if source in _BINARY:
         return path
     encoding = next((name for mark, name in _MARKS.items() if head.startswith(mark)), (encoding or "utf-8").lower())
     if encoding == "utf-8":
@@ -103,7 +105,9 @@ def _check_format(head: bytes, source: str) -> None:
     looks = next((name for mark, name in _LOOKS if head.startswith(mark)), None)
     if looks is None and source in ("csv", "tsv") and _JSON.match(head):
         looks = "JSON"
-    if looks == ("Parquet" if source == "parquet" else None):
+    if source == "pdf" and b"%PDF-" in head[:1024]:  # other bytes may come before it
+        looks = "PDF"
+    if looks == _BINARY.get(source):
         if (
             source not in ("json", "jsonl")
             or head.startswith((codecs.BOM_UTF8, *_MARKS))

@@ -42,6 +42,11 @@ async def read(
         "encoding": options.encoding,
         "types": dict(options.types),
         "held": dict(held or {}),
+        "sheet": options.sheet,
+        "header_row": options.header_row,
+        "source_column": options.source_column,
+        "filename": options.provenance.get("file", path.name),
+        **options.request,
     }
     setup = {
         "folder": str(folder),

@@ -5,10 +5,11 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
-from lakehouse.engine.places import check_place
+from lakehouse.engine.places import check_open, check_place
 from lakehouse.errors import InvalidInput, NotFound, TooLarge
 
-SOURCES = ("csv", "tsv", "json", "jsonl", "parquet")
+SOURCES = ("csv", "tsv", "json", "jsonl", "parquet", "xlsx", "pdf")
+BINARY = ("parquet", "xlsx", "pdf")
 _SUFFIXES = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -18,6 +19,9 @@ _SUFFIXES = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
     ".pq": "parquet",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
+    ".pdf": "pdf",
 }
 _PACKED = (".gz", ".zst", ".zstd")
 
@@ -40,14 +44,19 @@ def source_of(name: str, given: str | None = None) -> str:
     return found
 
 
-def check_options(source: str, delimiter: str | None, encoding: str | None) -> None:
+def check_options(
+    source: str, delimiter: str | None, encoding: str | None, sheet: str | None = None, header_row: int | None = None
+) -> None:
     """Raises InvalidInput for an option that the format has no use for, and for an impossible delimiter."""
     if delimiter is not None and source not in ("csv", "tsv"):
         raise InvalidInput(f"delimiter: {source} has none.", fix="Leave it out.")
     if delimiter is not None and (len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\x00'):
         raise InvalidInput(f"delimiter: {delimiter[:10]!r} cannot be one.", fix="Give one ASCII character.")
-    if encoding is not None and source == "parquet":
-        raise InvalidInput("encoding: parquet has none.", fix="Leave it out.")
+    if encoding is not None and source in BINARY:
+        raise InvalidInput(f"encoding: {source} has none.", fix="Leave it out.")
+    if source != "xlsx" and (sheet is not None or header_row is not None):
+        which = "sheet" if sheet is not None else "header_row"
+        raise InvalidInput(f"{which}: {source} has none.", fix="Leave it out.")
 
 
 def local_file(path: Path, roots: Sequence[Path] | None, max_bytes: int) -> Path:
@@ -58,6 +67,7 @@ def local_file(path: Path, roots: Sequence[Path] | None, max_bytes: int) -> Path
     """
     try:
         real = Path(os.path.realpath(path.expanduser()))
+        check_open(real, path)
         if roots is not None:
             check_place(real, path, roots, "ingest.roots")
         str(real).encode()  # a name that is not UTF-8 cannot be told to the reader

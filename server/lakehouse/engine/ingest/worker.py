@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakehouse.engine import child, files
 from lakehouse.engine.ingest.plain import Limits, plain
-from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, TooLarge, Upstream
+from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, NotInstalled, TooLarge, Upstream
 
 if TYPE_CHECKING:
     from lakehouse.engine.ingest.engine import Report
@@ -42,6 +42,22 @@ def main() -> None:
 
 
 def _ingest(setup: dict[str, Any], request: dict[str, Any], report: "Report") -> dict[str, Any]:
+    if request["source"] == "postgres":
+        try:
+            from lakehouse.engine.ingest import database
+        except ImportError:
+            raise NotInstalled(
+                "reading Postgres takes psycopg.", fix="Install the extra: pip install 'lakehouse-mcp[postgres]'."
+            ) from None
+        return database.ingest(setup, request, report)
+    if request.get("files"):
+        from lakehouse.engine.ingest import several
+
+        return several.ingest(setup, request, report, _ingest_file)
+    return _ingest_file(setup, request, report)
+
+
+def _ingest_file(setup: dict[str, Any], request: dict[str, Any], report: "Report") -> dict[str, Any]:
     from lakehouse.engine.ingest.engine import Engine
 
     path, source, types, held = Path(request["path"]), request["source"], request["types"], request.get("held", {})
@@ -59,6 +75,14 @@ def _ingest(setup: dict[str, Any], request: dict[str, Any], report: "Report") ->
         from lakehouse.engine.ingest import documents
 
         table = documents.ingest(engine, limits, types, held)
+    elif source == "xlsx":
+        from lakehouse.engine.ingest import workbook
+
+        table = workbook.ingest(engine, limits, types, held, request["sheet"], request["header_row"])
+    elif source == "pdf":
+        from lakehouse.engine.ingest import pages
+
+        table = pages.ingest(engine, limits, types, held, request["filename"])
     else:
         from lakehouse.engine.ingest import delimited
 

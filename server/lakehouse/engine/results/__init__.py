@@ -1,5 +1,6 @@
 """Results too large for one answer, kept on disk under an unguessable id and read back in pages."""
 
+import copy
 import json
 import re
 import secrets
@@ -65,8 +66,15 @@ class Results:
     def __init__(self, home: Path, settings: config.Results) -> None:
         self._folder = home / "results"
         self._settings = settings
+        self._scope: str | None = None
         # Readers and writers of big results must not take every thread there is.
         self._threads = anyio.CapacityLimiter(4)
+
+    def within(self, scope: str) -> "Results":
+        """The same room, where only the results kept within this scope are found. Without a scope, all are."""
+        bound = copy.copy(self)
+        bound._scope = scope
+        return bound
 
     @staticmethod
     def uri_of(id: str) -> str:
@@ -161,6 +169,7 @@ class Results:
         return id
 
     def _write_note(self, id: str, note: dict[str, Any]) -> None:
+        note = note if self._scope is None else {**note, "scope": self._scope}
         files.write(self._folder / f"{id}.note", json.dumps(note).encode(), mode=0o600)
 
     def _read(self, id: str, offset: int, limit: int | None, max_bytes: int) -> RowPage | TextPage:
@@ -220,6 +229,8 @@ class Results:
             if not _ID.fullmatch(id) or path.stat().st_mtime + self._settings.keep_secs <= time.time():
                 raise gone
             note: dict[str, Any] = json.loads(path.read_bytes())
+            if self._scope not in (None, note.get("scope")):
+                raise gone
             yield path.with_suffix(_SUFFIXES[note["kind"]]), note
         except FileNotFoundError:
             raise gone from None
@@ -229,7 +240,8 @@ class Results:
         found: list[tuple[float, str]] = []
         for note in self._folder.glob("*.note"):
             with suppress(FileNotFoundError):  # it expires just now
-                found.append((note.stat().st_mtime, note.stem))
+                if self._scope in (None, json.loads(note.read_bytes()).get("scope")):
+                    found.append((note.stat().st_mtime, note.stem))
         return [id for kept_at, id in sorted(found, reverse=True) if kept_at > expired]
 
     def _sweep(self) -> None:

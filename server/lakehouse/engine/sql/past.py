@@ -44,9 +44,9 @@ class Past:
         newest = {manifest.name: manifest for manifest in await self._datasets.list()}
         names = Names(newest)
         wanted = {folded(name): (name, when) for name, when in given.items() if name != ALL}
-        for name, _ in wanted.values():
-            if names.find(name) is None:
-                await self._datasets.catalog_of(name)
+        for asked, _ in wanted.values():
+            if names.find(asked) is None:
+                await self._datasets.catalog_of(asked)
         found: dict[str, Manifest] = {}
         past = False
         for table in tables:

@@ -67,7 +67,7 @@ def _fix(text: str, columns: Iterable[str]) -> str:
         known = list(dict.fromkeys(columns))
         return did_you_mean(missing[1], known, f"The columns are: {', '.join(known[:50])}." if known else "")
     if ambiguous := _AMBIGUOUS.search(text):
-        return f"Say which is meant: {' or '.join(re.findall(r'[^,;]+', ambiguous[1]))}.".replace("  ", " ")
+        return f"Say which is meant: {ambiguous[1].replace(chr(39), '')}."
     if "Values were not provided" in text or "count mismatch" in text:
         return "Give params a list for ? and $1, an object for $name; one value for each."
     return ""

@@ -26,6 +26,7 @@ from lakehouse.engine.bucket import (
 )
 from lakehouse.engine.cache import Cache
 from lakehouse.engine.claims import Claims
+from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.redact import Redactor
 from lakehouse.engine.shelf import Shelf
 from lakehouse.engine.storage.failures import Failure
@@ -79,8 +80,14 @@ def buckets_of(home: Path, settings: config.Storage) -> dict[str, Bucket]:
 class Storage(Objects):
     """Buckets by name with callers' objects, the scratch folder, and local copies of what is elsewhere."""
 
-    def __init__(self, home: Path, settings: config.Storage, redact: Redactor | None = None) -> None:
-        super().__init__(home, settings, buckets_of(home, settings), redact)
+    def __init__(
+        self,
+        home: Path,
+        settings: config.Storage,
+        redact: Redactor | None = None,
+        record: Record = unrecorded,
+    ) -> None:
+        super().__init__(home, settings, buckets_of(home, settings), redact, record)
         self.shelf = Shelf(home / "cache" / "objects", settings.cache_bytes)
         self._caches = {name: Cache(self.shelf, bucket) for name, bucket in self.buckets.items()}
         self.cache = self._caches[PRIMARY]

@@ -15,7 +15,9 @@ import anyio.to_thread
 from lakehouse import config
 from lakehouse.engine.bucket import MAX_LIST, PRIMARY, Bucket, KeyNotFound, Listing, StoredObject, check_key
 from lakehouse.engine.fanout import fan_out
+from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.redact import Redactor
+from lakehouse.engine.removals import Removals
 from lakehouse.engine.storage.failures import Failure, Failures
 from lakehouse.engine.storage.rescue import Rescue
 from lakehouse.engine.storage.rescue import key_of as rescued_key
@@ -69,9 +71,17 @@ class Objects:
     """
 
     def __init__(
-        self, home: Path, settings: config.Storage, buckets: Mapping[str, Bucket], redact: Redactor | None
+        self,
+        home: Path,
+        settings: config.Storage,
+        buckets: Mapping[str, Bucket],
+        redact: Redactor | None,
+        record: Record = unrecorded,
     ) -> None:
         self.settings = settings
+        self._record = record
+        self.removals = Removals()
+        self.shut: tuple[Path, ...] = ()  # folders of this machine whose files whoever uses this may not name
         self.buckets = buckets
         self.bucket = buckets[PRIMARY]
         self.scratch_root = home / "tmp"
@@ -124,7 +134,7 @@ class Objects:
         target, key = self.place_of(key, bucket)
         self.check_public_write(key, len(data))
         async with self.upload_slot():
-            return await self._put(target, key, data)
+            return await self._told(await self._put(target, key, data))
 
     async def put_file(self, key: str, path: Path, bucket: str | None = None) -> Placed:
         """A caller's put of a local file, which is moved; it takes none of the upload slots, and no memory.
@@ -133,7 +143,12 @@ class Objects:
         """
         target, key = self.place_of(key, bucket)
         self.check_public_write(key, (await anyio.to_thread.run_sync(path.stat)).st_size)
-        return await self._put(target, key, path)
+        return await self._told(await self._put(target, key, path))
+
+    async def _told(self, stored: Placed) -> Placed:
+        after = {"size": stored.size} | ({"rescued": True} if stored.rescued else {})
+        await self._record("put", "object", f"{stored.bucket}://{stored.key}", after=after)
+        return stored
 
     async def _put(self, target: Bucket, key: str, data: bytes | Path) -> Placed:
         place = (target.name, key)
@@ -201,6 +216,7 @@ class Objects:
         await target.delete(key)
         if self.rescue is not None:
             await self.rescue.forget((target.name, key))
+        await self._record("delete", "object", f"{target.name}://{key}")
 
     async def list(
         self, prefix: str = "", *, after: str | None = None, limit: int = MAX_LIST, bucket: str | None = None
@@ -214,7 +230,7 @@ class Objects:
 
     async def states(self) -> Sequence[State]:
         """Whether each bucket answers; a few seconds are waited for one that does not."""
-        return await fan_out([partial(_state, bucket) for bucket in self.buckets.values()])
+        return await fan_out([partial(state_of, bucket) for bucket in self.buckets.values()])
 
     async def errors(self, limit: int, since: str | None = None) -> Sequence[Failure]:
         """The newest failures of buckets, newest first. Raises InvalidInput for a `since` that is no moment."""
@@ -278,7 +294,8 @@ class Objects:
         return Path(path)
 
 
-async def _state(bucket: Bucket) -> State:
+async def state_of(bucket: Bucket) -> State:
+    """Whether a bucket answers now."""
     problem = f"it did not answer within {_ANSWER_SECS} seconds."
     with anyio.move_on_after(_ANSWER_SECS):
         try:

@@ -184,7 +184,13 @@ class Objects:
         return problems
 
     async def collect(self) -> None:
-        """Remove what no reader can need: all of a deleted index, and what only older generations name.
+        """Remove what no reader can need, unless a backup is being made: then it is for the next time."""
+        with self._storage.removals.removing() as may:
+            if may:
+                await self._collect()
+
+    async def _collect(self) -> None:
+        """All of a deleted index, and what only older generations name.
 
         The newest two generations stay, with the log entries between them, so that a process that is one generation
         behind cannot put a log entry where it would not be read. A crash leaves the rest for the next time.

@@ -15,6 +15,7 @@ import anyio.to_thread
 from lakehouse import config
 from lakehouse.engine import moment
 from lakehouse.engine.fanout import fan_out
+from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.storage import Storage
 from lakehouse.engine.vectors import format
 from lakehouse.engine.vectors.format import Manifest, Number
@@ -51,8 +52,9 @@ class Vectors:
     `problems` names the damaged indexes met so far, with the file at fault.
     """
 
-    def __init__(self, home: Path, storage: Storage, settings: config.Vectors) -> None:
+    def __init__(self, home: Path, storage: Storage, settings: config.Vectors, record: Record = unrecorded) -> None:
         self.settings = settings
+        self._record = record
         self.problems: dict[str, str] = {}
         self._storage = storage
         self._indexes: dict[str, Index] = {}
@@ -108,6 +110,7 @@ class Vectors:
             first = Manifest(Number(epoch, 1), dimension, distance, moment.now(), *graph, model, builder)
             await lifecycle.begin(objects, first)
             self._indexes.pop(name, None)
+            await self._record("create", "index", name, after={"dimension": dimension, "model": model})
             return await self.get(name)
 
     async def replacement(self, name: str, dimension: int, model: str | None = None) -> "Replacement":
@@ -126,6 +129,7 @@ class Vectors:
             async with self._name(name):
                 await lifecycle.switch(objects, self._indexes.get(name), manifest)
                 self.problems.pop(name, None)
+                await self._record("replace", "index", name, after={"dimension": manifest.dimension, "model": model})
                 await lifecycle.tidy(objects)
 
         return replacement.Replacement(objects, self._storage, first, publish)
@@ -137,7 +141,7 @@ class Vectors:
     async def list(self) -> list[IndexInfo]:
         """Every index by name. A damaged one is left out and named in `problems`."""
         found = []
-        for name in await self._names():
+        for name in await self.names():
             try:
                 found.append(await self.get(name))
             except (IndexNotFound, IndexDamaged):
@@ -162,6 +166,7 @@ class Vectors:
             finally:
                 await lifecycle.tidy(objects)
             self.problems.pop(name, None)
+            await self._record("drop", "index", name)
 
     async def add(self, name: str, items: Sequence[Item]) -> Added:
         """Put items, all or none; an id that is there already is replaced. Metadata None keeps what is stored.
@@ -192,14 +197,16 @@ class Vectors:
         # Metadata to keep is known only when the log entry's turn has come; a segment must be written before.
         if len(checked) < self.settings.seal_rows or None in checked.metas:
             return await self._put(found, index.Work(checked, manifest.number.epoch))
-        work = await seal.attach(found, checked)
-        await self._settle(found, now=True)
-        return _counted(work.existed)
+        return await self._told(found, await seal.attach(found, checked), now=True)
 
     async def _put(self, index: "Index", work: Any) -> Added:
-        await index.change(work)
-        await self._settle(index)
-        return _counted(work.existed)
+        return await self._told(index, await index.change(work))
+
+    async def _told(self, index: "Index", work: Any, *, now: bool = False) -> Added:
+        added = Added(len(work.existed) - sum(work.existed), sum(work.existed))
+        await self._record("add", "index", index.name, after=vars(added))
+        await self._settle(index, now=now)
+        return added
 
     async def delete_item(self, name: str, id: str) -> None:
         """Remove one item. Raises ItemNotFound."""
@@ -209,6 +216,7 @@ class Vectors:
         manifest = (await found.state()).manifest
         gone = batch.deletes([id], manifest.dimension)
         await found.change(index.Work(gone, manifest.number.epoch, must_exist=True))
+        await self._record("delete", "index", name, after={"deleted": 1})
         await self._settle(found)
 
     async def delete_many(self, name: str, ids: Sequence[str]) -> int:
@@ -218,6 +226,8 @@ class Vectors:
         found = await self._index(name)
         manifest = (await found.state()).manifest
         work = await found.change(index.Work(batch.deletes(ids, manifest.dimension), manifest.number.epoch))
+        if work.existed:
+            await self._record("delete", "index", name, after={"deleted": len(work.existed)})
         await self._settle(found)
         return len(work.existed)
 
@@ -315,7 +325,8 @@ class Vectors:
             index.postpone_seal()
             log.warning("vectors.seal_failed %s: %s", index.name, error)
 
-    async def _names(self) -> Names:
+    async def names(self) -> Names:
+        """The names of all indexes; those of damaged ones, too."""
         await self._ready()
         bucket = self._storage.bucket
         found = await bucket.names(format.PREFIX)
@@ -342,7 +353,7 @@ class Vectors:
         return found
 
     async def _missing(self, name: str) -> IndexNotFound:
-        names = [n for n in await self._names() if n != name]
+        names = [n for n in await self.names() if n != name]
         none = None if names else "There are none yet; create one."
         return IndexNotFound(f"there is no vector index called {name!r}.", fix=did_you_mean(name, names, none))
 
@@ -385,7 +396,3 @@ def _import() -> None:
     from lakehouse.engine.vectors import lifecycle, seal
 
     assert lifecycle and seal
-
-
-def _counted(existed: Sequence[bool]) -> Added:
-    return Added(len(existed) - sum(existed), sum(existed))

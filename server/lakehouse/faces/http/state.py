@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import lakehouse
+from lakehouse.errors import Forbidden
 from lakehouse.faces.http.metrics import Metrics
 from lakehouse.lake import Lakehouse
 from lakehouse.lake.readiness import Part, readiness
@@ -46,16 +47,22 @@ class State:
         body = {"status": "ok", "service": "lakehouse", "version": lakehouse.__version__}
         return Response(compact(body), media_type=JSON)
 
-    async def ready(self, _: Request) -> Response:
-        """Whether it can be used: 200, or 503 when something is missing without which nothing works."""
+    async def ready(self, request: Request) -> Response:
+        """Whether it can be used: 200, or 503 when something is missing without which nothing works.
+
+        To a caller bound to a profile it says no more than that: the rest is about everybody's data.
+        """
         parts = [*await readiness(self._lake), self._plugins()]
         usable = all(part.ok for part in parts if part.required)
         status = "ok" if all(part.ok for part in parts) else "degraded" if usable else "unavailable"
-        body = {"status": status, "parts": [asdict(part) for part in parts]}
+        bound = request.scope["lakehouse.caller"].profile is not None
+        body = {"status": status, "parts": [] if bound else [asdict(part) for part in parts]}
         return Response(compact(body), 200 if usable else 503, media_type=JSON)
 
     async def figures(self, request: Request) -> Response:
-        """Everything counted, as Prometheus reads it."""
+        """Everything counted, as Prometheus reads it. Raises Forbidden for a caller bound to a profile."""
+        if request.scope["lakehouse.caller"].profile is not None:
+            raise Forbidden("the figures are about everybody's calls.", fix="Use a token that is bound to no profile.")
         text, kind = await anyio.to_thread.run_sync(self.metrics.text, request.headers.get("accept", ""))
         return Response(text, headers={"content-type": kind})
 

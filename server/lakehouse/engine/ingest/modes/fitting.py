@@ -19,7 +19,8 @@ def columns_of(current: Manifest, given: Sequence[Column], *, evolve: bool, rety
     known = {column.name for column in current.columns}
     added = [column for column in given if column.name not in known]
     here = [(column if retype else found[column.name]) for column in current.columns if column.name in found]
-    check_same_schema(current, [*here, *([] if evolve else added)])
+    whole = len(here) == len(current.columns)
+    check_same_schema(current, [*here, *([] if evolve and whole else added)])
     return (*current.columns, *added)
 
 

@@ -23,10 +23,10 @@ from lakehouse.faces.http.endpoint.reply import Reply, too_large
 from lakehouse.faces.http.endpoint.sessions import Sessions
 from lakehouse.faces.http.problem import rpc_problem
 from lakehouse.faces.mcp import View, chosen
-from lakehouse.lake import Lakehouse
+from lakehouse.lake import Lakehouse, access
 from lakehouse.observe import Caller
 
-CHOICES = ("toolsets", "read_only")
+CHOICES = ("toolsets", "read_only", "profile")
 YES, NO = ("1", "true", "yes"), ("", "0", "false", "no")
 MAX_VIEWS = 64  # each is a server with sessions of its own
 _HANDSHAKE = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
@@ -52,7 +52,8 @@ class _Shown:
 
 
 class Endpoint:
-    """The ASGI app at /mcp. `?toolsets=a,b` and `?read_only=true` narrow what a client sees, as its token may."""
+    """The ASGI app at /mcp. `?toolsets=a,b` and `?read_only=true` narrow what a client sees, as its token may;
+    `?profile=eu` binds it to the datasets of a profile."""
 
     def __init__(self, lake: Lakehouse, show: Callable[[View], Server[Any]], drain: Drain) -> None:
         self._lake = lake
@@ -80,7 +81,10 @@ class Endpoint:
         try:
             if scope["method"] == "POST":
                 self._check(headers)
-            shown = await self._find(self._view(scope["query_string"], caller.toolsets, caller.read_only))
+            view, profile = self._view(scope["query_string"], caller.toolsets, caller.read_only)
+            if profile:
+                scope["lakehouse.caller"] = access.choosing(caller, profile)
+            shown = await self._find(view)
             if shakes_hands and session is None and scope["method"] == "POST":
                 self._check_room()
         except LakehouseError as error:
@@ -127,7 +131,8 @@ class Endpoint:
             group.cancel_scope.cancel()
         await reply.finish()
 
-    def _view_of(self, query_string: bytes, toolsets: frozenset[str], read_only: bool) -> View:
+    def _view_of(self, query_string: bytes, toolsets: frozenset[str], read_only: bool) -> tuple[View, str]:
+        """What is shown, and the profile that is chosen, if any."""
         query = QueryParams(query_string)
         for name in query:
             if name not in CHOICES:  # a misspelt choice would show everything
@@ -151,7 +156,10 @@ class Endpoint:
         said = {value.lower() for value in query.getlist("read_only")}
         if not said <= {*YES, *NO}:
             raise InvalidInput("read_only: it is neither true nor false.", fix="Write read_only=true.")
-        return View(shown, settings.read_only or read_only or not said.isdisjoint(YES))
+        profiles = set(query.getlist("profile"))
+        if len(profiles) > 1 or "" in profiles:
+            raise InvalidInput("profile: one name is wanted.", fix="Write profile=eu, once.")
+        return View(shown, settings.read_only or read_only or not said.isdisjoint(YES)), "".join(profiles)
 
     async def _find(self, view: View) -> _Shown:
         found = self._shown.get(view)

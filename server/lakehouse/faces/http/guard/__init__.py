@@ -11,11 +11,12 @@ from lakehouse.errors import InvalidInput, LakehouseError, Unavailable
 from lakehouse.faces.http.drain import Drain
 from lakehouse.faces.http.guard.addresses import Addresses
 from lakehouse.faces.http.guard.names import LOOPBACK_ORIGIN, Names
-from lakehouse.faces.http.guard.tokens import Tokens
+from lakehouse.faces.http.guard.tokens import Tokens, choosing
 from lakehouse.faces.http.problem import problem
 from lakehouse.observe import Caller, log, new_id
 
 PUBLIC = "/health"
+PROFILE_HEADER = b"x-lakehouse-profile"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PIECE = 2**16  # bytes: a large answer leaves as it is read, so that who reads no more is noticed
 EXPOSED = ("Mcp-Session-Id", "Retry-After", "ETag", "WWW-Authenticate", "Content-Disposition")
@@ -89,12 +90,13 @@ class Guard:
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             holder = self._tokens.holder([value for name, value in scope["headers"] if name == b"authorization"])
+            caller = holder.far if scope["lakehouse.source"].remote else holder.near
+            scope["lakehouse.caller"] = choosing(caller, [v for n, v in scope["headers"] if n == PROFILE_HEADER])
         except LakehouseError as error:
             await self._refuse(error, scope, receive, send)
             return
         if holder.user is not None:
             scope["user"], scope["auth"] = holder.user, AuthCredentials(holder.user.scopes)
-        scope["lakehouse.caller"] = holder.far if scope["lakehouse.source"].remote else holder.near
         started = False
 
         async def answer(message: Message) -> None:

@@ -2,14 +2,15 @@
 
 import hashlib
 import hmac
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 
 from lakehouse.config import Auth
-from lakehouse.errors import Unauthorized
+from lakehouse.errors import InvalidInput, Unauthorized
+from lakehouse.lake import access
 from lakehouse.observe import Caller
 
 
@@ -28,9 +29,17 @@ class Tokens:
     def __init__(self, settings: Auth) -> None:
         self._holders: list[tuple[bytes, Holder]] = []
         if settings.token:
-            self._holders.append((_digest(b"Bearer " + settings.token.encode()), _holder("auth.token")))
+            holder = _holder("auth.token", Caller(via="http", name="auth.token"))
+            self._holders.append((_digest(b"Bearer " + settings.token.encode()), holder))
         for each in settings.tokens:
-            holder = _holder(f"auth.tokens.{each.name}", each.read_only, each.toolsets)
+            caller = Caller(
+                via="http",
+                name=each.name,
+                read_only=each.read_only,
+                toolsets=frozenset(each.toolsets),
+                profile=each.profile or None,
+            )
+            holder = _holder(f"auth.tokens.{each.name}", caller)
             self._holders.append((_digest(b"Bearer " + each.token.encode()), holder))
         self._anybody = None if self._holders else Holder(Caller(via="http"), Caller(via="http", remote=True))
 
@@ -56,11 +65,21 @@ class Tokens:
         return found
 
 
-def _holder(name: str, read_only: bool = False, toolsets: Collection[str] = ()) -> Holder:
-    near = Caller(via="http", read_only=read_only, toolsets=frozenset(toolsets))
-    far = Caller(via="http", read_only=read_only, toolsets=frozenset(toolsets), remote=True)
+def choosing(caller: Caller, given: Sequence[bytes]) -> Caller:
+    """The caller with the profile that X-Lakehouse-Profile headers choose.
+
+    Raises InvalidInput for several, and Forbidden for a caller whose token is bound to another.
+    """
+    names = {value.decode("latin-1").strip() for value in given}
+    if len(names) > 1 or "" in names:
+        raise InvalidInput("X-Lakehouse-Profile: one name is wanted.", fix="Send the header once, with a name.")
+    return access.choosing(caller, *names) if names else caller
+
+
+def _holder(name: str, near: Caller) -> Holder:
     # The SDK wants a token to tell sessions apart; the name does that and is no secret.
-    return Holder(near, far, AuthenticatedUser(AccessToken(token=name, client_id=name, scopes=[])))
+    user = AuthenticatedUser(AccessToken(token=name, client_id=name, scopes=[]))
+    return Holder(near, replace(near, remote=True), user)
 
 
 def _digest(value: bytes) -> bytes:

@@ -1,0 +1,107 @@
+"""The parts that read and write datasets, once for everybody and once for each profile."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lakehouse.engine.datasets import Datasets
+    from lakehouse.engine.export import Exporter
+    from lakehouse.engine.ingest import Ingester
+    from lakehouse.engine.profiles import Profile
+    from lakehouse.engine.queries import Queries
+    from lakehouse.engine.results import Results
+    from lakehouse.engine.sql import Sql
+    from lakehouse.engine.storage import Storage
+    from lakehouse.lake.parts import Parts
+
+
+class Data:
+    """What callers of one profile work on: nothing else is visible to them. Without a profile it is everything."""
+
+    def __init__(self, lake: "Parts", profile: "Profile | None" = None) -> None:
+        self.calls = 0  # that run now
+        self._lake = lake
+        self._profile = profile
+        if profile is not None:
+            _ = self.datasets  # it says when the bucket is not there
+
+    @cached_property
+    def storage(self) -> "Storage":
+        """Object storage."""
+        lake = self._lake
+        if self._profile is not None:
+            from lakehouse.engine.scope import Scope
+
+            return Scope(lake.everything.storage, self._profile, lake.home)
+        from lakehouse.engine.storage import Storage
+
+        return lake.owned(Storage(lake.home, lake.config.storage, lake.redactor, lake.record))
+
+    @cached_property
+    def datasets(self) -> "Datasets":
+        """Versioned datasets."""
+        lake = self._lake
+        if self._profile is not None:
+            return lake.everything.datasets.within(self._profile)
+        from lakehouse.engine.datasets import Datasets
+
+        return lake.owned(Datasets(lake.home, self.storage, record=lake.record))
+
+    @cached_property
+    def results(self) -> "Results":
+        """Results too large for one answer."""
+        lake = self._lake
+        if self._profile is not None:
+            return lake.everything.results.within(self._profile.digest)
+        from lakehouse.engine.results import Results
+
+        return lake.owned(Results(lake.home, lake.config.results))
+
+    @cached_property
+    def ingest(self) -> "Ingester":
+        """Files to datasets."""
+        from lakehouse.engine.ingest import Ingester
+
+        return Ingester(self.storage, self.datasets, self._lake.config.ingest, self._lake.later)
+
+    @cached_property
+    def sql(self) -> "Sql":
+        """Questions in SQL. Its query processes are its own: what one profile's have open, no other reaches."""
+        from lakehouse.engine.sql import Sql
+
+        lake = self._lake
+        made = Sql(
+            lake.everything.storage,
+            self.datasets,
+            self.results,
+            lake.config.sql,
+            lake.later,
+            processes=lake.processes,
+            history=lake.history,
+        )
+        return lake.owned(made) if self._profile is None else made
+
+    @cached_property
+    def exports(self) -> "Exporter":
+        """Results and queries as files."""
+        from lakehouse.engine.export import Exporter
+
+        lake = self._lake
+        seconds = lake.config.sql.export_timeout_secs
+        made = Exporter(self.storage.scratch_root, self.results, lake.config.export, seconds)
+        return lake.owned(made) if self._profile is None else made
+
+    @cached_property
+    def queries(self) -> "Queries":
+        """Verified queries. Those that others saved tell of their data: a profile has its own, and the operator's."""
+        from lakehouse.engine.queries import Queries
+
+        lake, profile = self._lake, self._profile
+        home = lake.home if profile is None else lake.home / "profiles" / profile.digest
+        folders, seconds = lake.config.plugins.folders, lake.config.sql.timeout_secs
+        return Queries(home, folders, self.datasets, self.sql, type(lake).journal.of(lake), seconds)
+
+    async def aclose(self) -> None:
+        """End the query processes."""
+        if "sql" in vars(self):
+            await self.sql.aclose()

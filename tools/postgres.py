@@ -1,0 +1,43 @@
+"""Turn a Postgres table or query into a dataset."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from lakehouse import Lakehouse, tool
+from lakehouse.engine.ingest import Ingested
+
+
+@tool(
+    "writes",
+    name="ingest_postgres",
+    route="/v1/ingest/postgres",
+    title="Ingest from Postgres",
+    toolset="data",
+    long=True,
+    idempotent=True,
+)
+async def ingest(
+    lake: Lakehouse,
+    name: Annotated[str, "Name of the dataset to make or to give a new version."],
+    dsn: Annotated[str | None, "postgresql://user:password@host/database; prefer dsn_secret."] = None,
+    dsn_secret: Annotated[str | None, "NAME of [postgres.NAME] in the server's secrets file."] = None,
+    table: Annotated[str | None, "A table or view, as schema.table."] = None,
+    query: Annotated[str | None, "Or one SELECT."] = None,
+    mode: Annotated[Literal["replace", "append", "upsert"], "As in ingest_file."] = "replace",
+    key: Annotated[Sequence[str] | None, "Columns that tell rows apart; an upsert needs them once."] = None,
+) -> Ingested:
+    """Copy a Postgres table, or what a query answers, into a dataset that query_sql can read.
+
+    It only reads there. Example: {"name": "orders", "dsn_secret": "shop", "table": "public.orders"}
+    """
+    return await lake.ingest.ingest_postgres(
+        name,
+        dsn=dsn,
+        dsn_secret=dsn_secret,
+        table=table,
+        query=query,
+        mode=mode,
+        key=key,
+        anywhere=lake.via in ("python", "cli"),
+        progress=lake.progress,
+    )

@@ -1,0 +1,42 @@
+"""Upkeep: removing what is not needed any more, and verifying what is stored."""
+
+from typing import Annotated
+
+from lakehouse import Lakehouse, tool
+from lakehouse.engine.upkeep.fsck import Checked
+from lakehouse.engine.upkeep.gc import Collected
+
+
+@tool(
+    "destroys",
+    name="gc",
+    route="/v1/upkeep/gc",
+    toolset="admin",
+    title="Remove what is not needed",
+    long=True,
+    idempotent=True,
+    short="gc",
+)
+async def gc(
+    lake: Lakehouse, dry_run: Annotated[bool, "Only list what would be removed, why, and how large it is."] = False
+) -> Collected:
+    """Remove data files that no version names, and versions that the [datasets] settings do not keep (default: all).
+
+    Look with {"dry_run": true} first: what is removed cannot be restored.
+    """
+    from lakehouse.engine.upkeep.gc import collect
+
+    # Whatever runs longer than a call may is over by then.
+    grace = max(3600.0, 2 * lake.config.server.long_timeout_secs)
+    return await collect(lake.datasets, lake.config.datasets, dry_run=dry_run, grace=grace, progress=lake.progress)
+
+
+@tool(name="fsck", route="/v1/upkeep/fsck", toolset="admin", title="Verify everything stored", long=True, short="fsck")
+async def fsck(lake: Lakehouse) -> Checked:
+    """Read every manifest, data file and vector index against its hashes; names what is damaged and what it concerns.
+
+    It reads every stored byte. For the installation itself use doctor.
+    """
+    from lakehouse.engine.upkeep.fsck import check
+
+    return await check(lake.storage, lake.datasets, lake.vectors, progress=lake.progress)
