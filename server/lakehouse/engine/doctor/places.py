@@ -18,7 +18,7 @@ from lakehouse.engine.datasets import Datasets
 from lakehouse.engine.doctor.check import Check, bad, good
 from lakehouse.engine.fanout import fan_out
 from lakehouse.engine.owner import Owner
-from lakehouse.engine.storage import PRIMARY, Bucket, KeyExists, buckets_of
+from lakehouse.engine.storage import PRIMARY, Bucket, KeyExists, Storage, buckets_of
 from lakehouse.errors import LakehouseError
 
 PROBES = "_probe"

@@ -121,14 +121,17 @@ class File:
         self._at = 0
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place; where that is."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         self._at = max(0, base + offset)
         return self._at
 
     def tell(self) -> int:
+        """The place."""
         return self._at
 
     def read(self, size: int = -1) -> bytes:
+        """The next bytes, all of them when no size is given."""
         left = max(0, self._size - self._at)
         size = left if size < 0 else min(size, left)
         ends = self._at + size
