@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from lakehouse.engine.datasets.failures import (
     unknown,
 )
 from lakehouse.engine.datasets.index import Index
+from lakehouse.engine.fanout import fan_out
 from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.manifests import (
     Column,
@@ -33,7 +35,7 @@ from lakehouse.engine.manifests import (
     dataset_id,
     fingerprint,
 )
-from lakehouse.errors import NotFound, Upstream, did_you_mean
+from lakehouse.errors import Conflict, LakehouseError, NotFound, did_you_mean
 
 if TYPE_CHECKING:
     from lakehouse.engine.expectations import Gatekeeper
@@ -63,6 +65,8 @@ __all__ = [
 
 log = logging.getLogger("lakehouse")
 
+_REST_SECS = 10.0  # a bucket that could not be listed is not asked again for so long
+
 # Inside the class below, `list` is its method.
 Texts = list[str]
 Paths = list[Path]
@@ -87,12 +91,14 @@ class Datasets:
         }
         self._catalogs: Mapping[str, Catalog] = self._all
         self._away: dict[str, str] = {}  # buckets that could not be listed, and why
+        self._rests: dict[str, float] = {}  # until when they are not asked again
 
     def within(self, profile: "Profile") -> "Datasets":
         """The same datasets as a reader of this profile sees them. Raises NotFound for a bucket that is not there."""
         bound = object.__new__(Datasets)
         bound.profile, bound._all, bound._away, bound._index = profile, self._all, self._away, self._index
         bound.gate = self.gate
+        bound._rests = self._rests
         bound._catalogs = {profile.bucket: self._catalog(profile.bucket)}
         return bound
 
@@ -225,8 +231,8 @@ class Datasets:
     async def list(self) -> list[Manifest]:
         """The newest version of every dataset, sorted by name; damaged and dropped ones are left out."""
         found: dict[str, Manifest] = {}
-        for catalog in self.catalogs():
-            for manifest in await self._listed(catalog):
+        for manifests in await fan_out([partial(self._listed, catalog) for catalog in self.catalogs()]):
+            for manifest in manifests:
                 if not manifest.dropped and self._sees(manifest.name):
                     found.setdefault(manifest.name, manifest)
         return [found[name] for name in sorted(found)]
@@ -236,29 +242,33 @@ class Datasets:
         found: set[str] = set()
         for catalog in self.catalogs():
             await self._listed(catalog)
-            if catalog.bucket.name not in self._away:
+            if catalog.loaded:
                 found |= {name for name in await catalog.names() if self._sees(name)}
         return sorted(found)
 
     @property
     def problems(self) -> Texts:
-        """What is wrong with damaged datasets, as of the last reading of the buckets; one sentence each."""
+        """What is wrong as of the last reading of the buckets, a sentence each.
+
+        Damaged datasets, buckets that cannot be read, names that two buckets have.
+        """
         found = [why for catalog in self._catalogs.values() for why in catalog.problems_of(self._sees)]
-        return found + [why for bucket, why in self._away.items() if bucket in self._catalogs]
+        found += [why for bucket, why in self._away.items() if bucket in self._catalogs]
+        first: dict[str, str] = {}
+        for bucket, catalog in self._catalogs.items():
+            for manifest in catalog.known:
+                if not manifest.dropped and self._sees(manifest.name):
+                    other = first.setdefault(manifest.name, bucket)
+                    if other != bucket:
+                        found.append(f"dataset {manifest.name!r} of bucket {bucket!r} is hidden by that of {other!r}.")
+        return found
 
     async def refresh(self) -> Texts:
         """Read from the buckets what other processes committed; returns the problems.
 
         Reads of the catalog go on meanwhile. Raises Upstream only when the first bucket cannot be listed.
         """
-        for number, (name, catalog) in enumerate(self._catalogs.items()):
-            try:
-                await catalog.refresh()
-                self._away.pop(name, None)
-            except Upstream as error:
-                if number == 0:
-                    raise
-                self._away[name] = f"bucket {name!r} cannot be read: {error.detail}"
+        await fan_out([partial(self._refreshed, catalog) for catalog in self.catalogs()])
         return self.problems
 
     def in_place(self, manifest: Manifest) -> bool:
@@ -279,13 +289,35 @@ class Datasets:
             found += await self._catalog(manifest.bucket).copies([manifest])
         return found
 
+    def streams(self, manifest: Manifest) -> bool:
+        """Whether a dataset's files are better read in parts where they are: all copies together would be too large."""
+        return self._catalog(manifest.bucket).streams(manifest)
+
+    async def read_range(self, bucket: str, key: str, start: int, end: int) -> bytes:
+        """Some bytes of a data file. Raises KeyNotFound, NoRanges, Upstream."""
+        return await self._catalog(bucket).bucket.get_range(key, start, end)
+
     async def drop_spoiled(self, manifest: Manifest) -> None:
         """Remove local copies of a remote bucket's files that do not have their contents any more."""
         await self._catalog(manifest.bucket).drop_spoiled(manifest)
 
     async def bucket_for(self, name: str, bucket: str | None = None) -> str:
-        """The bucket a dataset is in, or where a new one of this name goes. Raises NotFound as `change` does."""
-        return (await self._home_of(check_name(name), bucket)).bucket.name
+        """The bucket a dataset is in, or where a new one of this name goes.
+
+        Raises NotFound as `change` does, Conflict when the dataset is in another bucket than the given one.
+        """
+        wanted = await self._home_of(check_name(name), bucket)
+        if bucket is not None:
+            try:
+                there, newest = await self._find(name)
+            except DatasetNotFound:
+                return bucket
+            if there is not wanted and not newest.dropped:
+                raise Conflict(
+                    f"dataset {name!r} is in bucket {there.bucket.name!r}, not in {bucket!r}.",
+                    fix="Leave the bucket out, or choose another name.",
+                )
+        return wanted.bucket.name
 
     async def catalog_of(self, name: str) -> Catalog:
         """The catalog that has a dataset, one that was dropped included. Raises DatasetNotFound, DatasetDamaged."""
@@ -301,13 +333,17 @@ class Datasets:
         if self._sees(name):
             for catalog in self.catalogs():
                 await self._listed(catalog)
-                if catalog.bucket.name in self._away or (found := await catalog.newest(name)) is None:
+                if not catalog.loaded or (found := await catalog.newest(name)) is None:
                     continue
                 if not found.dropped:
                     return catalog, found
                 gone = gone or (catalog, found)
         if gone is None:
-            raise unknown(name, [manifest.name for manifest in await self.list()])
+            error = unknown(name, [manifest.name for manifest in await self.list()])
+            away = [catalog.bucket.name for catalog in self.catalogs() if not catalog.loaded]
+            if away:
+                error.fix = f"It may be in bucket {' or '.join(away)}, which cannot be read now. {error.fix}"
+            raise error
         return gone
 
     async def _home_of(self, name: str, bucket: str | None) -> Catalog:
@@ -338,12 +374,31 @@ class Datasets:
     async def _listed(self, catalog: Catalog) -> Sequence[Manifest]:
         """A catalog's newest versions; none of a bucket beside the first that cannot be listed, which is a problem."""
         name = catalog.bucket.name
+        if not catalog.loaded and anyio.current_time() < self._rests.get(name, 0.0):
+            return []
+        fresh = not catalog.loaded
         try:
             found = await catalog.list()
-        except Upstream as error:
+        except LakehouseError as error:
             if catalog is next(iter(self._catalogs.values())):
                 raise
-            self._away[name] = f"bucket {name!r} cannot be read: {error.detail}"
+            self._note_away(name, error)
             return []
-        self._away.pop(name, None)
+        if fresh:
+            self._away.pop(name, None)
         return found
+
+    async def _refreshed(self, catalog: Catalog) -> None:
+        name = catalog.bucket.name
+        try:
+            await catalog.refresh()
+            self._away.pop(name, None)
+        except LakehouseError as error:
+            if catalog is next(iter(self._catalogs.values())):
+                raise
+            self._note_away(name, error)
+
+    def _note_away(self, bucket: str, error: LakehouseError) -> None:
+        """What is known of the bucket stays; where that is nothing, it is not asked again at once."""
+        self._away[bucket] = f"bucket {bucket!r} cannot be read: {error.detail}"
+        self._rests[bucket] = anyio.current_time() + _REST_SECS

@@ -204,6 +204,8 @@ class Ingester:
             return await self._ingest(path, name, options, folder)
 
     async def _ingest(self, path: Path, name: str, options: Options, folder: Path) -> Ingested:
+        if options.bucket is not None:
+            await self._datasets.bucket_for(name, options.bucket)
         current = await self._newest(name)
         if options.quarantine:
             rejects_name(name)

@@ -40,6 +40,7 @@ class _Work:
     def __init__(self, setup: dict[str, Any]) -> None:
         import duckdb
 
+        from lakehouse.engine.holding import Held
         from lakehouse.engine.quoting import identifier, literal
         from lakehouse.engine.relation import Part, relation, scan
 
@@ -62,6 +63,10 @@ class _Work:
             name: ([Part(path, role, tuple(lacks)) for path, role, lacks in t["parts"]], t["columns"], t["key"])
             for name, t in setup["tables"].items()
         }
+        self._held = Held()  # as long as the process is there
+        for parts, _, _ in tables.values():
+            for part in parts:
+                self._held.take(part.path)
         paths = ", ".join(literal(part.path) for parts, _, _ in tables.values() for part in parts)
         for setting in (
             "TimeZone = 'UTC'",
