@@ -16,7 +16,7 @@ log = logging.getLogger("lakehouse")
 
 
 class Sight:
-    """The visible set. Other processes' commits are seen `every` so many seconds.
+    """The visible set. Other processes' commits are seen `every` so many seconds (`sql.refresh_every`).
 
     Where listing the bucket may take long, only the very first query waits for it; `later` starts what the others do
     not wait for.
