@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ from lakehouse.engine.manifests import (
 from lakehouse.errors import NotFound, Upstream, did_you_mean
 
 if TYPE_CHECKING:
+    from lakehouse.engine.expectations import Gatekeeper
     from lakehouse.engine.profiles import Profile
     from lakehouse.engine.storage import Storage
 
@@ -77,6 +79,7 @@ class Datasets:
 
     def __init__(self, home: Path, storage: "Storage", *, indexed: bool = True, record: Record = unrecorded) -> None:
         self.profile: Profile | None = None
+        self.gate: Gatekeeper | None = None  # raises what keeps a next version from being committed
         self._index = Index(home / "catalog.db" if indexed else None)
         self._all = {
             name: Catalog(bucket, storage.cache_of(name), storage.claims_of(name), self._index, record)
@@ -89,6 +92,7 @@ class Datasets:
         """The same datasets as a reader of this profile sees them. Raises NotFound for a bucket that is not there."""
         bound = object.__new__(Datasets)
         bound.profile, bound._all, bound._away, bound._index = profile, self._all, self._away, self._index
+        bound.gate = self.gate
         bound._catalogs = {profile.bucket: self._catalog(profile.bucket)}
         return bound
 
@@ -112,7 +116,15 @@ class Datasets:
         A new name goes to `bucket`, or to the first one there is. Raises NotFound for a bucket that is not there, and
         for a dataset of another one.
         """
-        return await (await self._home_of(check_name(name), bucket)).change(name, make)
+        catalog = await self._home_of(check_name(name), bucket)
+
+        async def checked(current: Manifest | None) -> Draft | None:
+            draft = await make(current)
+            if draft is not None and self.gate is not None:
+                await self.gate.check(self, catalog.bucket.name, name, current, draft)
+            return draft
+
+        return await catalog.change(name, checked)
 
     async def commit(
         self,
@@ -122,12 +134,13 @@ class Datasets:
         *,
         statistics: Mapping[str, Any] | None = None,
         provenance: Mapping[str, Any] | None = None,
+        expectations: Sequence[Mapping[str, Any]] | None = None,
         bucket: str | None = None,
     ) -> tuple[Manifest, bool]:
         """Make stored data files the newest version of a dataset; returns it and whether it was there already.
 
         A new name begins with version 1. The same files under the same schema are the version that is there: nothing
-        is written. Other processes are met at the create-only put.
+        is written. Other processes are met at the create-only put. Without `expectations` those there remain.
 
         Raises EmptyName, InvalidInput, EmptyFingerprint, SchemaChanged (other columns than the dataset has), Conflict
         (a name the bucket cannot tell from another), DatasetDamaged, and Upstream when the store fails: the dataset
@@ -140,7 +153,9 @@ class Datasets:
         async def replaced(current: Manifest | None) -> Draft:
             if current is not None and not current.dropped:
                 check_same_schema(current, columns)
-            return draft
+                kept = current.expectations if expectations is None else tuple(expectations)
+                return replace(draft, key=current.key, expectations=kept)
+            return replace(draft, expectations=tuple(expectations or ()))
 
         return await self.change(name, replaced, bucket=bucket)
 

@@ -17,6 +17,8 @@ def main() -> None:
     setup, requests, reply = child.serve()
     os.chdir(setup["folder"])
     child.bound(setup["max_bytes"])
+    if setup["nice"] and hasattr(os, "nice"):
+        os.nice(setup["nice"])
     failed: LakehouseError | None = None
     try:
         with _translated():
