@@ -20,7 +20,8 @@ BUILT = set(
     "ingest_file query_sql create_index list_indexes get_index delete_index add_vectors get_vector delete_vector "
     "search_vectors embed_text embed_stats build_corpus matrix_corpora matrix_search observer_recent observer_stats "
     "get_result doctor workflow_modes export_sql export_result list_queries run_query save_query verify_query "
-    "delete_query delete_rows register_delta compact_dataset explain_sql query_history".split()
+    "delete_query delete_rows register_delta compact_dataset explain_sql query_history "
+    "journal_append journal_query list_profiles set_profile delete_profile backup".split()
 )
 each_tool = pytest.mark.parametrize("tool", TOOLS, ids=lambda c: c.mcp_name)
 each_schema = pytest.mark.parametrize(

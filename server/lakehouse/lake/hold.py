@@ -221,6 +221,7 @@ class Hold(Parts):
             attachment.retire()
 
     def later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        """Start work that ends with the lake at the latest."""
         if self._closed:
             return False
         # A task of its own, ended in `aclose`: a task group around the open lake would tie it to the task that opened
