@@ -65,9 +65,12 @@ def in_shell(line: str, folder: Path, scripts: Path, **environment: str) -> str:
 def test_the_commands_run(tmp_path: Path, scripts: Path) -> None:
     """A file becomes a table, a question rows, and plain words find the right record."""
     said = [in_shell(line, tmp_path, scripts) for line in commands()]
-    assert len(said) == 5
+    assert len(said) == 10
     assert json.loads(said[2])["rows"] == [["29-1141.00", "Nurse"], ["53-7051.00", "Forklift driver"]]
     assert [hit["id"] for hit in json.loads(said[4])["results"]] == ["53-7051.00"]
+    assert (tmp_path / "jobs.parquet").exists() and "row_count: 2" in said[6]
+    assert json.loads(said[8])["rows"] == [["53-7051.00", "Forklift driver", "Moves pallets with a lift truck"]]
+    assert "titles" in said[9]
 
 
 @pytest.mark.slow
@@ -146,6 +149,19 @@ def test_the_tool_works(tmp_path: Path, home: Path) -> None:
             return await lake.call("greet.hello", {"name": "you"})
 
     assert anyio.run(call) == {"text": "Hello, you."}
+
+
+def test_the_query_works(tmp_path: Path, home: Path) -> None:
+    ((file, text),) = blocks("yaml")
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_text(text, encoding="utf-8")
+
+    async def call() -> object:
+        async with lakehouse.open(home, overrides={"plugins.folders": [tmp_path]}) as lake:
+            await lake.call("verify_query", {"name": "squares"})
+            return (await lake.call("queries_squares", {"most": 3}))["rows"]
+
+    assert anyio.run(call) == [[1], [4], [9]]
 
 
 def test_the_host_entry_is_the_file() -> None:

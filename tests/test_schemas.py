@@ -17,10 +17,12 @@ SCHEMAS = [(c, side, schema) for c in TOOLS for side, schema in (("in", c.input_
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 BUILT = set(
     "list_datasets get_manifest register_dataset storage_put storage_get storage_list storage_delete list_buckets "
+    "storage_replay storage_errors "
     "ingest_file query_sql create_index list_indexes get_index delete_index add_vectors get_vector delete_vector "
     "search_vectors embed_text embed_stats build_corpus matrix_corpora matrix_search observer_recent observer_stats "
     "get_result doctor workflow_modes export_sql export_result list_queries run_query save_query verify_query "
     "delete_query delete_rows register_delta compact_dataset explain_sql query_history "
+    "plan_ingest set_expectations check_expectations profile_dataset schema_card "
     "journal_append journal_query list_profiles set_profile delete_profile backup".split()
 )
 each_tool = pytest.mark.parametrize("tool", TOOLS, ids=lambda c: c.mcp_name)

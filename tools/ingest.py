@@ -4,11 +4,12 @@ import base64
 import binascii
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from lakehouse import Accepts, InvalidInput, Lakehouse, Upload, tool
+from lakehouse.engine.expectations import read as read_expectations
 from lakehouse.engine.ingest import Ingested
 from lakehouse.engine.ingest.options import Asked
 from lakehouse.engine.ingest.source import BINARY
@@ -59,6 +60,10 @@ async def file(
     key: Annotated[Sequence[str] | None, "Columns that tell rows apart; an upsert needs them once."] = None,
     evolve: Annotated[bool, "Let new columns become columns of the dataset, null in older rows."] = False,
     repeat: Annotated[bool, "Append content even if the dataset has it already."] = False,
+    quarantine: Annotated[bool, "Store the good rows; those that cannot be are the dataset NAME_rejects."] = False,
+    expectations: Annotated[
+        list[dict[str, Any]] | None, "What it must hold from now on, as for set_expectations."
+    ] = None,
     bucket: Annotated[str | None, "Where a new dataset goes; default primary."] = None,
     upload: Annotated[Upload | None, Accepts(lambda config, _: config.ingest.max_bytes, "ingest.max_bytes")] = None,
 ) -> Ingested:
@@ -78,6 +83,8 @@ async def file(
         "key": key,
         "evolve": evolve,
         "repeat": repeat,
+        "quarantine": quarantine,
+        "expectations": None if expectations is None else read_expectations(expectations),
         "bucket": bucket,
         "sheet": sheet,
         "header_row": header_row,

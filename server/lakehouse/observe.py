@@ -25,6 +25,7 @@ EVENTS = {
     "sql.refresh_failed": "Looking for what other processes committed failed in a way nobody foresaw.",
     "sql.slow": "A query took `sql.slow_ms` or longer: how long, its text, and over which versions.",
     "sql.fetch_failed": "Fetching a dataset's files failed in a way nobody foresaw; the next query tries again.",
+    "compact.failed": "Small files of a dataset stay as they are; folding them is tried again after the next commit.",
     "journal.unwritten": "Events of the journal could not be written; what they tell of is done.",
     "journal.flush_failed": "Events stay on the data directory's disk; storing them is tried again.",
     "vectors.seal_failed": "Fresh vectors stay in their log; sealing is tried again after more of them.",
@@ -36,6 +37,8 @@ EVENTS = {
     "hold.lost": "The data directory was removed, moved or replaced while it was open; nothing is done there any more.",
     "attach.closed": "No socket can be had; other processes are told who holds the data directory.",
     "catalogue.cache": "The rendered catalogue could not be read or written; it is rebuilt at each start.",
+    "profile.skipped": "A dataset could not be profiled ahead of being asked; asking tries again.",
+    "profile.not_kept": "A profile could not be kept in the data directory; it is measured again when it is wanted.",
 }
 
 

@@ -1,4 +1,4 @@
-"""A user's own project: the four plugin folders and a config file that names them, as `lakehouse init` writes them."""
+"""A user's own project: the plugin folders and a config file that names them, as `lakehouse init` writes them."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ CONFIG = """\
 # Use it with: lakehouse --config {file}
 
 [plugins]
-folders = ["."]            # tools/ and modes/ beside this file are loaded
+folders = ["."]            # tools/, modes/ and queries/ beside this file are loaded
 
 # [storage]
 # url = "file:///data/lake"   # where datasets and vectors are kept; default: the data directory
@@ -45,8 +45,24 @@ async def hello(lake: Lakehouse, name: Annotated[str, "Whom to greet."] = "world
     return Greeting(text=f"Hello, {name}.")
 '''
 
+QUERY = """\
+# A verified query: a question with its SQL. On every face: queries_numbers over MCP, `lakehouse queries numbers` here.
+# Once you change it, `lakehouse queries verify numbers` runs it and writes below what its datasets look like.
+question: What are the squares of the first numbers?
+sql: SELECT i AS number, i * i AS square FROM range(1, $most + 1) AS r(i)
+params:
+  most: {type: integer, description: How many., default: 5, min: 1, max: 1000}
+verified:
+  at: '2026-01-01T00:00:00.000000Z'
+  datasets: {}
+  columns:
+  - {name: number, type: BIGINT}
+  - {name: square, type: BIGINT}
+"""
+
 FILES = {
     "tools/greeting.py": TOOL,
+    "queries/numbers.yaml": QUERY,
     "modes/README.md": "Steps that only workflows use: async functions marked `@mode()`, one file per family.\n",
     "workflows/README.md": "Workflows: YAML graphs of capabilities.\n",
     "corpora/README.md": "Corpus definitions and the small texts they need.\n",

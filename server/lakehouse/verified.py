@@ -9,6 +9,7 @@ verified:           # written by verify_query and save_query
 """
 
 import datetime
+import keyword
 import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
@@ -157,10 +158,10 @@ def checked(fields: Mapping[str, Any]) -> Query:
         raise InvalidInput(_told(error, ""), fix="A query has question, sql and params.") from None
     check_name(query.name)
     for name, parameter in query.params.items():
-        if not _NAME.fullmatch(name) or name in _TAKEN:
+        if not _NAME.fullmatch(name) or name in _TAKEN or keyword.iskeyword(name):
             raise InvalidInput(
                 f"params.{name}: it is no name for a parameter.",
-                fix=f"Use a-z, 0-9 and _; not {', '.join(sorted(_TAKEN))}.",
+                fix=f"Use a-z, 0-9 and _; not {', '.join(sorted(_TAKEN))}, and no word of Python's.",
             )
         _check(name, parameter)
     return query

@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 import anyio
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -64,6 +66,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("files")
     (made / "jobs.csv").write_text("id,role\n1,forklift driver\n2,nurse\n", encoding="utf-8")
     (made / "bad.csv").write_text("a,b\n1,2\n3\n", encoding="utf-8")
+    (made / "parquet").mkdir()
+    pq.write_table(pa.table({"a": [1]}), made / "parquet" / "one.parquet")
     return made
 
 

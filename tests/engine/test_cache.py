@@ -21,7 +21,9 @@ from lakehouse.engine.datasets import (
     data_key,
     fingerprint,
 )
+from lakehouse.engine.holding import Held
 from lakehouse.engine.sample import sample
+from lakehouse.engine.shelf import Shelf
 from lakehouse.engine.storage import Bucket, Storage
 from lakehouse.errors import Upstream
 
@@ -94,7 +96,7 @@ async def test_the_cache_believes_nothing_it_did_not_verify(home: Path, tmp_path
     assert [path.read_bytes() for path in await datasets.local_files(manifest)] == [good]
     (path,) = kept(folder)
     path.with_name("leftover#12").write_bytes(b"x")
-    await anyio.to_thread.run_sync(Cache(folder, storage.bucket, 2**20).sweep)
+    await anyio.to_thread.run_sync(Shelf(folder, 2**20).sweep)
     assert [path.name for path in kept(folder)] == [file.sha256]
     path.unlink()
     with pytest.raises(DatasetDamaged):
@@ -124,7 +126,7 @@ async def test_many_ask_for_one_file_and_it_is_fetched_once(
 async def test_the_cache_is_kept_within_its_bounds(tmp_path: Path) -> None:
     """At the start old copies go, then the least recently wanted; what was wanted since stays."""
     folder, bucket = tmp_path / "cache", Bucket("memory://")
-    cache = Cache(folder, bucket, 250)
+    cache = Cache(Shelf(folder, 250), bucket)
     digests = []
     for place in range(4):
         data = bytes([place]) * 100
@@ -133,13 +135,13 @@ async def test_the_cache_is_kept_within_its_bounds(tmp_path: Path) -> None:
         path = await cache.fetch(f"k{place}", digests[-1], 100)
         os.utime(path, (time.time() - 1000 + place,) * 2)
     assert len(kept(folder)) == 4
-    await anyio.to_thread.run_sync(cache.sweep)
+    await anyio.to_thread.run_sync(cache.shelf.sweep)
     assert len(kept(folder)) == 4
     os.utime(folder / digests[0][:2] / digests[0])
-    await anyio.to_thread.run_sync(Cache(folder, bucket, 250).sweep)
+    await anyio.to_thread.run_sync(Shelf(folder, 250).sweep)
     assert {path.name for path in kept(folder)} == {digests[0], digests[3]}
     os.utime(folder / digests[0][:2] / digests[0], (0, 0))
-    await anyio.to_thread.run_sync(Cache(folder, bucket, 250).sweep)
+    await anyio.to_thread.run_sync(Shelf(folder, 250).sweep)
     assert [path.name for path in kept(folder)] == [digests[3]]
 
 
@@ -154,3 +156,54 @@ async def test_a_file_that_was_just_stored_is_not_fetched(tmp_path: Path) -> Non
     assert (copy.read_bytes(), copy.stat().st_mode & 0o777, path.exists()) == (b"contents", 0o444, False)
     await storage.aclose()
     assert not copy.exists()
+
+
+class Owner:
+    """Something that has copies open."""
+
+
+async def test_room_is_made_while_it_runs(tmp_path: Path) -> None:
+    """The least recently used copies go as others come; not those that a process holds, an object pins, or somebody
+    has just asked for, as long as that is so."""
+    bucket, shelf = Bucket("memory://"), Shelf(tmp_path / "cache", 250, fresh_secs=0)
+    cache = Cache(shelf, bucket)
+    digests = []
+    for place in range(8):
+        data = bytes([place]) * 100
+        digests.append(hashlib.sha256(data).hexdigest())
+        await bucket.put(f"k{place}", data)
+
+    async def fetch(place: int) -> Path:
+        return await cache.fetch(f"k{place}", digests[place], 100)
+
+    def here() -> list[int]:
+        return sorted(digests.index(path.name) for path in kept(tmp_path / "cache"))
+
+    for place in (0, 1):
+        await fetch(place)
+    shelf.used([digests[0]])
+    await fetch(2)
+    assert here() == [0, 2]
+    held, owner = Held(), Owner()
+    held.take(str(await fetch(0)))
+    assert held.names == [digests[0]]
+    shelf.pin([digests[2]], owner)
+    for place in (3, 4):
+        await fetch(place)
+    assert here() == [0, 2]  # over its bytes for want of anything that may go; the newest comes and goes
+    held.release()
+    del owner
+    await fetch(5)
+    assert len(here()) == 2 and 5 in here()
+    lasting = Shelf(tmp_path / "cache", 250)
+    await anyio.to_thread.run_sync(lasting.sweep)
+    lasting.max_bytes = 50
+    await anyio.to_thread.run_sync(lasting.has, digests[5], 100)
+    assert here() == [5]  # it was just asked for
+    await anyio.to_thread.run_sync(held.take, str(lasting.path(digests[5])))
+    gone = lasting.path(digests[6])
+    with pytest.raises(FileNotFoundError):
+        held.take(str(gone))
+    held.release()
+    held.take(str(tmp_path))  # no copy
+    assert held.names == []

@@ -63,8 +63,8 @@ async def test_a_url_becomes_a_dataset(bench: Bench, web: Web) -> None:
     assert bench.table(made).to_pydict() == {"id": [1], "zip": ["007"]}
     provenance = (await bench.datasets.get("t")).provenance
     assert provenance["url"] == f"{web.url}/a.csv" and provenance["file"] == "a.csv" and "secret" not in str(provenance)
-    for path, options in {"/data": {}, "/named": {}, "/what": {"source": "csv"}, "/away": {}}.items():
-        assert (await bench.ingester.ingest_url(web.url + path, "t", **options)).existing
+    for path, source in {"/data": None, "/named": None, "/what": "csv", "/away": None}.items():
+        assert (await bench.ingester.ingest_url(web.url + path, "t", source=source)).existing
     assert web.asked[0] == (f"127.0.0.1:{web.port}", "/a.csv?signature=secret")
     assert bench.scratch() == []
 

@@ -54,15 +54,8 @@ async def test_every_format_keeps_rows_and_types(lake: Lakehouse, tmp_path: Path
         assert table["f"][1].as_py() == float("-inf")
     cells = list(csv.reader(io.StringIO((tmp_path / "out.csv").read_text(encoding="utf-8"), newline="")))
     assert cells[0] == NAMES and len(cells) == 3001
-    assert cells[3][:7] == [
-        "2",
-        "2.25",
-        'ü "x",\n2',
-        "2024-03-01T10:00:00Z",
-        "2024-03-01T12:00:00.500000",
-        "[2,null]",
-        "0.1",
-    ]
+    moments = ["2024-03-01T10:00:00Z", "2024-03-01T12:00:00.500000"]
+    assert cells[3][:7] == ["2", "2.25", 'ü "x",\n2', *moments, "[2,null]", "0.1"]
     assert [row[6] for row in cells[1:3]] == ["NaN", "-Infinity"] and cells[2][10] == "=1+1"
     raw = (tmp_path / "out.csv").read_bytes()
     assert raw.count(b"\r\n") == 3001 and b"1,1.25,,2024" in raw and b',"",00000000-' in raw  # null is not empty text
@@ -72,8 +65,9 @@ async def test_every_format_keeps_rows_and_types(lake: Lakehouse, tmp_path: Path
     assert objects[2] | {"i": 2, "d": "2.25", "l": [2, None], "big": 2**53 + 1, "none": ""} == objects[2]
     assert objects[0]["f"] is None and objects[1]["t"] is None
     openpyxl = pytest.importorskip("openpyxl")
-    sheet = openpyxl.load_workbook(tmp_path / "out.xlsx", read_only=True).active
-    rows = list(sheet.iter_rows())
+    book = openpyxl.load_workbook(tmp_path / "out.xlsx", read_only=True)
+    rows = list(book.active.iter_rows())
+    book.close()
     assert [cell.value for cell in rows[0]] == NAMES and len(rows) == 3001
     found = {name: cell.value for name, cell in zip(NAMES, rows[3], strict=True)}
     assert found["d"] == 2.25 and found["p"] == datetime.datetime(2024, 3, 1, 12, 0, 0, 500000)
@@ -112,7 +106,7 @@ async def test_what_a_format_cannot_hold_is_refused_and_leaves_nothing(lake: Lak
         ("json", "SELECT 1 AS a, 2 AS a", Unprocessable, "two columns are called 'a'"),
         ("parquet", "SELECT 1 AS a, 2 AS A", Unprocessable, "two columns are called 'A'"),
         ("csv", "SELECT rol FROM range(3)", InvalidInput, "rol"),
-        ("csv", "COPY (SELECT 1) TO 'x'", InvalidInput, ""),
+        ("csv", "COPY (SELECT 1) TO 'x'", InvalidInput, "not a read"),
     ]
     for name, sql, error, said in cases:
         with pytest.raises(error, match=said):

@@ -94,7 +94,9 @@ class Auth(Section):
 class Plugins(Section):
     """Capabilities of your own."""
 
-    folders: tuple[Path, ...] = Field((), description="Project folders whose tools/ and modes/ are loaded too.")
+    folders: tuple[Path, ...] = Field(
+        (), description="Project folders whose tools/, modes/ and queries/ are loaded too."
+    )
 
 
 _BUCKET = r"^(memory://|file:///.+|(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]+(/[^?#@\x00-\x1f]+)?)$"

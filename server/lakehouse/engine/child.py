@@ -117,8 +117,13 @@ def _no_environment() -> dict[str, str]:
 Reply = Callable[..., None]
 
 
-def serve() -> tuple[dict[str, Any], Iterator[tuple[dict[str, Any], bytes]], Reply]:
+def serve(
+    taken: Callable[[dict[str, Any], bytes], bool] = lambda header, payload: False,
+) -> tuple[dict[str, Any], Iterator[tuple[dict[str, Any], bytes]], Reply]:
     """The child's side: its setup message, the requests after it, and `reply(header, payload=b"")`.
+
+    `reply` may be called from any thread. `taken` is shown every message first, in a thread of its own; what it takes
+    is no request.
 
     The process ends at once when the parent does, even in the middle of a query: a thread of its own waits for the
     end of the pipe. Whatever is printed goes to stderr; the pipe is the protocol's alone.
@@ -129,16 +134,19 @@ def serve() -> tuple[dict[str, Any], Iterator[tuple[dict[str, Any], bytes]], Rep
     os.close(null)
     os.dup2(2, 1)
     inbox: queue.SimpleQueue[tuple[dict[str, Any], bytes]] = queue.SimpleQueue()
+    replying = threading.Lock()
 
     def pump() -> None:
         while (message := _read(reading)) is not None:
-            inbox.put(message)
+            if not taken(*message):
+                inbox.put(message)
         os._exit(0)
 
     def reply(header: Mapping[str, Any], payload: bytes | memoryview = b"") -> None:
-        for part in _frame(header, payload):
-            writing.write(part)
-        writing.flush()
+        with replying:
+            for part in _frame(header, payload):
+                writing.write(part)
+            writing.flush()
 
     def requests() -> Iterator[tuple[dict[str, Any], bytes]]:
         while True:

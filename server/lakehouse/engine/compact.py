@@ -48,6 +48,7 @@ class Run:
 
     @property
     def files(self) -> tuple[DataFile, ...]:
+        """The files, oldest first."""
         return self.manifest.objects[self.start :]
 
     @property
@@ -57,11 +58,13 @@ class Run:
 
     @property
     def lacks(self) -> tuple[str, ...]:
+        """The dataset's columns that none of the files has."""
         here = self.columns
         return tuple(column.name for column in self.manifest.columns if column not in here)
 
     @property
     def role(self) -> str:
+        """What one file of all of them is: a delta where all are."""
         return "delta" if all(file.role == "delta" for file in self.files) else "base"
 
     def within(self, current: Manifest) -> bool:

@@ -269,7 +269,7 @@ def doctor(here: Invocation) -> None:
 @click.argument("folder", default=".", type=click.Path(file_okay=False))
 @own
 def init(here: Invocation, folder: str) -> None:
-    """Write a project of your own. It has a config file and folders for tools, modes, workflows and corpora."""
+    """Write a project of your own. It has a config file and folders for tools, queries, workflows and so on."""
     from lakehouse.faces import terminal
     from lakehouse.project import create
 

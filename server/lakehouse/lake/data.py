@@ -1,12 +1,13 @@
 """The parts that read and write datasets, once for everybody and once for each profile."""
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lakehouse.engine.datasets import Datasets
     from lakehouse.engine.export import Exporter
     from lakehouse.engine.ingest import Ingester
+    from lakehouse.engine.ingest.plan import Planner
     from lakehouse.engine.profiles import Profile
     from lakehouse.engine.queries import Queries
     from lakehouse.engine.results import Results
@@ -45,7 +46,9 @@ class Data:
             return lake.everything.datasets.within(self._profile)
         from lakehouse.engine.datasets import Datasets
 
-        return lake.owned(Datasets(lake.home, self.storage, record=lake.record))
+        made = lake.owned(Datasets(lake.home, self.storage, record=lake.record))
+        made.gate = lake.expectations
+        return made
 
     @cached_property
     def results(self) -> "Results":
@@ -62,7 +65,16 @@ class Data:
         """Files to datasets."""
         from lakehouse.engine.ingest import Ingester
 
-        return Ingester(self.storage, self.datasets, self._lake.config.ingest, self._lake.later)
+        lake = self._lake
+        profiled = partial(lake.profiler.early, self.datasets, later=lake.later)
+        return Ingester(self.storage, self.datasets, lake.config.ingest, lake.later, profiled)
+
+    @cached_property
+    def planner(self) -> "Planner":
+        """What ingests would do."""
+        from lakehouse.engine.ingest.plan import Planner
+
+        return Planner(self.storage, self.datasets, self._lake.config.ingest)
 
     @cached_property
     def sql(self) -> "Sql":

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from lakehouse.engine.corpora import Corpora
     from lakehouse.engine.datasets import Datasets
     from lakehouse.engine.embed import Embedder
+    from lakehouse.engine.expectations import Gatekeeper
     from lakehouse.engine.export import Exporter
     from lakehouse.engine.ingest import Ingester
+    from lakehouse.engine.ingest.plan import Planner
     from lakehouse.engine.journal import Journal
     from lakehouse.engine.matrix import Matrix
     from lakehouse.engine.observer import Observer
+    from lakehouse.engine.profile import Profiler
     from lakehouse.engine.profiles import Profile, Profiles
     from lakehouse.engine.queries import Queries
     from lakehouse.engine.redact import Redactor
@@ -71,6 +74,25 @@ class Parts:
     def ingest(self) -> "Ingester":
         """Files to datasets."""
         return self._data.ingest
+
+    @property
+    def planner(self) -> "Planner":
+        """What ingests would do."""
+        return self._data.planner
+
+    @cached_property
+    def expectations(self) -> "Gatekeeper":
+        """What versions of datasets must hold."""
+        from lakehouse.engine.expectations import Gatekeeper
+
+        return self.owned(Gatekeeper(self.everything.storage, self.config.ingest))
+
+    @cached_property
+    def profiler(self) -> "Profiler":
+        """What is in datasets, column by column."""
+        from lakehouse.engine.profile import Profiler
+
+        return self.owned(Profiler(self.home, self.everything.storage, self.config.ingest))
 
     @property
     def results(self) -> "Results":

@@ -22,7 +22,7 @@ META = {
 
 @pytest.fixture
 async def client(home: Path, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """Buckets eu and us with a dataset of one name; a token of eu, one of a profile that sees little, and one of all."""
+    """Buckets eu and us with a dataset of one name; a token of eu, of a profile that sees little, and of all."""
     tokens = [{"name": n, "token": f"{n}-token", "profile": n} for n in ("eu", "few")]
     overrides: dict[str, Any] = {
         "storage.buckets": [{"name": name, "url": (tmp_path / name).as_uri()} for name in ("eu", "us")],

@@ -62,6 +62,7 @@ class Bucket:
         self.name = name
         self.url = url
         self.told: Told | None = None
+        self.sends_parts = True  # until it was seen that only whole objects come
         self._store = _store(url, name, settings or config.Storage(), secret)
         self.kind, self.root, self.remote = self._store.kind, self._store.root, self._store.remote
         # Nobody else writes here: conflicts can only be with this process.
@@ -114,7 +115,11 @@ class Bucket:
     async def get_range(self, key: str, start: int, end: int) -> bytes:
         """The bytes of an object from `start` up to `end`. Raises KeyNotFound, and NoRanges where none can be had."""
         check_key(key)
-        return await self._read(self._store.get_range, key, start, end)
+        try:
+            return await self._read(self._store.get_range, key, start, end)
+        except NoRanges:
+            self.sends_parts = False
+            raise
 
     async def head(self, key: str) -> StoredObject:
         """The object's size and tag. Raises KeyNotFound."""

@@ -1,5 +1,6 @@
 """Buckets on this machine: a folder whose files survive a crash, and memory that ends with the process."""
 
+import errno
 import os
 import shutil
 import threading
@@ -162,7 +163,9 @@ class Folder(Local):
         # By the operating system: a library's listing fails when a file it has just seen is removed.
         try:
             return sorted(os.listdir(self.root / folder))
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if self._unsound():
+                raise self._failed(folder, error) from error
             return []
         except OSError as error:
             raise self._failed(folder, error) from error
@@ -176,6 +179,8 @@ class Folder(Local):
                     path.unlink()
 
     def _empty(self, folder: str) -> bool:
+        if self._unsound():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         return bool(folder) and not (self.root / folder).is_dir()
 
     def _open(self) -> "LocalStore":

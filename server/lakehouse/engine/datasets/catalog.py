@@ -81,6 +81,16 @@ class Catalog:
         self._generation = 0
 
     @property
+    def loaded(self) -> bool:
+        """Whether the bucket has been read once, so that its newest versions are known."""
+        return self._loaded
+
+    @property
+    def known(self) -> Sequence[Manifest]:
+        """The newest versions as memory has them, not to be changed."""
+        return tuple(self._index.newest.values())
+
+    @property
     def generation(self) -> int:
         """A number that grows whenever the visible set of newest versions changes."""
         return self._generation
@@ -261,6 +271,12 @@ class Catalog:
 
         return await anyio.to_thread.run_sync(lambda: [found(manifest) for manifest in manifests])
 
+    def streams(self, manifest: Manifest) -> bool:
+        """Whether a version's files are better read in parts where they are: all copies together would be too large."""
+        if self.bucket.root is not None or not self.bucket.sends_parts:
+            return False
+        return sum(file.size_bytes for file in manifest.objects) > self._cache.max_bytes
+
     async def drop_spoiled(self, manifest: Manifest) -> None:
         """Remove local copies of a remote bucket's files that do not have their contents any more."""
 
@@ -314,10 +330,12 @@ class Catalog:
 
     async def _reread(self, folder: str) -> Manifest | None:
         """The newest version of one dataset as the bucket has it now."""
-        versions = await self.stored.numbers(folder)
+        known = self._index.newest.get(folder)
+        # A chain may be long: what is listed begins with the version that is known.
+        versions = await self.stored.numbers(folder, known.version) if known is not None else []
+        versions = versions or await self.stored.numbers(folder)
         if not versions:
             return None
-        known = self._index.newest.get(folder)
         if known is not None and known.version == max(versions):
             return known
         manifest = await self.stored.read(folder, max(versions))
@@ -369,6 +387,8 @@ def _in_place(root: Path, file: DataFile) -> Path:
         size = path.stat().st_size
     except (FileNotFoundError, NotADirectoryError):
         raise lost(f"the data file {file.key!r} is gone.") from None
+    except OSError as error:
+        raise lost(f"the data file {file.key!r} cannot be read: {error.strerror}.") from error
     if size != file.size_bytes:
         raise lost(f"the data file {file.key!r} has {size} bytes; the catalog recorded {file.size_bytes}.")
     return path

@@ -43,9 +43,17 @@ class Stored:
         # 20,000 keys take a tenth of a second.
         return await anyio.to_thread.run_sync(_tags, listed)
 
-    async def numbers(self, folder: str) -> list[int]:
-        """The numbers of one dataset's versions, oldest first. Raises Upstream."""
-        return sorted(version for _, version in await self.tags(folder))
+    async def numbers(self, folder: str, first: int = 1) -> list[int]:
+        """The numbers of one dataset's versions, oldest first, from one on. Raises Upstream."""
+        below = f"{PREFIX}{folder}/"
+        if self.bucket.root is not None:
+            # Names alone: to list objects is to ask for the size and times of each.
+            keys = [f"{below}{name}" for name in await self.bucket.names(below)]
+        else:
+            after = manifest_key(folder, first - 1) if first > 1 else None
+            keys = [stored.key for stored in (await self.bucket.list(below, after=after, limit=None)).objects]
+        found = [version_of(key) for key in keys]
+        return sorted(pair[1] for pair in found if pair is not None and pair[0] == folder and pair[1] >= first)
 
     async def read(self, folder: str, version: int) -> Manifest:
         """One version, from the bucket. Raises KeyNotFound, DatasetDamaged, Upstream."""

@@ -6,6 +6,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -15,8 +16,9 @@ from lakehouse.config import GIB, Settings
 from lakehouse.engine import credentials, files
 from lakehouse.engine.datasets import Datasets
 from lakehouse.engine.doctor.check import Check, bad, good
+from lakehouse.engine.fanout import fan_out
 from lakehouse.engine.owner import Owner
-from lakehouse.engine.storage import Bucket, KeyExists, Storage
+from lakehouse.engine.storage import PRIMARY, Bucket, KeyExists, Storage, buckets_of
 from lakehouse.errors import LakehouseError
 
 PROBES = "_probe"
@@ -75,26 +77,34 @@ def check_disk(home: Path) -> list[Check]:
 
 
 async def check_storage(settings: Settings) -> list[Check]:
-    """Whether the bucket reads, writes and refuses to overwrite; a probe object is put twice and removed.
+    """Whether each bucket reads, writes and refuses to overwrite; a probe object is put twice and removed.
 
-    Of a remote one, too, whether its file of credentials is closed to others.
+    Where one is remote, too, whether the file of credentials is closed to others.
     """
     try:
-        bucket = Storage(settings.home, settings.config.storage).bucket
+        buckets = list(buckets_of(settings.home, settings.config.storage).values())
     except LakehouseError as error:
         return bad("storage", error.detail, error.fix or "Check storage.url.")
-    found = await anyio.to_thread.run_sync(_check_secrets, settings) if bucket.remote else []
+    remote = any(bucket.remote for bucket in buckets)
+    found = await anyio.to_thread.run_sync(_check_secrets, settings) if remote else []
+    read_only = settings.config.server.read_only
+    checked = await fan_out([partial(_check_bucket, bucket, read_only) for bucket in buckets])
+    return [*(check for checks in checked for check in checks), *found]
+
+
+async def _check_bucket(bucket: Bucket, read_only: bool) -> list[Check]:
+    called = "storage" if bucket.name == PRIMARY else f"storage {bucket.name}"
     try:
-        if settings.config.server.read_only:
+        if read_only:
             if bucket.remote:
                 await bucket.list(limit=1)
-            return [*good("storage", "not written to, because the server is read-only"), *found]
+            return good(called, "not written to, because the server is read-only")
         if bucket.root is not None and not await anyio.Path(bucket.root).exists():
-            return await anyio.to_thread.run_sync(_home_of_bucket, bucket.root)
-        return [*await _create_twice(bucket), *found]
+            return await anyio.to_thread.run_sync(_home_of_bucket, called, bucket.root)
+        return await _create_twice(called, bucket)
     except LakehouseError as error:
         also = " It can be read." if bucket.remote and await _answers(bucket) else ""
-        return [*bad("storage", f"{error.detail}{also}", error.fix or "Check storage.url."), *found]
+        return bad(called, f"{error.detail}{also}", error.fix or "Check storage.url.")
 
 
 async def check_datasets(settings: Settings) -> list[Check]:
@@ -136,16 +146,14 @@ def _check_secrets(settings: Settings) -> list[Check]:
     return good("secrets", words, required=False)
 
 
-def _home_of_bucket(root: Path) -> list[Check]:
+def _home_of_bucket(called: str, root: Path) -> list[Check]:
     nearest = _nearest(root)
     if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
-        return good("storage", "the bucket is not there yet; it can be created")
-    return bad(
-        "storage", f"the bucket's folder cannot be created in {nearest}.", "Make it writable, or set storage.url."
-    )
+        return good(called, "the bucket is not there yet; it can be created")
+    return bad(called, f"the bucket's folder cannot be created in {nearest}.", "Make it writable, or set storage.url.")
 
 
-async def _create_twice(bucket: Bucket) -> list[Check]:
+async def _create_twice(called: str, bucket: Bucket) -> list[Check]:
     key = f"{PROBES}/{secrets.token_hex(16)}"
     refused = False
     try:
@@ -164,9 +172,9 @@ async def _create_twice(bucket: Bucket) -> list[Check]:
         kept = "; it is in memory, and gone when the process ends" if bucket.kind == "memory" else ""
         if bucket.single_writer:
             kept = ", as long as only this data directory writes to it (storage.single_writer)"
-        return good("storage", f"{bucket.kind} bucket {bucket.name} reads, writes and refuses to overwrite{kept}")
+        return good(called, f"{bucket.kind} bucket {bucket.name} reads, writes and refuses to overwrite{kept}")
     return bad(
-        "storage",
+        called,
         f"bucket {bucket.name} overwrites what it should only create.",
         "Move the bucket to a store with conditional writes, and set storage.url.",
     )

@@ -54,7 +54,10 @@ def ingest(setup: Mapping[str, Any], request: Mapping[str, Any], report: Report)
             connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(int(seconds * 1000)),))
             connection.execute("SET LOCAL DateStyle = 'ISO'; SET LOCAL TimeZone = 'UTC'")
             _plain_text(connection)
-            return _written(setup, request, report, connection)
+            try:
+                return _written(setup, request, report, connection)
+            finally:
+                connection.rollback()  # some functions write even so, before version 16
     except psycopg.Error as error:
         raise _translated(error, text, seconds) from None
 

@@ -116,7 +116,8 @@ def _guessed(engine: Engine, reading: Reading, asked: Mapping[str, str]) -> tupl
     columns = range(len(reading.dialect.names))
     possible = _candidates(reading, asked)
     few = f"(SELECT * FROM {reading.sql()} LIMIT {_FIRST_ROWS[0]})"
-    size = "+".join(f"sum(strlen(c{n}))" for n in columns)
+    # A sum written with + is as deep as there are columns, and depth is bounded.
+    size = f"list_sum([{', '.join(f'sum(strlen(c{n}))' for n in columns)}])"
     rows, total = engine.rows(f"SELECT count(*), {size} FROM {few}")[0]
     if not rows:
         raise (None if reading.parallel else rejects.uncounted(reading, 0)) or InvalidInput(

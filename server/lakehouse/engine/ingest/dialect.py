@@ -29,8 +29,8 @@ class Dialect:
     names: tuple[str, ...]
 
 
-def examine(path: Path, delimiter: str | None = None) -> Dialect:
-    """Find the delimiter (unless given) and the header of a plain UTF-8 file.
+def examine(path: Path, delimiter: str | None = None, *, lenient: bool = False) -> Dialect:
+    """Find the delimiter (unless given) and the header of a plain UTF-8 file; `lenient` of rows that are not UTF-8.
 
     Raises InvalidInput for an empty file, for bytes that are not UTF-8, and for a header that cannot name columns.
     """
@@ -38,7 +38,7 @@ def examine(path: Path, delimiter: str | None = None) -> Dialect:
         head = file.read(HEAD_BYTES)
     whole = len(head) < HEAD_BYTES
     try:
-        text = codecs.utf_8_decode(head, "strict", whole)[0].removeprefix("\ufeff")
+        text = codecs.utf_8_decode(head, "surrogateescape" if lenient else "strict", whole)[0].removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise not_utf8(head.count(b"\n", 0, error.start) + 1, head[error.start : error.end]) from None
     if not text.strip():
@@ -52,6 +52,8 @@ def examine(path: Path, delimiter: str | None = None) -> Dialect:
         )
     if not any(name.strip() for name in names):
         raise InvalidInput("line 1 is blank where the header should be.", fix="Start the file with the column names.")
+    if any("\udc80" <= mark <= "\udcff" for name in names for mark in name):
+        raise not_utf8(1, delimiter.join(names).encode("utf-8", "surrogateescape"))
     if any("\x00" in name for name in names):
         raise InvalidInput(
             "the header holds NUL bytes; this looks like UTF-16 without a byte order mark.",

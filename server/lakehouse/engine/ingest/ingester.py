@@ -1,6 +1,6 @@
 """The parent's side of ingest: a child process reads, then the finished file is stored and committed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Unpack
@@ -19,6 +19,7 @@ from lakehouse.engine.ingest.modes import Deletion, Incoming, Place
 from lakehouse.engine.ingest.modes.incoming import held
 from lakehouse.engine.ingest.modes.named import json_lines, named_rows
 from lakehouse.engine.ingest.options import Asked, Expected, Options
+from lakehouse.engine.ingest.sifted import Arrival, Sieve, expecting, rejects_name
 from lakehouse.engine.ingest.source import check_options, check_size, local_file, source_of
 from lakehouse.engine.places import check_remote
 from lakehouse.engine.relation import DELETED
@@ -52,6 +53,8 @@ class Ingested(BaseModel):
     existing: bool = Field(description="True when this very data was there already and nothing was written.")
     bytes: int = Field(description="Size of the Parquet object.")
     warnings: list[str] = Field(description="What was read differently than it may look.")
+    rejected: int = Field(0, description="Rows set aside by quarantine.")
+    rejects: str | None = Field(None, description="The dataset they are in.")
 
 
 class Deleted(BaseModel):
@@ -70,11 +73,18 @@ class Ingester:
     """
 
     def __init__(
-        self, storage: Storage, datasets: Datasets, settings: config.Ingest, later: Later = not_beside
+        self,
+        storage: Storage,
+        datasets: Datasets,
+        settings: config.Ingest,
+        later: Later = not_beside,
+        after: Callable[[Manifest], None] = lambda manifest: None,
     ) -> None:
         self._storage = storage
         self._datasets = datasets
         self._settings = settings
+        self._after = after  # is told of each new version
+        self._sieve = Sieve(storage, datasets, settings)
         self._turns = anyio.CapacityLimiter(_AT_ONCE)
         self._compactor = Compactor(storage, datasets, settings, later)
 
@@ -194,15 +204,23 @@ class Ingester:
             return await self._ingest(path, name, options, folder)
 
     async def _ingest(self, path: Path, name: str, options: Options, folder: Path) -> Ingested:
-        current = await self._newest(name) if options.mode != "replace" else None
+        if options.bucket is not None:
+            await self._datasets.bucket_for(name, options.bucket)
+        current = await self._newest(name)
+        if options.quarantine:
+            rejects_name(name)
         read = await reading.read(path, options, folder, self._settings, held(current, options))
         if options.expected is not None:
             options.expected.check(name, catalog.fingerprint(read.columns), read.rows, read.source)
+        sifted = await self._sieve.sift(Arrival(name, path, folder, read, current), options)
         await options.progress(96, 100, "storing")
-        incoming = Incoming(self._place(name, folder, options.bucket), read, options)
-        manifest, existing = await self._datasets.change(name, incoming.next, bucket=options.bucket)
+        incoming = Incoming(self._place(name, folder, options.bucket), sifted.read, options)
+        make = expecting(incoming.next, options.expectations)
+        manifest, existing = await self._datasets.change(name, make, bucket=options.bucket)
         await options.progress(100, 100, "committed")
         await self._compactor.after(manifest)
+        if not existing:
+            self._after(manifest)
         file = incoming.file or manifest.objects[-1]
         return Ingested(
             dataset_id=manifest.dataset_id,
@@ -216,7 +234,9 @@ class Ingester:
             columns=[IngestedColumn(name=column.name, type=column.type) for column in manifest.columns],
             existing=existing,
             bytes=file.size_bytes,
-            warnings=[*options.warnings, *incoming.warnings],
+            warnings=[*options.warnings, *incoming.warnings, *sifted.warnings],
+            rejected=sifted.rejected,
+            rejects=sifted.rejects,
         )
 
     async def delete(self, name: str, *, where: str | None = None, keys: Sequence[Any] | None = None) -> Deleted:

@@ -77,14 +77,19 @@ def wanted(types: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
         if name not in names:
             columns = f"The columns are: {', '.join(names[:50])}."
             raise InvalidInput(f"types: there is no column {name!r}.", fix=did_you_mean(name, names, columns))
-        kind = _BY_SPELLING.get(spelled.strip().lower())
-        if kind is None:
-            raise InvalidInput(
-                f"types: {spelled!r} for column {name!r} is not a type to ask for.",
-                fix=f"Use one of {', '.join(ARROW)}.",
-            )
-        found[name] = kind
+        found[name] = spelled_as(name, spelled)
     return found
+
+
+def spelled_as(name: str, spelled: str) -> str:
+    """The DuckDB type that a caller asks for. Raises InvalidInput for one that is not offered."""
+    kind = _BY_SPELLING.get(spelled.strip().lower())
+    if kind is None:
+        raise InvalidInput(
+            f"types: {spelled!r} for column {name!r} is not a type to ask for.",
+            fix=f"Use one of {', '.join(ARROW)}.",
+        )
+    return kind
 
 
 def empty(names: Sequence[str]) -> list[str]:

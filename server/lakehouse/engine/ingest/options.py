@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from lakehouse.engine.progress import Progress, unheard
 from lakehouse.errors import Conflict
+
+if TYPE_CHECKING:
+    from lakehouse.engine.expectations import Expectation
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Asked(TypedDict, total=False):
     deletes: str
     provenance: Mapping[str, Any] | None
     expected: Expected | None
+    quarantine: bool | None
+    expectations: Sequence["Expectation"] | None
     progress: Progress | None
     bucket: str | None
 
@@ -70,7 +75,8 @@ class Options:
     the dataset has already. `deletes` is the column of an upsert that says which rows go.
 
     `expected` is what the data must be. `provenance` is kept with the version.
-    `bucket` is where a new dataset goes.
+    `bucket` is where a new dataset goes. With `quarantine`, rows that cannot be stored become a dataset beside it.
+    `expectations` are what the dataset is to hold from now on; None: what it held before.
     `request` is what else the reading process must be told of a source that is no single file; it may hold credentials.
     `warnings` are told with those of the reading.
     """
@@ -89,6 +95,8 @@ class Options:
     deletes: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     expected: Expected | None = None
+    quarantine: bool = False
+    expectations: "Sequence[Expectation] | None" = None
     progress: Progress = unheard
     bucket: str | None = None
     request: Mapping[str, Any] = field(default_factory=dict, repr=False)

@@ -1,15 +1,19 @@
 """A source read by a child process: the Parquet file it wrote, and what there is to say of it."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
+
 from lakehouse import config
+from lakehouse.engine import files
 from lakehouse.engine.child import Child, ChildDied
 from lakehouse.engine.ingest.options import Options
 from lakehouse.engine.manifests import Column
+from lakehouse.engine.progress import unheard
 from lakehouse.errors import Upstream
 
 
@@ -24,6 +28,7 @@ class Read:
     columns: tuple[Column, ...]
     warnings: tuple[str, ...]
     source: Mapping[str, Any]
+    rejected: int = 0
 
 
 async def read(
@@ -32,22 +37,77 @@ async def read(
     """Have a child write a source as folder/data.parquet.
 
     `held` are the types of a dataset's columns: those that the source has are read as these, or not at all.
+    With `options.quarantine`, rows that cannot be read are written as folder/rejects.parquet instead.
 
     Raises what it finds wrong with the source, and Upstream when it ends without an answer.
     """
     request = {
+        **_request(path, options),
+        "held": dict(held or {}),
+        "quarantine": options.quarantine,
+    }
+    answer = await _answer(request, options, folder, settings)
+    return Read(
+        folder / "data.parquet",
+        answer["rows"],
+        answer["bytes"],
+        answer["sha256"],
+        tuple(Column(column, kind) for column, kind in answer["columns"]),
+        tuple(answer["warnings"]),
+        answer["source"],
+        answer.get("rejected", 0),
+    )
+
+
+async def locate(
+    path: Path,
+    options: Options,
+    folder: Path,
+    settings: config.Ingest,
+    *,
+    rows: Sequence[int] = (),
+    merge: bool = False,
+) -> dict[int, int]:
+    """The lines that rows of folder/data.parquet, by number, have in a source with lines.
+
+    With `merge`, the rows of folder/broken.parquet join folder/rejects.parquet, in the order of the source.
+    """
+    request = {**_request(path, options), "do": "locate", "rows": sorted(set(rows)), "merge": merge}
+    answer = await _answer(request, replace(options, progress=unheard), folder, settings)
+    return {int(row): int(line) for row, line in answer["lines"]}
+
+
+async def rejects_of(folder: Path) -> dict[str, Any]:
+    """What there is to say of folder/rejects.parquet: rows, bytes, sha256."""
+
+    def facts() -> dict[str, Any]:
+        import pyarrow.parquet
+
+        file = folder / "rejects.parquet"
+        rows = pyarrow.parquet.read_metadata(file).num_rows
+        return {"rows": rows, "bytes": file.stat().st_size, "sha256": files.sha256_of(file)}
+
+    return await anyio.to_thread.run_sync(facts)
+
+
+def _request(path: Path, options: Options) -> dict[str, Any]:
+    return {
         "path": str(path),
         "source": options.source,
         "delimiter": options.delimiter,
         "encoding": options.encoding,
         "types": dict(options.types),
-        "held": dict(held or {}),
         "sheet": options.sheet,
         "header_row": options.header_row,
         "source_column": options.source_column,
         "filename": options.provenance.get("file", path.name),
         **options.request,
     }
+
+
+async def _answer(
+    request: Mapping[str, Any], options: Options, folder: Path, settings: config.Ingest
+) -> dict[str, Any]:
     setup = {
         "folder": str(folder),
         "max_bytes": settings.max_path_bytes,
@@ -61,7 +121,7 @@ async def read(
         while True:
             answer, _ = await child.receive()
             if "progress" not in answer:
-                break
+                return answer
             percent, what = answer["progress"]
             await options.progress(percent, 100, what)
     except ChildDied:
@@ -72,12 +132,3 @@ async def read(
         ) from None
     finally:
         await child.aclose()
-    return Read(
-        folder / "data.parquet",
-        answer["rows"],
-        answer["bytes"],
-        answer["sha256"],
-        tuple(Column(column, kind) for column, kind in answer["columns"]),
-        tuple(answer["warnings"]),
-        answer["source"],
-    )

@@ -85,13 +85,17 @@ def _lines(file: IO[bytes], limits: Limits, decoder: json.JSONDecoder) -> Iterat
             raise _too_long(number, limits)
         if raw.isspace():
             continue
-        try:
-            value = _read(decoder.decode, _EXACT.decode, number, raw.decode("utf-8").strip())
-        except UnicodeDecodeError as error:
-            raise not_utf8(number, raw[error.start : error.end]) from None
-        except json.JSONDecodeError as error:
-            raise _bad(number, error.msg) from None
-        yield Record(number, len(raw), _object(value, number))
+        yield Record(number, len(raw), value_of(number, raw, decoder))
+
+
+def value_of(number: int, raw: bytes, decoder: json.JSONDecoder = _EXACT) -> dict[str, Any]:
+    """The object that is a line of a file. Raises InvalidInput, naming the line, when it is none."""
+    try:
+        return _object(_read(decoder.decode, _EXACT.decode, number, raw.decode("utf-8").strip()), number)
+    except UnicodeDecodeError as error:
+        raise not_utf8(number, raw[error.start : error.end]) from None
+    except json.JSONDecodeError as error:
+        raise _bad(number, error.msg) from None
 
 
 def _stream(file: IO[bytes], path: Path, limits: Limits, decoder: json.JSONDecoder) -> Iterator[Record]:

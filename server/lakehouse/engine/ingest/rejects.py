@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.engine.ingest import kinds
-from lakehouse.engine.ingest.engine import Engine
 from lakehouse.errors import InvalidInput, LakehouseError, TooLarge
 
 if TYPE_CHECKING:
     from lakehouse.engine.ingest.delimited import Reading
+    from lakehouse.engine.ingest.engine import Engine
 
 LISTED = 100
 VALUE_CHARS = 80
@@ -19,7 +19,7 @@ _SHOWN = 3
 _CHUNK = 2**20
 
 
-def find(engine: Engine, reading: "Reading", asked: Mapping[str, str]) -> LakehouseError | None:
+def find(engine: "Engine", reading: "Reading", asked: Mapping[str, str]) -> LakehouseError | None:
     """The error that lists the first 100 bad rows, or None when the reader accepts them all.
 
     First cells that do not fit their row, then values that do not fit a type asked for: the reader takes a surplus
@@ -51,7 +51,7 @@ def listed(bad: list[dict[str, Any]]) -> InvalidInput:
     )
 
 
-def changed(engine: Engine, reading: "Reading") -> InvalidInput | None:
+def changed(engine: "Engine", reading: "Reading") -> InvalidInput | None:
     """The error that lists the first 100 cells that would not keep their value in the dataset's column, or None."""
     found: list[tuple[int, str, str, str]] = []
     for n, column in enumerate(reading.dialect.names):
@@ -112,7 +112,7 @@ def uncounted(reading: "Reading", rows: int) -> InvalidInput | None:
     )
 
 
-def _rejected(engine: Engine, reading: "Reading", types: Mapping[int, str]) -> list[dict[str, Any]]:
+def _rejected(engine: "Engine", reading: "Reading", types: Mapping[int, str]) -> list[dict[str, Any]]:
     used = ", ".join(f"count(c{n})" for n in range(len(reading.dialect.names)))
     engine.rows(f"SELECT {used} FROM {reading.sql(types, f', store_rejects = true, rejects_limit = {LISTED}')}")
     found = engine.rows(

@@ -4,7 +4,7 @@ import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -33,7 +33,7 @@ class Rows:
         self.count = self.bytes = 0
         self.held = [0] * len(self.names)
         self._path = Path("rows")
-        self._file: IO[bytes] | None = self._path.open("wb")
+        self._path.write_bytes(b"")
         self._batch: list[tuple[int, list[Value]]] = []
         self._size = 0
 
@@ -48,8 +48,9 @@ class Rows:
             self._flush()
 
     def _flush(self) -> None:
-        if self._file is not None and self._batch:
-            pickle.dump(self._batch, self._file, protocol=pickle.HIGHEST_PROTOCOL)
+        if self._batch:
+            with self._path.open("ab") as file:
+                pickle.dump(self._batch, file, protocol=pickle.HIGHEST_PROTOCOL)
             self.count += len(self._batch)
             self.bytes += self._size
         self._batch, self._size = [], 0
@@ -57,9 +58,6 @@ class Rows:
     def close(self) -> None:
         """No row comes any more."""
         self._flush()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
     def batches(self) -> Iterator[list[tuple[int, list[Value]]]]:
         """The rows, in batches."""

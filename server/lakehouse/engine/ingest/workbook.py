@@ -48,8 +48,11 @@ def ingest(
     with _translated():
         _check_size(engine.source, limits)
         book = openpyxl.load_workbook(engine.source, read_only=True, data_only=True, keep_links=False)
-        chosen, others = _sheet(book.worksheets, sheet)
-        table, notes = _rows(engine, chosen, header_row)
+        try:
+            chosen, others = _sheet(book.worksheets, sheet)
+            table, notes = _rows(engine, chosen, header_row)
+        finally:
+            book.close()
         notes += _merged(engine.source, chosen._worksheet_path)
     columns = _columns(table)
     written = spool.write(engine, table, columns, types, held)

@@ -17,7 +17,7 @@ from lakehouse.engine.ingest.plain import Limits, plain
 from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, NotInstalled, TooLarge, Upstream
 
 if TYPE_CHECKING:
-    from lakehouse.engine.ingest.engine import Report
+    from lakehouse.engine.ingest.engine import Engine, Report, Table
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
         os.chdir(setup["folder"])
         child.bound(setup["max_bytes"])
         with _translated(request):
-            answer = _ingest(setup, request, report)
+            answer = _located(setup, request) if request.get("do") == "locate" else _ingest(setup, request, report)
     except LakehouseError as error:
         answer = child.error_frame(error)
     with sending:
@@ -53,7 +53,8 @@ def _ingest(setup: dict[str, Any], request: dict[str, Any], report: "Report") ->
     if request.get("files"):
         from lakehouse.engine.ingest import several
 
-        return several.ingest(setup, request, report, _ingest_file)
+        # Of rows that cannot be read, each file would have its own rejects: one of many is refused as a whole.
+        return several.ingest(setup, {**request, "quarantine": False}, report, _ingest_file)
     return _ingest_file(setup, request, report)
 
 
@@ -67,27 +68,20 @@ def _ingest_file(setup: dict[str, Any], request: dict[str, Any], report: "Report
     source_sha256 = ThreadPoolExecutor(1).submit(files.sha256_of, path)
     readable = plain(path, source, limits, request["encoding"])
     engine = Engine(readable, setup["memory_limit"], setup["threads"], report)
-    if source == "parquet":
-        from lakehouse.engine.ingest import parquet
+    delimiter = request["delimiter"] or ("\t" if source == "tsv" else None)
+    rejected = 0
+    if request.get("quarantine"):
+        from lakehouse.engine.ingest import quarantine
 
-        table = parquet.ingest(engine, types)
-    elif source in ("json", "jsonl"):
-        from lakehouse.engine.ingest import documents
-
-        table = documents.ingest(engine, limits, types, held)
-    elif source == "xlsx":
-        from lakehouse.engine.ingest import workbook
-
-        table = workbook.ingest(engine, limits, types, held, request["sheet"], request["header_row"])
-    elif source == "pdf":
-        from lakehouse.engine.ingest import pages
-
-        table = pages.ingest(engine, limits, types, held, request["filename"])
+        table, rejected = quarantine.ingest(
+            engine,
+            quarantine.Text(source, limits, delimiter),
+            types,
+            held,
+            lambda types: _table(engine, limits, {**request, "delimiter": delimiter, "types": types}),
+        )
     else:
-        from lakehouse.engine.ingest import delimited
-
-        delimiter = request["delimiter"] or ("\t" if source == "tsv" else None)
-        table = delimited.ingest(engine, limits, delimiter, types, held)
+        table = _table(engine, limits, {**request, "delimiter": delimiter})
     sha256 = files.sha256_of(engine.target)
     after = path.stat()
     if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
@@ -98,8 +92,48 @@ def _ingest_file(setup: dict[str, Any], request: dict[str, Any], report: "Report
         "warnings": table.warnings,
         "sha256": sha256,
         "bytes": engine.target.stat().st_size,
+        "rejected": rejected,
         "source": {"sha256": source_sha256.result(), "bytes": before.st_size, **table.details},
     }
+
+
+def _located(setup: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
+    from lakehouse.engine.ingest import lines
+    from lakehouse.engine.ingest.quarantine import Text
+
+    limits = Limits(setup["max_bytes"], setup["max_cell_bytes"])
+    source = request["source"]
+    if source in lines.TEXT and not request.get("files"):
+        text = plain(Path(request["path"]), source, limits, request["encoding"])
+        delimiter = request["delimiter"] or ("\t" if source == "tsv" else None)
+        rows = lines.of_text(text, Text(source, limits, delimiter))
+    else:
+        rows = lines.of_numbers()
+    return {"lines": lines.merged(rows) if request["merge"] else lines.found(rows, request["rows"])}
+
+
+def _table(engine: "Engine", limits: Limits, request: dict[str, Any]) -> "Table":
+    """Write what the engine's source holds as Parquet."""
+    source, types, held = request["source"], request["types"], request.get("held", {})
+    if source == "parquet":
+        from lakehouse.engine.ingest import parquet
+
+        return parquet.ingest(engine, types)
+    if source in ("json", "jsonl"):
+        from lakehouse.engine.ingest import documents
+
+        return documents.ingest(engine, limits, types, held)
+    if source == "xlsx":
+        from lakehouse.engine.ingest import workbook
+
+        return workbook.ingest(engine, limits, types, held, request["sheet"], request["header_row"])
+    if source == "pdf":
+        from lakehouse.engine.ingest import pages
+
+        return pages.ingest(engine, limits, types, held, request["filename"])
+    from lakehouse.engine.ingest import delimited
+
+    return delimited.ingest(engine, limits, request["delimiter"], types, held)
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def answer(
 
     Over the caps the header says `truncated`, and all rows up to the file caps have been sent before, in order, as
     pieces of an Arrow IPC file; `complete` is False when it does not have all of them. The file ends early at `stop_at`
-    (time.monotonic() seconds): it is `late`. Where the caps have no room for a row in the answer there always is a file.
+    (time.monotonic() seconds): it is `late`. Where the answer has no room for a row there always is a file.
     """
     relation = cursor.sql(text, params=params or None)
     names, types = relation.columns, [str(kind).replace('"NULL"', "NULL") for kind in relation.types]

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.engine.sql.instance import View
+from lakehouse.engine.sql.remote import opened
 
 if TYPE_CHECKING:
     import pyarrow.parquet
@@ -59,7 +60,7 @@ def _read_of(view: View, scans: Sequence[Scan]) -> dict[str, Any]:
     total_rows = total_bytes = rows = size = 0
     filtered = True
     for part, _ in view.files:
-        footer = pyarrow.parquet.read_metadata(part.path)
+        footer = pyarrow.parquet.read_metadata(opened(part.path))
         names = footer.schema.to_arrow_schema().names
         mine = [scan for scan in scans if scan.may_read(names)]
         wanted = {_top(name, set(names)) for scan in mine for name in scan.columns} | _named(mine, names)

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import duckdb
 
+from lakehouse.engine.holding import Held
 from lakehouse.engine.quoting import identifier, literal
 from lakehouse.engine.relation import Part, relation, scan
 from lakehouse.engine.sql.names import Names, alike, folded
+from lakehouse.engine.sql.remote import register, streamed
 from lakehouse.errors import TimedOut, Unavailable, Upstream
 
 _READ_BYTES = 8 * 2**20
@@ -79,6 +81,7 @@ class Instance:
         self._views = {view.name: view for view in views}
         self._names = Names(self._views)
         self._files = files
+        self.held = Held()
         self._shown: dict[str, View] = {}
         self._columns: dict[str, list[str]] = {}
         self._db = _locked(self._views.values(), limits, spill)
@@ -126,7 +129,10 @@ class Instance:
             raise Upstream(f"dataset {view.name!r} cannot be read: {view.problem}", fix=_RESTORE)
         damaged = {"damaged": view.name}
         for part, sha256 in view.files:
+            if streamed(part.path):
+                continue  # its parts come from the bucket; to check it would be to read all of it
             try:
+                self.held.take(part.path)
                 if not self._files.check(part.path, sha256, deadline):
                     raise Upstream(
                         f"dataset {view.name!r} is damaged: a data file has changed.", fix=_RESTORE, data=damaged
@@ -175,8 +181,9 @@ def _locked(views: Iterable[View], limits: Limits, spill: str) -> duckdb.DuckDBP
         },
     )
     db.execute("SET parquet_metadata_cache = true")  # as a start option it is refused
-    paths = ", ".join(literal(part.path) for view in views for part, _ in view.files)
-    db.execute(f"SET allowed_paths = [{paths}]")
+    paths = [part.path for view in views for part, _ in view.files]
+    register(db, paths)
+    db.execute(f"SET allowed_paths = [{', '.join(map(literal, paths))}]")
     db.execute("SET enable_external_access = false")
     db.execute("SET GLOBAL TimeZone = 'UTC'")  # answers do not depend on where the server stands
     db.execute(f"SET max_execution_time = {max(1, int(limits.seconds * 1000))}")

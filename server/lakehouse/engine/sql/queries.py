@@ -293,32 +293,39 @@ class Sql:
             with anyio.CancelScope(deadline=time.deadline + GRACE_SECS):
                 worker = await held.enter_async_context(self._pool.worker(visible))
                 left = max(0.001, time.deadline - anyio.current_time())
-                return await self._ask(worker, request | {"seconds": left, "limit": time.seconds}, kept)
+                return await self._ask(worker, request | {"seconds": left, "limit": time.seconds}, visible, kept)
         raise out_of_time(time.seconds)
 
-    async def _ask(self, worker: Worker, request: Mapping[str, Any], kept: AsyncExitStack) -> _Raw:
+    async def _ask(self, worker: Worker, request: Mapping[str, Any], visible: Visible, kept: AsyncExitStack) -> _Raw:
         spool: _Spool | None = None
         worker.sound = False
         try:
             await worker.child.send(request)
-            while True:
-                header, payload = await worker.child.receive()
-                if "piece" not in header:
-                    break
-                if spool is None:
-                    spool = _Spool(await kept.enter_async_context(self._storage.scratch()) / "rows.arrow")
-                    kept.push_async_callback(spool.aclose)
-                await spool.write(payload)
+            views = [*visible.views, *request.get("past", ())]
+            async with self._views.streams.answering(worker.child, views) as answer:
+                while True:
+                    try:
+                        header, payload = await worker.child.receive()
+                    except LakehouseError as error:  # the process said so; what else fails leaves it in mid-answer
+                        worker.sound = not ends_process(error)
+                        raise
+                    if "range" in header:
+                        answer(header)
+                        continue
+                    if "piece" not in header:
+                        break
+                    if spool is None:
+                        spool = _Spool(await kept.enter_async_context(self._storage.scratch()) / "rows.arrow")
+                        kept.push_async_callback(spool.aclose)
+                    await spool.write(payload)
         except ChildDied:
             raise Upstream(
                 "the process that ran the query ended; it may have run out of memory.",
                 fix="Ask for less; the next query runs in a new process.",
             ) from None
-        except LakehouseError as error:
-            worker.sound = not ends_process(error)
-            raise
         worker.sound = True
         self._pool.learn(header.get("verified", {}))
+        self._storage.shelf.used(header.get("used", ()))
         if spool is not None:
             await spool.aclose()
         return _Raw(header, payload, spool.path if spool else None)

@@ -18,6 +18,7 @@ from lakehouse.engine.sql.explain import explained
 from lakehouse.engine.sql.gate import Gate
 from lakehouse.engine.sql.instance import Files, Instance, Limits, View
 from lakehouse.engine.sql.refusals import ours
+from lakehouse.engine.sql.remote import RANGES
 from lakehouse.errors import LakehouseError
 
 # The last part of the time is for finishing a file of rows that is cut: a cut one beats none.
@@ -66,6 +67,7 @@ class Session:
         Of a request to `explain` the rows are the explanation. Raises a LakehouseError.
         """
         began = time.monotonic()
+        RANGES.asking(send)
         seconds: float = request["seconds"]
         verdict = self._gate.judge(request["sql"])
         instance: Instance | None = None
@@ -96,10 +98,14 @@ class Session:
             if cursor is not None:
                 with contextlib.suppress(duckdb.Error):  # a connection whose query failed may refuse to close
                     cursor.close()
+            used = instance.held.names if instance else []
+            if instance:
+                instance.held.release()
         fresh, self._files.fresh = self._files.fresh, {}
         header |= {
             "read": [[view.dataset, view.version] for view in views],
             "verified": fresh,
+            "used": used,
             "elapsed_ms": round((time.monotonic() - began) * 1000, 3),
         }
         return header, rows
@@ -136,6 +142,8 @@ class Session:
             )
             for view in views
         ]
+        for view in views:
+            RANGES.sizes.update({name: place[2] for name, place in view.get("streams", {}).items()})
         limits = self._limits if memory is None else replace(self._limits, memory=memory)
         return Instance(listed, limits, self._folder, self._files, open=open)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from lakehouse.engine.sql.streams import Streams
 from lakehouse.errors import LakehouseError, Unavailable
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Views:
     def __init__(self, datasets: "Datasets", later: Later) -> None:
         self.arrivals = 0  # grows when files that were absent have come
         self._datasets, self._later = datasets, later
+        self.streams = Streams(datasets)
         self._newest: set[Version] = set()
         self._known: dict[Version, View] = {}
         self._past: OrderedDict[Version, View] = OrderedDict()
@@ -62,6 +64,8 @@ class Views:
         if view is None:
             if self._datasets.in_place(manifest):
                 view = _view(manifest, await self._datasets.local_files(manifest))
+            elif (parts := self._parts(manifest)) is not None:
+                view = parts
             else:
                 view = await self._arrival(manifest)
         self._past[version] = view
@@ -130,9 +134,18 @@ class Views:
     async def _read_copies(self, manifests: "Sequence[Manifest]") -> dict[str, View]:
         made: dict[str, View] = {}
         for manifest, paths in zip(manifests, await self._datasets.copies(manifests), strict=True):
-            absent = _view(manifest, ()) | {"absent": True}
-            made[manifest.name] = absent if paths is None else self._keep(manifest, paths)
+            if paths is not None:
+                made[manifest.name] = self._keep(manifest, paths)
+            elif (parts := self._parts(manifest)) is not None:
+                made[manifest.name] = self._known[_version(manifest)] = parts
+            else:
+                made[manifest.name] = _view(manifest, ()) | {"absent": True}
         return made
+
+    def _parts(self, manifest: "Manifest") -> View | None:
+        """The view of files whose parts are read where they are; None where they are copied."""
+        places = self.streams.places(manifest)
+        return _view(manifest, self.streams.names(manifest)) | {"streams": places} if places else None
 
     def _keep(self, manifest: "Manifest", paths: Sequence[Any]) -> View:
         view = self._known[_version(manifest)] = _view(manifest, paths)

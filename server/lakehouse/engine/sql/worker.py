@@ -3,12 +3,13 @@
 import os
 
 from lakehouse.engine import child
+from lakehouse.engine.sql.remote import RANGES
 from lakehouse.errors import LakehouseError, TooLarge
 
 
 def main() -> None:
     """Serve queries until the parent goes away."""
-    setup, requests, reply = child.serve()
+    setup, requests, reply = child.serve(RANGES.answered)
     child.bound(setup["limits"]["spill_bytes"], setup["address_space"])
     os.chdir(setup["folder"])
     os.umask(0o077)

@@ -28,6 +28,7 @@ from lakehouse.engine.cache import Cache
 from lakehouse.engine.claims import Claims
 from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.redact import Redactor
+from lakehouse.engine.shelf import Shelf
 from lakehouse.engine.storage.failures import Failure
 from lakehouse.engine.storage.objects import RESERVED, VECTORS_PREFIX, Objects, Placed, max_put_bytes
 from lakehouse.engine.storage.rescue import Replayed
@@ -87,8 +88,9 @@ class Storage(Objects):
         record: Record = unrecorded,
     ) -> None:
         super().__init__(home, settings, buckets_of(home, settings), redact, record)
-        self.cache = Cache(home / "cache" / "objects", self.bucket, settings.cache_bytes)
-        self._caches = {PRIMARY: self.cache}
+        self.shelf = Shelf(home / "cache" / "objects", settings.cache_bytes)
+        self._caches = {name: Cache(self.shelf, bucket) for name, bucket in self.buckets.items()}
+        self.cache = self._caches[PRIMARY]
         at_home = not settings.url
         self._claims = {
             name: Claims(bucket, alone=bucket.kind == "memory" or bucket.single_writer or (at_home and name == PRIMARY))
@@ -97,8 +99,6 @@ class Storage(Objects):
 
     def cache_of(self, bucket: str) -> Cache:
         """The local copies of a bucket's immutable files."""
-        if bucket not in self._caches:
-            self._caches[bucket] = self.cache.of(self.buckets[bucket])
         return self._caches[bucket]
 
     def claims_of(self, bucket: str) -> Claims:
@@ -152,8 +152,7 @@ class Storage(Objects):
     async def aclose(self) -> None:
         """Write what failures are still to be noted; forget the copies of a bucket that ends with the process."""
         await anyio.to_thread.run_sync(self.failures.close)
-        if self.bucket.kind == "memory":
-            await anyio.to_thread.run_sync(self.cache.clear)
+        await anyio.to_thread.run_sync(self.shelf.clear if self.bucket.kind == "memory" else self.shelf.close)
 
     async def sweep(self) -> None:
         """Remove what a killed process left behind. Only the owner of the data directory may, before its parts run."""
@@ -161,7 +160,7 @@ class Storage(Objects):
 
     def _sweep(self) -> None:
         shutil.rmtree(self.scratch_root, ignore_errors=True)
-        self.cache.sweep()
+        self.shelf.sweep()
         if any(bucket.remote for bucket in self.buckets.values()):
             self._warn_of_secrets()
         for name, bucket in self.buckets.items():

@@ -89,8 +89,12 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(tables: Mapping[str, Table], folder: Path, settings: config.Ingest) -> AsyncIterator[Desk]:
+async def desk(
+    tables: Mapping[str, Table], folder: Path, settings: config.Ingest, *, nice: int = 0
+) -> AsyncIterator[Desk]:
     """A process with these tables by name, which may write in `folder`; it ends with the block.
+
+    A `nice` one, 1 to 19, leaves the processor to others and uses one thread.
 
     Raises Upstream when a file is not readable Parquet.
     """
@@ -98,7 +102,8 @@ async def desk(tables: Mapping[str, Table], folder: Path, settings: config.Inges
         "folder": str(folder),
         "max_bytes": settings.max_path_bytes,
         "memory_limit": settings.memory_limit,
-        "threads": os.cpu_count() or 1,
+        "threads": 1 if nice else os.cpu_count() or 1,
+        "nice": nice,
         "tables": {
             name: {
                 "parts": [[part.path, part.role, list(part.lacks)] for part in table.parts],

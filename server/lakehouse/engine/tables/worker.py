@@ -17,6 +17,8 @@ def main() -> None:
     setup, requests, reply = child.serve()
     os.chdir(setup["folder"])
     child.bound(setup["max_bytes"])
+    if setup["nice"] and hasattr(os, "nice"):
+        os.nice(setup["nice"])
     failed: LakehouseError | None = None
     try:
         with _translated():
@@ -38,6 +40,7 @@ class _Work:
     def __init__(self, setup: dict[str, Any]) -> None:
         import duckdb
 
+        from lakehouse.engine.holding import Held
         from lakehouse.engine.quoting import identifier, literal
         from lakehouse.engine.relation import Part, relation, scan
 
@@ -60,6 +63,10 @@ class _Work:
             name: ([Part(path, role, tuple(lacks)) for path, role, lacks in t["parts"]], t["columns"], t["key"])
             for name, t in setup["tables"].items()
         }
+        self._held = Held()  # as long as the process is there
+        for parts, _, _ in tables.values():
+            for part in parts:
+                self._held.take(part.path)
         paths = ", ".join(literal(part.path) for parts, _, _ in tables.values() for part in parts)
         for setting in (
             "TimeZone = 'UTC'",

@@ -103,6 +103,8 @@ class Objects:
 
     async def _opened(self, ref: SegmentRef, doc: format.SegmentDoc, paths: dict[str, Path], trusted: bool) -> Segment:
         opened = await anyio.to_thread.run_sync(Segment, self.index, doc, ref.check, paths)
+        if self.bucket.root is None:  # its copies stay while it is open
+            self._storage.shelf.pin([file.sha256 for file in doc.files.values()], opened)
         if trusted:
             return opened
         if opened.size > CHECK_AT_ONCE:

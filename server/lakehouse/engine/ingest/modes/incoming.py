@@ -179,7 +179,7 @@ class Incoming:
 
 def held(current: Manifest | None, options: Options) -> dict[str, str]:
     """How a source's columns are read where the dataset has them, by their SQL types."""
-    if current is None or current.dropped or options.mode == "replace":
+    if current is None or current.dropped or (options.mode == "replace" and not options.quarantine):
         return {}
     found = {column.name: kinds.KIND[column.type] for column in current.columns if column.type in kinds.KIND}
     found = {name: kind for name, kind in found.items() if name not in options.types}

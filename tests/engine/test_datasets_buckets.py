@@ -1,0 +1,87 @@
+"""Datasets of several buckets: one that is down takes nothing from the others, a name two have, where new ones go."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import pytest
+from tests.catalog import COLUMNS, a_file
+
+import lakehouse
+from lakehouse import Conflict, Lakehouse, NotFound
+from lakehouse.engine.datasets import DatasetNotFound, Datasets
+from lakehouse.engine.storage import Storage
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def lake(home: Path, tmp_path: Path) -> AsyncIterator[Lakehouse]:
+    """A lake with a second bucket."""
+    archive = {"name": "archive", "url": (tmp_path / "archive").as_uri()}
+    async with lakehouse.open(home, overrides={"embed.provider": "hash", "storage.buckets": [archive]}) as opened:
+        yield opened
+
+
+async def ingest(lake: Lakehouse, name: str, bucket: str | None = None) -> None:
+    arguments = {"name": name, "content": "id,role\n1,nurse\n"}
+    await lake.call("ingest_file", arguments | ({"bucket": bucket} if bucket else {}))
+
+
+def away(folder: Path) -> None:
+    if folder.is_dir():
+        folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to(folder)  # a link to itself: every operation fails
+
+
+async def test_a_dataset_lives_in_its_bucket(lake: Lakehouse, tmp_path: Path) -> None:
+    """`ingest_file(bucket=)` says where a new dataset goes; later versions stay there; SQL sees all."""
+    await ingest(lake, "here")
+    await ingest(lake, "there", "archive")
+    await lake.call("ingest_file", {"name": "there", "content": "id,role\n2,cook\n"})
+    manifest = await lake.datasets.get("there")
+    assert (manifest.bucket, manifest.version) == ("archive", 2)
+    assert all((tmp_path / "archive" / file.key).is_file() for file in manifest.objects)
+    rows = (await lake.call("query_sql", {"sql": "SELECT * FROM here UNION ALL FROM there ORDER BY id"}))["rows"]
+    assert rows == [[1, "nurse"], [2, "cook"]]
+    with pytest.raises(Conflict, match="'archive'"):
+        await ingest(lake, "there", "primary")
+    with pytest.raises(NotFound, match="no bucket"):
+        await ingest(lake, "new", "attic")
+    await lake.call("storage_put", {"key": "in.csv", "text": "id\n1\n", "bucket": "archive"})
+    await lake.call("ingest_file", {"name": "stored", "object_key": "archive://in.csv"})
+    assert (await lake.datasets.get("stored")).bucket == "primary"
+
+
+async def test_a_bucket_that_is_down_takes_nothing_from_the_others(lake: Lakehouse, tmp_path: Path) -> None:
+    """Known before, its datasets stay known; a new process reads the others, names the trouble, and tries again."""
+    await ingest(lake, "here")
+    await ingest(lake, "there", "archive")
+    away(tmp_path / "archive")
+    assert any("'archive' cannot be read" in why for why in await lake.datasets.refresh())
+    assert await lake.datasets.names() == ["here", "there"]
+    assert (await lake.call("query_sql", {"sql": "SELECT role FROM here"}))["rows"] == [["nurse"]]
+    anew = Datasets(lake.home, Storage(lake.home, lake.config.storage))
+    assert await anew.names() == ["here"]
+    assert [manifest.name for manifest in await anew.list()] == ["here"]
+    with pytest.raises(DatasetNotFound) as unknown:
+        await anew.get("there")
+    assert "bucket archive, which cannot be read" in unknown.value.fix
+    assert any("'archive' cannot be read" in why for why in anew.problems)
+    await anew.commit("more", COLUMNS, [a_file("x")])
+    (tmp_path / "archive").unlink()
+    await anyio.Path(tmp_path / "elsewhere").rename(tmp_path / "archive")
+    assert await anew.refresh() == []
+    assert (await anew.get("there")).bucket == "archive"
+
+
+async def test_a_name_two_buckets_have(lake: Lakehouse) -> None:
+    """The first bucket's is read, and the other is a problem that is reported."""
+    await ingest(lake, "both")
+    other, _ = await lake.datasets.commit("both", COLUMNS, [a_file("x")], bucket="archive")
+    assert other.bucket == "archive"
+    assert (await lake.datasets.get("both")).bucket == "primary"
+    assert [(m.name, m.bucket) for m in await lake.datasets.list()] == [("both", "primary")]
+    assert [why for why in await lake.datasets.refresh() if "hidden" in why] == [
+        "dataset 'both' of bucket 'archive' is hidden by that of 'primary'."
+    ]

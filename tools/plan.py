@@ -1,0 +1,54 @@
+"""What an ingest would do, before it does it."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from lakehouse import InvalidInput, Lakehouse, tool
+from lakehouse.engine.expectations import read as read_expectations
+from lakehouse.engine.ingest.options import Asked
+from lakehouse.engine.ingest.plan import Plan
+
+
+@tool(name="plan_ingest", route="/v1/ingest/plan", toolset="data", title="Plan an ingest", long=True, short="plan PATH")
+async def ingest(
+    lake: Lakehouse,
+    name: Annotated[str, "As for ingest_file; so are the others."],
+    path: Annotated[Path | None, "Local file; or give content, or object_key."] = None,
+    content: Annotated[str | None, "The data."] = None,
+    object_key: Annotated[str | None, "Stored object."] = None,
+    source: Annotated[str | None, "Format."] = None,
+    delimiter: Annotated[str | None, "Between cells."] = None,
+    encoding: Annotated[str | None, "Of text."] = None,
+    types: Annotated[dict[str, str] | None, "Column types."] = None,
+    mode: Annotated[Literal["replace", "append", "upsert"], "How it is stored."] = "replace",
+    key: Annotated[list[str] | None, "Of upsert."] = None,
+    evolve: Annotated[bool, "Take new columns."] = False,
+    quarantine: Annotated[bool, "Set bad rows aside."] = False,
+    expectations: Annotated[list[dict[str, Any]] | None, "Rules."] = None,
+) -> Plan:
+    """Say what ingest_file would do, storing nothing: format, types, first rows, and whether it would be refused, why.
+
+    Example: {"name": "orders", "path": "orders.csv"}
+    """
+    asked: Asked = {
+        "source": source,
+        "delimiter": delimiter,
+        "encoding": encoding,
+        "types": types,
+        "mode": mode,
+        "key": key,
+        "evolve": evolve,
+        "quarantine": quarantine,
+        "expectations": None if expectations is None else read_expectations(expectations),
+        "progress": lake.progress,
+    }
+    if sum(value is not None for value in (path, content, object_key)) != 1:
+        raise InvalidInput("path, content, object_key: exactly one is needed.", fix="Give one of the three.")
+    if path is not None:
+        local = lake.via in ("python", "cli")
+        found: Any = await lake.planner.ingest_path(path, name, anywhere=local, remote=lake.caller.remote, **asked)
+    elif object_key is not None:
+        found = await lake.planner.ingest_object(object_key, name, **asked)
+    else:
+        found = await lake.planner.ingest_content((content or "").encode(), source or "csv", name, **asked)
+    return cast(Plan, found)
