@@ -22,6 +22,8 @@ import numpy as np
 from usearch.index import Index
 
 from lakehouse import config
+from lakehouse.engine.journal import Journal
+from lakehouse.engine.redact import Redactor
 from lakehouse.engine.storage import Storage
 from lakehouse.engine.vectors import Item, Vectors
 
@@ -128,7 +130,9 @@ async def main(home: Path, count: int, dimension: int) -> None:
     told("cold open in a fresh process", min(run[0] for run in runs), "ms")
     told("first query in it", min(run[1] for run in runs), "ms")
 
-    vectors = Vectors(home, Storage(home, config.Storage()), config.Vectors())
+    storage = Storage(home, config.Storage())
+    journal = Journal(home, lambda: storage.bucket, Redactor(environ={}))  # as a lake has it: each add is on record
+    vectors = Vectors(home, storage, config.Vectors(), journal.record)
     one = await times(200, lambda i: vectors.add("it", [Item(f"new-{i}", queries[i], {"n": i})]))
     raw_write = await times(
         200, lambda i: Storage(home, config.Storage()).bucket.put(f"plain/{i}", bytes(4 * dimension))

@@ -1,4 +1,4 @@
-"""The journal of mutations: who changed what, when, from what to what."""
+"""The journal: who changed what, and when."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any

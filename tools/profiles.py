@@ -1,4 +1,4 @@
-"""Profiles: what a reader is bound to, by its token, a header or a flag."""
+"""Profiles: which datasets a reader sees."""
 
 from collections.abc import Sequence
 from typing import Annotated
