@@ -16,7 +16,6 @@ TOOLS = CATALOGUE.public()
 SCHEMAS = [(c, side, schema) for c in TOOLS for side, schema in (("in", c.input_schema), ("out", c.output_schema))]
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 BUILT = set(
-<<<<<<< HEAD
     "add_vectors backup build_corpus check_expectations compact_dataset create_index dataset_history delete_index "
     "delete_profile delete_query delete_rows delete_vector diff_dataset doctor drop_dataset embed_stats embed_text "
     "explain_sql export_result export_sql fsck gc get_index get_manifest get_result get_vector import_datasets "
@@ -25,16 +24,6 @@ BUILT = set(
     "query_history query_sql register_dataset register_delta restore_dataset run_query save_query schema_card "
     "search_vectors set_expectations set_profile storage_delete storage_errors storage_get storage_list storage_put "
     "storage_replay verify_query workflow_modes".split()
-=======
-    "list_datasets get_manifest register_dataset storage_put storage_get storage_list storage_delete list_buckets "
-    "storage_replay storage_errors "
-    "ingest_file query_sql create_index list_indexes get_index delete_index add_vectors get_vector delete_vector "
-    "search_vectors embed_text embed_stats build_corpus matrix_corpora matrix_search observer_recent observer_stats "
-    "get_result doctor workflow_modes export_sql export_result list_queries run_query save_query verify_query "
-    "delete_query delete_rows register_delta compact_dataset explain_sql query_history "
-    "plan_ingest set_expectations check_expectations profile_dataset schema_card "
-    "journal_append journal_query list_profiles set_profile delete_profile backup".split()
->>>>>>> d-journal
 )
 each_tool = pytest.mark.parametrize("tool", TOOLS, ids=lambda c: c.mcp_name)
 each_schema = pytest.mark.parametrize(

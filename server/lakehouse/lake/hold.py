@@ -221,11 +221,7 @@ class Hold(Parts):
             attachment.retire()
 
     def later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
-<<<<<<< HEAD
         """Start work beside the calls, which is cancelled when the lake closes; False when it is closed already."""
-=======
-        """Start work that ends with the lake at the latest."""
->>>>>>> d-journal
         if self._closed:
             return False
         # A task of its own, ended in `aclose`: a task group around the open lake would tie it to the task that opened
