@@ -89,7 +89,7 @@ async def test_what_is_about_everybody(client: httpx.AsyncClient) -> None:
     """Figures and the state of the parts tell of others; objects come with their bucket."""
     assert (await client.get("/metrics", headers=asks("eu"))).status_code == 403
     assert (await client.get("/metrics", headers=asks("ann"))).status_code == 200
-    assert (await client.get("/ready", headers=asks("eu"))).json() == {"status": "ok", "parts": []}
+    assert (await client.get("/ready", headers=asks("eu"))).json()["parts"] == []
     assert len((await client.get("/ready", headers=asks("ann"))).json()["parts"]) > 3
     await client.put("/v1/storage/object/x", content=b"eu's", headers=asks("eu"))
     assert (await client.get("/v1/storage/object/x", headers=asks("eu"))).content == b"eu's"
