@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +17,7 @@ from lakehouse.engine.datasets import Manifest, SchemaChanged
 from lakehouse.engine.ingest import Ingested
 from lakehouse.engine.merged import batches
 from lakehouse.engine.tables import desk, table_of
-from lakehouse.errors import Conflict, InvalidInput, NotFound
+from lakehouse.errors import Conflict, InvalidInput, NotFound, TooLarge, Upstream
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +32,8 @@ async def rows(bench: Bench, name: str = "t") -> list[tuple[Any, ...]]:
     manifest = await bench.datasets.get(name)
     paths = await bench.datasets.local_files(manifest)
     columns = [column.name for column in manifest.columns]
-    found = [tuple(row.values()) for b in batches(manifest, paths, columns, 100) for row in b.to_pylist()]
+    read = await anyio.to_thread.run_sync(lambda: [*batches(manifest, paths, columns, 100)])
+    found = [tuple(row.values()) for batch in read for row in batch.to_pylist()]
     assert manifest.row_count == len(found)
     return found
 
@@ -185,9 +187,12 @@ async def test_no_condition(bench: Bench) -> None:
             *("", "1; SELECT 1", "true) OR (true) --", "true) UNION ALL SELECT 1, 'x' WHERE (true", "count(*) > 0"),
             *("id IN (SELECT id FROM u)", "x = getenv('HOME')", "true) AS a, (true", "1) ORDER BY (1", "nope = 1"),
             *("id IN (FROM read_csv('/etc/passwd'))", "?", "row_number() OVER () = 1", "true) FROM t WHERE (id = 1"),
+            *("1) = (2", "false) OR (true", "/*(*/false) OR (true/*)*/", "id = 1 OR x = 'b' AS y"),
         ):
             with pytest.raises(InvalidInput):
                 await work.write(f"SELECT * FROM t WHERE ({where}\n)", foreign=True, conditions=[where])
+        with pytest.raises((TooLarge, Upstream)):  # whatever it takes, it is not the machine's
+            await work.rows("SELECT length(repeat('x', 4000000000)) FROM t", foreign=True)
     assert (await bench.ingester.delete("t", where="id")).deleted == 1  # a number is a condition: not zero
 
 

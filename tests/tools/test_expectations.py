@@ -20,6 +20,8 @@ RULES: list[tuple[dict[str, Any], int]] = [
 BAD: list[dict[str, Any]] = [
     {"rule": "sql", "sql": "count(*) > 5"},
     {"rule": "sql", "sql": "true) OR (true"},
+    {"rule": "sql", "sql": "/*(*/false) OR (false/*)*/"},
+    {"rule": "sql", "sql": "/*(*/true) UNION ALL SELECT 0 WHERE (true/*)*/"},
     {"rule": "sql", "sql": "id IN (SELECT id FROM other)"},
     {"rule": "sql", "sql": "id IN (SELECT 1 FROM read_csv('/etc/passwd'))"},
     {"rule": "unique", "columns": ["none"]},

@@ -77,7 +77,7 @@ async def _judged(desk: "Desk", each: Expectation, data: Data) -> Finding:
             return await _row_count(desk, each, data)
         return await _rows(desk, each, data)
     except InvalidInput as error:
-        reason = error.detail.removeprefix("sql: ")
+        reason = error.detail.removeprefix("sql: ").removeprefix("where: ")
         raise InvalidInput(f"expectations: {each.text}: {reason}", fix=error.fix) from None
 
 
@@ -90,10 +90,11 @@ async def _row_count(desk: "Desk", each: Expectation, data: Data) -> Finding:
 
 
 async def _rows(desk: "Desk", each: Expectation, data: Data) -> Finding:
-    foreign = each.rule == "sql"
+    conditions = [each.sql] if each.sql is not None else []
+    foreign = bool(conditions)
     count, rows = 0, list[Row]()
     for column, counted, listed in statements(each, data):
-        broke = int((await desk.rows(counted, foreign=foreign))[0][0])
+        broke = int((await desk.rows(counted, foreign=foreign, conditions=conditions))[0][0])
         count += broke
         if broke and len(rows) < LISTED:
             found = await desk.rows(

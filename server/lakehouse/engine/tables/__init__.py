@@ -49,16 +49,20 @@ class Desk:
     def __init__(self, child: Child, folder: Path) -> None:
         self._child, self._folder = child, folder
 
-    async def rows(self, sql: str, params: Sequence[Any] = (), *, foreign: bool = False) -> list[list[Any]]:
+    async def rows(
+        self, sql: str, params: Sequence[Any] = (), *, foreign: bool = False, conditions: Sequence[str] = ()
+    ) -> list[list[Any]]:
         """The rows of a statement over the tables, as JSON values; keep them few.
 
         A `foreign` statement, or one with parts that a caller wrote, is judged by the gate first: one read statement
-        over the tables, or InvalidInput.
+        over the tables, or InvalidInput. `conditions` are such parts: each must be one expression.
 
         Raises InvalidInput with the engine's words when the statement or its data is at fault, TooLarge for memory,
         Upstream when a file cannot be read or the process ends.
         """
-        answer = await self._ask({"do": "rows", "sql": sql, "params": list(params), "foreign": foreign})
+        answer = await self._ask(
+            {"do": "rows", "sql": sql, "params": list(params), "foreign": foreign, "conditions": list(conditions)}
+        )
         found: list[list[Any]] = answer["rows"]
         return found
 
@@ -67,7 +71,7 @@ class Desk:
     ) -> Written:
         """Write a statement's rows, in their order, as Parquet: `name` in the folder the desk was opened with.
 
-        The same rows give the same bytes. `conditions` are parts that a caller wrote: each must be one expression.
+        The same rows give the same bytes. `conditions` as in `rows`.
 
         Raises what `rows` raises, and Upstream when the disk is full.
         """

@@ -11,6 +11,8 @@ from typing import Any
 from lakehouse.engine import child, files
 from lakehouse.errors import InvalidInput, LakehouseError, TooLarge, Upstream
 
+_BESIDE_BYTES = 2 * 2**30  # of address space, beside what the engine may use: libraries reserve half of it
+
 
 def main() -> None:
     """Work until the parent goes away."""
@@ -43,8 +45,11 @@ class _Work:
         from lakehouse.engine.holding import Held
         from lakehouse.engine.quoting import identifier, literal
         from lakehouse.engine.relation import Part, relation, scan
+        from lakehouse.engine.sql.request import bytes_of
 
         folder = setup["folder"]
+        self._max_bytes = setup["max_bytes"]
+        self._address_space = bytes_of(setup["memory_limit"]) + _BESIDE_BYTES
         self._db = duckdb.connect(
             ":memory:",
             config={
@@ -81,9 +86,11 @@ class _Work:
         self._db.execute("SET lock_configuration = true")
         self._names = set(tables)
 
-    def rows(self, sql: str, params: list[Any], foreign: bool) -> dict[str, Any]:
+    def rows(self, sql: str, params: list[Any], foreign: bool, conditions: list[str]) -> dict[str, Any]:
         from lakehouse.engine.arrow_json import rows_of
 
+        for text in conditions:
+            self._check_condition(text)
         relation = self._db.sql(self._judged(sql, foreign), params=params or None)
         types = [str(kind) for kind in relation.types]
         return {"rows": rows_of(list(relation.to_arrow_reader(2048)), None, types)}
@@ -112,28 +119,39 @@ class _Work:
         from lakehouse.engine.sql.gate import check_nesting
 
         check_nesting(text)
+        # By itself, too: `1) = (2` is one expression within brackets alone.
+        for written in (f"SELECT ({text}\n)", f"SELECT {text}\n"):
+            reason = self._not_one(written)
+            if reason is not None:
+                raise InvalidInput(
+                    f"where: it is not a condition{f': {reason}' if reason else ''}.",
+                    fix="Write it as after WHERE, for instance: city = 'Oslo' AND price < 10.",
+                )
+
+    def _not_one(self, sql: str) -> str | None:
+        """Why a SELECT is not of one expression and nothing else, "" where that is all there is to say; None: it is."""
         found = self._db.execute(
-            "SELECT json_serialize_sql($1::VARCHAR, skip_null := true, skip_empty := true)", [f"SELECT ({text}\n)"]
-        ).fetchone()
-        tree: dict[str, Any] = json.loads(found[0]) if found else {"error": True}
+            "SELECT json_serialize_sql($1::VARCHAR, skip_null := true, skip_empty := true)", [sql]
+        ).fetchall()
+        tree: dict[str, Any] = json.loads(found[0][0]) if found else {"error": True}
+        if tree.get("error"):
+            return str(tree.get("error_message", "")).split("\n")[0][:300].rstrip(".")
         nodes = [statement.get("node", {}) for statement in tree.get("statements", ())]
         if (
-            tree.get("error")
-            or len(nodes) != 1
+            len(nodes) != 1
             or nodes[0].get("type") != "SELECT_NODE"
             or len(nodes[0].get("select_list", ())) != 1
             or nodes[0].get("from_table", {}).get("type") != "EMPTY"
             or set(nodes[0]) & {"where_clause", "group_expressions", "having", "qualify", "modifiers", "sample"}
         ):
-            reason = str(tree.get("error_message", "")).split("\n")[0][:300].rstrip(".")
-            raise InvalidInput(
-                f"where: it is not a condition{f': {reason}' if reason else ''}.",
-                fix="Write it as after WHERE, for instance: city = 'Oslo' AND price < 10.",
-            )
+            return ""
+        return None
 
     def _judged(self, sql: str, foreign: bool) -> str:
         if not foreign:
             return sql
+        # Texts that one call makes are no part of what memory_limit counts.
+        child.bound(self._max_bytes, self._address_space)
         from lakehouse.engine.sql.gate import Gate
         from lakehouse.engine.sql.names import folded
 
@@ -154,6 +172,8 @@ def _translated() -> Iterator[None]:
     except (duckdb.OutOfMemoryException, MemoryError):
         raise TooLarge("the work takes more memory than it may.", fix="Raise ingest.memory_limit.") from None
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise TooLarge("the work takes more memory than it may.", fix="Raise ingest.memory_limit.") from None
         raise Upstream(
             f"the disk of the data directory failed: {os.strerror(error.errno or 0)}.", fix="Make room, and try again."
         ) from error
