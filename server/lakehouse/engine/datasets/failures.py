@@ -44,8 +44,12 @@ def unknown(name: str, known: list[str]) -> DatasetNotFound:
     return DatasetNotFound(f"there is no dataset {name!r}.", fix=did_you_mean(name, known, none))
 
 
-def dropped(name: str) -> DatasetNotFound:
-    """The error for a dataset that was dropped."""
+def dropped(name: str, version: int | None = None) -> DatasetNotFound:
+    """The error for a dataset that was dropped, and for the version that says so."""
+    if version is not None:
+        return DatasetNotFound(
+            f"with version {version} dataset {name!r} was dropped; it holds nothing.", fix="Name a version before it."
+        )
     return DatasetNotFound(
         f"dataset {name!r} was dropped.", fix="restore_dataset brings it back, unless gc has removed its versions."
     )

@@ -168,14 +168,18 @@ class Datasets:
             raise dropped(name)
         return newest
 
-    async def at(self, name: str, when: int | str) -> Manifest:
+    async def at(self, name: str, when: int | str, *, ended: bool = False) -> Manifest:
         """A dataset as it was: at a version (3, "3" or "v3"), or at a moment ("2026-05-01", RFC 3339; UTC if unsaid).
 
-        Raises DatasetNotFound when it had no such version, or was not there or dropped then; InvalidInput.
+        Raises DatasetNotFound when it had no such version, or was not there or dropped then; InvalidInput. With
+        `ended`, the number of the version that dropped it is answered, which holds nothing.
         """
         number = version_number(when)
         if number is not None:
-            return await self.get(name, number)
+            found = await self.get(name, number)
+            if found.dropped and not ended:
+                raise dropped(name, number)
+            return found
         moment = moment_of(str(when))
         catalog = await self.catalog_of(name)
         versions = await catalog.versions(name)
