@@ -10,6 +10,10 @@ class DatasetNotFound(NotFound):
     """No dataset, or no version of it, has this name."""
 
 
+class DatasetAway(DatasetNotFound):
+    """No bucket that can be read has a dataset of this name; one that cannot be read may."""
+
+
 class SchemaChanged(Conflict):
     """The data has other columns than the dataset; `data` holds both schemas and what differs."""
 

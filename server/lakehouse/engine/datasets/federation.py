@@ -13,6 +13,7 @@ from lakehouse.engine.datasets.asof import moment_of, version_number
 from lakehouse.engine.datasets.catalog import Catalog
 from lakehouse.engine.datasets.draft import Change, Draft
 from lakehouse.engine.datasets.failures import (
+    DatasetAway,
     DatasetNotFound,
     check_same_schema,
     dropped,
@@ -319,7 +320,8 @@ class Datasets:
             error = unknown(name, [manifest.name for manifest in await self.list()])
             away = [catalog.bucket.name for catalog in self.catalogs() if not catalog.loaded]
             if away:
-                error.fix = f"It may be in bucket {' or '.join(away)}, which cannot be read now. {error.fix}"
+                where = f"It may be in bucket {' or '.join(away)}, which cannot be read now."
+                raise DatasetAway(error.detail, fix=f"{where} {error.fix}")
             raise error
         return gone
 
