@@ -39,14 +39,15 @@ async def test_the_life_of_a_dataset(lake: Lakehouse, home: Path) -> None:
             await lake.call(name, arguments)
     with pytest.raises(InvalidInput, match="no dataset"):
         await lake.call("query_sql", {"sql": "SELECT * FROM o"})
-    for name, arguments in (
+    readers: tuple[tuple[str, dict[str, Any]], ...] = (
         ("query_sql", {"sql": "SELECT * FROM o", "as_of": 3}),
         ("query_sql", {"sql": 'SELECT * FROM "o@v3"'}),
         ("datasets.sample_at", {"name": "o", "as_of": "3"}),
         ("build_corpus", {"name": "c", "dataset": "o", "text": ["b"], "id": "id", "as_of": 3}),
-    ):
+    )
+    for reader, asked in readers:
         with pytest.raises(DatasetNotFound, match="with version 3"):
-            await lake.call(name, arguments)
+            await lake.call(reader, asked)
     assert (await lake.call("diff_dataset", {"name": "o", "before": 2, "after": 3}))["removed"] == 2
     again = await lake.call("ingest_file", {"name": "o", "content": "id,b\n1,x\n2,y\n"})
     assert (again["version"], again["existing"]) == (4, False)
