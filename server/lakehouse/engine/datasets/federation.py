@@ -162,8 +162,9 @@ class Datasets:
                     return found
         _, newest = await self._find(name)
         if version is not None:
+            gone = " any more: it was removed, as gc does" if 0 < version < newest.version else ""
             raise DatasetNotFound(
-                f"dataset {name!r} has no version {version}.", fix=f"Its newest version is {newest.version}."
+                f"dataset {name!r} has no version {version}{gone}.", fix=f"Its newest version is {newest.version}."
             )
         if newest.dropped:
             raise dropped(name)
