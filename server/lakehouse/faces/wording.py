@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_EXAMPLE = re.compile(r"\s*\bExample: (\{.*\})\.?\s*\Z", re.DOTALL)
+_EXAMPLE = re.compile(r"\s*\bExample:\s+(\{.*\})\.?\s*\Z", re.DOTALL)
 _PLAIN = re.compile(r"[^,\[\]{}]+")  # what may stand between commas as it is
 
 
