@@ -1,4 +1,4 @@
-"""What is in datasets: profiles, and the card a model reads before it writes SQL."""
+"""What datasets hold: profiles, and the card to write SQL by."""
 
 from collections.abc import Sequence
 from typing import Annotated

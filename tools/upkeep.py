@@ -1,4 +1,4 @@
-"""Upkeep: removing what is not needed any more, and verifying what is stored."""
+"""Remove what is not needed any more; verify what is stored."""
 
 from typing import Annotated
 
@@ -22,7 +22,7 @@ async def gc(
 ) -> Collected:
     """Remove data files that no version names, and versions that the [datasets] settings do not keep (default: all).
 
-    Look with {"dry_run": true} first: what is removed cannot be restored.
+    Look with dry_run first: what is removed cannot be restored.
     """
     from lakehouse.engine.upkeep.gc import collect
 

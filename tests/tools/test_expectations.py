@@ -15,11 +15,15 @@ RULES: list[tuple[dict[str, Any], int]] = [
     ({"rule": "range", "columns": ["age"], "min": 6}, 1),
     ({"rule": "allowed", "columns": ["s"], "values": ["a"]}, 2),
     ({"rule": "pattern", "columns": ["s"], "pattern": "^a"}, 2),
-    ({"rule": "sql", "sql": "age > 5 OR age IS NULL -- sure"}, 1),
+    ({"rule": "sql", "sql": "age > 5 OR age IS NULL -- don't :("}, 1),
 ]
 BAD: list[dict[str, Any]] = [
     {"rule": "sql", "sql": "count(*) > 5"},
     {"rule": "sql", "sql": "true) OR (true"},
+    {"rule": "sql", "sql": "1) = (2"},
+    {"rule": "sql", "sql": "true) LIMIT (0"},
+    {"rule": "sql", "sql": "true -- '\n) OR (true -- '"},
+    {"rule": "sql", "sql": " "},
     {"rule": "sql", "sql": "id IN (SELECT id FROM other)"},
     {"rule": "sql", "sql": "id IN (SELECT 1 FROM read_csv('/etc/passwd'))"},
     {"rule": "unique", "columns": ["none"]},
@@ -123,7 +127,11 @@ async def test_what_cannot_be_set_aside_is_refused(lake: Lakehouse) -> None:
 async def test_a_plan_stores_nothing(lake: Lakehouse) -> None:
     plan = {"name": "t", "content": "id;n\n1;5\n2;6\n"}
     new = await lake.call("plan_ingest", plan)
-    assert (new["outcome"], new["details"]["delimiter"], new["rows"]) == ("new", ";", [[1, 5], [2, 6]])
+    assert (new["outcome"], new["details"]["delimiter"], new["sample"]) == (
+        "new",
+        ";",
+        [{"id": 1, "n": 5}, {"id": 2, "n": 6}],
+    )
     assert await lake.call("datasets.names", {}) == {"values": []}
     await lake.call("ingest_file", {**plan, "expectations": [{"rule": "unique", "column": "id"}]})
     for content, outcome in (
