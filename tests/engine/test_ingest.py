@@ -95,6 +95,19 @@ async def test_types_are_found_in_the_whole_file(bench: Bench, early: str, late:
     assert stored.columns[1].type == kind and stored.row_count == 50_001
 
 
+@pytest.mark.slow
+async def test_a_thousand_columns(bench: Bench) -> None:
+    """Types of each are found in statements of a bounded number of tests: one of all took over 1.9 GB, and no end."""
+    cells = ["7", "0.5", "x", "2026-01-02", "true", ""]
+    width = 1003
+    names = ",".join(f"c{n}" for n in range(width))
+    row = ",".join(cells[n % 6] for n in range(width))
+    stored = await bench.take(f"{names}\n{row}\n{row}\n".encode())
+    found = [column.type for column in stored.columns]
+    assert len(found) == width and stored.row_count == 2
+    assert found[:6] == found[996:1002] == ["int64", "double", "string", "date32[day]", "bool", "string"]
+
+
 async def test_empty_columns_are_told(bench: Bench) -> None:
     stored = await bench.take(b"a,b,c\n1,,\n2,,\n", types={"c": "DATE"})
     assert stored.warnings == ["no value in 'b'; stored as string (types= sets another type)"]
