@@ -1,7 +1,10 @@
 """Expectations and quarantine through the door."""
 
+import base64
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lakehouse import Conflict, InvalidInput, Lakehouse
@@ -142,4 +145,8 @@ async def test_a_plan_stores_nothing(lake: Lakehouse) -> None:
         ("id;n\n1;5;1\n", "unreadable"),
     ):
         assert (await lake.call("plan_ingest", {"name": "t", "content": content}))["outcome"] == outcome
+    table = pa.BufferOutputStream()
+    pq.write_table(pa.table({"id": [1]}), table)
+    binary = {"name": "u", "source": "parquet", "content": base64.b64encode(table.getvalue()).decode()}
+    assert (await lake.call("plan_ingest", binary))["sample"] == [{"id": 1}]  # as ingest_file reads it
     assert (await lake.call("get_manifest", {"name": "t"}))["version"] == 1
