@@ -201,7 +201,7 @@ def _query(names: Sequence[str], parts: Sequence[_Part], source_column: str | No
     added = partitions([part.called for part in parts], names)
     for column in added:
         values = ", ".join("NULL" if value is None else literal(value) for value in column.values)
-        cell = f"[{values}]::VARCHAR[][CAST(file_index AS BIGINT) + 1]"
+        cell = f"list_extract(CAST([{values}] AS VARCHAR[]), CAST(file_index AS BIGINT) + 1)"
         cells.append(f"CAST({cell} AS {column.kind}) AS {identifier(column.name)}")
     names = [*names, *(column.name for column in added)]
     kinds.check_names(names, "the files' columns and folders")
