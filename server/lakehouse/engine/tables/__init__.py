@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lakehouse import config
 from lakehouse.engine.child import Child, ChildDied
 from lakehouse.engine.relation import Part
 from lakehouse.errors import Upstream
 
 if TYPE_CHECKING:
+    from lakehouse import config
     from lakehouse.engine.datasets import Datasets, Manifest
 
 
@@ -111,7 +111,7 @@ class Desk:
 
 @asynccontextmanager
 async def desk(
-    tables: Mapping[str, Table], folder: Path, settings: config.Ingest, *, nice: int = 0
+    tables: Mapping[str, Table], folder: Path, settings: "config.Ingest", *, nice: int = 0
 ) -> AsyncIterator[Desk]:
     """A process with these tables by name, which may write in `folder`; it ends with the block.
 
