@@ -100,11 +100,3 @@ def check_size(size: int, limit: int, setting: str) -> None:
     """Raises TooLarge naming the setting."""
     if size > limit:
         raise TooLarge(f"{size} bytes are over the limit of {limit}.", fix=f"Raise {setting}.")
-
-
-def decoded(content: str, source: str | None) -> bytes:
-    """The bytes of content that came as text: base64 for a binary format. Raises InvalidInput."""
-    try:
-        return base64.b64decode(content, validate=True) if source in BINARY else content.encode()
-    except (binascii.Error, UnicodeEncodeError, ValueError):
-        raise InvalidInput("content: it cannot be decoded.", fix="Send text, or base64 for a binary format.") from None
