@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.catalog import COLUMNS, a_file, again
 from lakehouse.engine.bucket import Bucket
 from lakehouse.engine.datasets import DatasetDamaged, Datasets, Manifest
 from lakehouse.engine.datasets.history import history
+from lakehouse.errors import LakehouseError
 
 pytestmark = pytest.mark.anyio
 
@@ -19,13 +21,18 @@ class Reads:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.keys: list[str] = []
-        real = Bucket.get
+        real, each = Bucket.get, Bucket.get_each
 
         async def get(bucket: Bucket, key: str) -> bytes:
             self.keys.append(key)
             return await real(bucket, key)
 
+        async def get_each(bucket: Bucket, keys: Sequence[str]) -> Sequence[bytes | LakehouseError]:
+            self.keys += keys
+            return await each(bucket, keys)
+
         monkeypatch.setattr(Bucket, "get", get)
+        monkeypatch.setattr(Bucket, "get_each", get_each)
 
     def taken(self) -> int:
         """How many since the last time."""

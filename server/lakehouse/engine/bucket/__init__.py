@@ -47,6 +47,7 @@ __all__ = [
 T = TypeVar("T")
 Told = Callable[[str, str, LakehouseError], None]
 Given = TypeVarTuple("Given")
+_TOGETHER = 64  # local files that one thread reads in a go
 _REQUESTS = 32  # threads that may wait for a remote store; others' work has its own
 
 
@@ -107,6 +108,15 @@ class Bucket:
         """The bytes of several objects, read at the same time. Raises KeyNotFound for the first that is missing."""
         return await fan_out([partial(self.get, key) for key in keys]) if keys else []
 
+    async def get_each(self, keys: Sequence[str]) -> Sequence[bytes | LakehouseError]:
+        """The bytes of many objects; of one that cannot be had its KeyNotFound or Upstream."""
+        for key in keys:
+            check_key(key)
+        # A small file takes a tenth of the time that handing it to a thread does.
+        size = 1 if self.remote else _TOGETHER
+        parts = [keys[start : start + size] for start in range(0, len(keys), size)]
+        return [one for part in await fan_out([partial(self._got, part) for part in parts]) for one in part]
+
     async def get_to(self, key: str, path: Path) -> None:
         """Copy an object into a local file, in parts. Raises KeyNotFound."""
         check_key(key)
@@ -158,6 +168,11 @@ class Bucket:
         """The names directly in a folder, of objects and of folders, sorted; `folder` ends in a slash."""
         return await self._read(self._store.names, folder)
 
+    async def names_of(self, folders: Sequence[str]) -> Sequence[Sequence[str]]:
+        """The names directly in each of these folders."""
+        names = self._store.names
+        return await self._read(lambda every: [names(folder) for folder in every], folders) if folders else []
+
     def sweep(self, older_than: float = 24 * 3600) -> None:
         """Remove what interrupted writes left in a file:// bucket; blocking.
 
@@ -168,6 +183,16 @@ class Bucket:
     def put_aside(self, key: str, data: bytes) -> None:
         """Store bytes; blocking, and nobody is told when it fails. Raises what `put` raises."""
         self._store.put(check_key(key), data, False)
+
+    async def _got(self, keys: Sequence[str]) -> Sequence[bytes | LakehouseError]:
+        def read() -> list[bytes | LakehouseError]:
+            return [_outcome(partial(self._store.get, key)) for key in keys]
+
+        found = await anyio.to_thread.run_sync(read, abandon_on_cancel=self.remote, limiter=self._threads)
+        for key, one in zip(keys, found, strict=True):
+            if isinstance(one, Upstream | Unavailable):
+                self._tell("get", key, one)
+        return found
 
     async def _read(self, work: Callable[[Unpack[Given]], T], *args: *Given) -> T:
         # Nothing is lost when a caller that goes does not wait for the answer of a service.
@@ -183,10 +208,20 @@ class Bucket:
         try:
             yield
         except (Upstream, Unavailable) as error:
-            if self.told is not None and not isinstance(error, NoRanges):
-                key = args[0] if isinstance(args[0], str) else args[0][0]
-                self.told(work.__name__, key, error)
+            if not isinstance(error, NoRanges):
+                self._tell(work.__name__, args[0] if isinstance(args[0], str) else args[0][0], error)
             raise
+
+    def _tell(self, work: str, key: str, error: LakehouseError) -> None:
+        if self.told is not None:
+            self.told(work, key, error)
+
+
+def _outcome(work: Callable[[], bytes]) -> bytes | LakehouseError:
+    try:
+        return work()
+    except (KeyNotFound, Upstream, Unavailable) as error:
+        return error
 
 
 def _store(url: str, name: str, settings: config.Storage, secret: str) -> Store:

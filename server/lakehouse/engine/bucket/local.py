@@ -128,6 +128,13 @@ class Folder(Local):
         super().__init__(name)
         self.root = root
 
+    def get(self, key: str) -> bytes:
+        """The file's bytes."""
+        try:
+            return (self.root / key).read_bytes()  # the library takes six times as long for a small one
+        except OSError:
+            return super().get(key)  # it says what is wrong
+
     def put(self, key: str, data: bytes | memoryview, create: bool) -> None:
         """Write a whole file, durably."""
         with self._translated(key):

@@ -307,7 +307,7 @@ class Catalog:
                 newest[folder] = known
             else:
                 unknown[folder, version] = tags[folder, version]
-        for (folder, _), found in (await self.stored.read_all(unknown)).items():
+        for (folder, _), found in (await self.stored.read_all(await self.stored.tagged(unknown))).items():
             known = before.newest.get(folder)
             if isinstance(found, Manifest):
                 newest[folder] = found

@@ -47,7 +47,7 @@ async def history(datasets: "Datasets", name: str, limit: int = 20, before: int 
     tags = await catalog.stored.tags(folder_of(name))
     older = sorted((at for at in tags if before is None or at[1] < before), key=lambda at: -at[1])
     # One more than is shown, for what the last of them changed.
-    found = await catalog.stored.read_all({at: tags[at] for at in older[: limit + 1]})
+    found = await catalog.stored.read_all(await catalog.stored.tagged({at: tags[at] for at in older[: limit + 1]}))
     versions = []
     for place, at in enumerate(older[:limit]):
         read, previous = found[at], found[older[place + 1]] if place + 1 < len(older) else None

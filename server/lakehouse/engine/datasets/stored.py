@@ -2,14 +2,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from pathlib import Path
 
 import anyio.to_thread
 
-from lakehouse.engine.bucket import Bucket, KeyNotFound, StoredObject
+from lakehouse.engine.bucket import Bucket, StoredObject
 from lakehouse.engine.datasets.failures import DatasetDamaged
 from lakehouse.engine.datasets.index import At, Index
-from lakehouse.engine.fanout import fan_out
 from lakehouse.engine.manifests import (
     PREFIX,
     BadManifest,
@@ -20,7 +19,7 @@ from lakehouse.engine.manifests import (
     shown_name,
     version_of,
 )
-from lakehouse.errors import LakehouseError, Upstream
+from lakehouse.errors import LakehouseError
 
 Read = Manifest | LakehouseError
 
@@ -37,11 +36,23 @@ class Stored:
     async def tags(self, folder: str = "") -> dict[At, str]:
         """Every version there is, or every one of a dataset, with the store's tag for its manifest: one listing.
 
-        A tag is empty where the store sends none. Raises Upstream.
+        A tag is empty where the listing has none: of a folder it is names alone (see `tagged`). Raises Upstream.
         """
+        if self.bucket.root is not None:
+            # A catalog has many versions of which only the newest are read.
+            folders = [folder] if folder else [name for name in await self.bucket.names(PREFIX) if name.isascii()]
+            inside = await self.bucket.names_of([f"{PREFIX}{name}/" for name in folders])
+            return await anyio.to_thread.run_sync(_by_name, folders, inside)
         listed = (await self.bucket.list(f"{PREFIX}{folder}/" if folder else PREFIX, limit=None)).objects
         # 20,000 keys take a tenth of a second.
         return await anyio.to_thread.run_sync(_tags, listed)
+
+    async def tagged(self, wanted: Mapping[At, str]) -> Mapping[At, str]:
+        """These versions with tags, where the listing had none and the file system has: a file's number, time, size."""
+        root = self.bucket.root
+        if root is None:
+            return wanted
+        return await anyio.to_thread.run_sync(lambda: {at: _tag(root / manifest_key(*at)) for at in wanted})
 
     async def numbers(self, folder: str, first: int = 1) -> list[int]:
         """The numbers of one dataset's versions, oldest first, from one on. Raises Upstream."""
@@ -64,7 +75,7 @@ class Stored:
         known = {at: tag for at, tag in wanted.items() if tag}
         found: dict[At, Read] = await anyio.to_thread.run_sync(self._of_index, known)
         missing = [at for at in wanted if at not in found]
-        bodies = dict(zip(missing, await fan_out([partial(self._body, at) for at in missing]), strict=True))
+        bodies = dict(zip(missing, await self.bucket.get_each([manifest_key(*at) for at in missing]), strict=True))
         return found | await anyio.to_thread.run_sync(self._settled, bodies, known)
 
     async def forget_all_but(self, there: Collection[At]) -> None:
@@ -79,12 +90,6 @@ class Stored:
             except DatasetDamaged:
                 continue  # the copy is; the bucket is asked
         return found
-
-    async def _body(self, at: At) -> bytes | LakehouseError:
-        try:
-            return await self.bucket.get(manifest_key(*at))
-        except (Upstream, KeyNotFound) as error:
-            return error
 
     def _settled(self, bodies: Mapping[At, bytes | LakehouseError], tags: Mapping[At, str]) -> dict[At, Read]:
         found: dict[At, Read] = {}
@@ -116,6 +121,20 @@ class Stored:
             ) from error
         # What the bucket is called is each home's own.
         return replace(manifest, bucket=self.bucket.name)
+
+
+def _by_name(folders: Sequence[str], inside: Sequence[Sequence[str]]) -> dict[At, str]:
+    pairs = zip(folders, inside, strict=True)
+    found = (version_of(f"{PREFIX}{folder}/{name}") for folder, names in pairs for name in names)
+    return dict.fromkeys((at for at in found if at is not None), "")
+
+
+def _tag(path: Path) -> str:
+    try:
+        stat = path.stat()
+    except OSError:
+        return ""  # reading it says more
+    return f"{stat.st_ino:x}-{stat.st_mtime_ns:x}-{stat.st_size:x}"
 
 
 def _tags(listed: Sequence[StoredObject]) -> dict[At, str]:

@@ -77,7 +77,7 @@ async def _judged(desk: "Desk", each: Expectation, data: Data) -> Finding:
             return await _row_count(desk, each, data)
         return await _rows(desk, each, data)
     except InvalidInput as error:
-        reason = error.detail.removeprefix("sql: ").removeprefix("where: ")
+        reason = error.detail.removeprefix("sql: ")
         raise InvalidInput(f"expectations: {each.text}: {reason}", fix=error.fix) from None
 
 
@@ -90,8 +90,8 @@ async def _row_count(desk: "Desk", each: Expectation, data: Data) -> Finding:
 
 
 async def _rows(desk: "Desk", each: Expectation, data: Data) -> Finding:
-    conditions = [each.sql] if each.sql is not None else []
-    foreign = bool(conditions)
+    foreign = each.rule == "sql"
+    conditions = {"sql": each.sql or ""} if foreign else {}
     count, rows = 0, list[Row]()
     for column, counted, listed in statements(each, data):
         broke = int((await desk.rows(counted, foreign=foreign, conditions=conditions))[0][0])
@@ -100,6 +100,7 @@ async def _rows(desk: "Desk", each: Expectation, data: Data) -> Finding:
             found = await desk.rows(
                 f"SELECT _row, left(_it, {VALUE_CHARS}) FROM ({listed}) ORDER BY _row LIMIT {LISTED - len(rows)}",
                 foreign=foreign,
+                conditions=conditions,
             )
             rows += [Row(row=int(row), column=column or None, value=value, rule=each.text) for row, value in found]
     if not count:

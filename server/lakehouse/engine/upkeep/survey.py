@@ -65,7 +65,7 @@ async def survey(catalog: Catalog) -> Survey:
     every = sorted(tags)
     for start in range(0, len(every), _AT_ONCE):
         some = {at: tags[at] for at in every[start : start + _AT_ONCE]}
-        for at, read in (await catalog.stored.read_all(some)).items():
+        for at, read in (await catalog.stored.read_all(await catalog.stored.tagged(some))).items():
             if isinstance(read, Manifest):
                 _note(found, at, read)
             elif isinstance(read, DatasetDamaged):
