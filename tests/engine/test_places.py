@@ -54,6 +54,7 @@ async def test_the_data_directory_is_apart(somebody: Path) -> None:
     home, bucket, keys = somebody / "lake", somebody / "bucket", somebody / "keys.toml"
     keys.write_text('[postgres.shop]\ndsn = "postgresql://u:hunter22@h/d"\n', encoding="utf-8")
     keys.chmod(0o600)
+    bucket.mkdir()
     overrides = {"storage.buckets": [{"name": "far", "url": bucket.as_uri()}], "storage.secrets": str(keys)}
     async with lakehouse.open(home, overrides=overrides) as lake:
         assert (await lake.call("ingest.file", {"name": "t", "content": "a\n1\n"}, via="mcp"))["row_count"] == 1
