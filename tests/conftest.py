@@ -82,6 +82,7 @@ def no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterat
             patch.delenv(name)
         patch.setenv("LAKEHOUSE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # each process would compile every tool: 65 ms
         yield
 
 

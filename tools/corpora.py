@@ -1,4 +1,4 @@
-"""Corpora: built from datasets and folders, listed for searching."""
+"""Corpora: what may be searched, built from datasets and folders."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""What is expected of a dataset: rules that every version must hold."""
+"""Rules that every version of a dataset must hold."""
 
 from collections.abc import Sequence
 from typing import Annotated

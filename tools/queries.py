@@ -88,8 +88,8 @@ async def save(
 ) -> Query:
     """Keep a question with SQL that you checked; it is run once. run_query has it at once, a tool of its own follows.
 
-    Example: {"name": "orders_of", "question": "How many orders in a year?", "sql": "SELECT count(*) FROM orders
-    WHERE year = $year", "params": {"year": {"type": "integer", "example": 2024}}}
+    Example: {"name": "orders_of", "question": "Which orders are of a year?", "sql": "FROM orders WHERE year = $y",
+    "params": {"y": 2024}}
     """
     return _shown(await lake.queries.save(name, question, sql, params))
 

@@ -90,6 +90,7 @@ async def history(
 ) -> Queries:
     """Show the queries asked before, newest first: who, when, how long, over which versions, and how they ended.
 
+    For queries worth keeping see list_queries; for calls of other tools, observer_recent.
     Example: {"min_ms": 1000, "contains": "orders"}
     """
     profile = lake.profile.name if lake.profile is not None else None

@@ -1,4 +1,4 @@
-"""Your own objects in the lake's buckets: put, get, list, delete; what was rescued, and what failed."""
+"""Your own objects in the lake's buckets, and its failures."""
 
 import base64 as base64_
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Upkeep: removing what is not needed any more, and verifying what is stored."""
+"""Remove what is not needed any more; verify what is stored."""
 
 from typing import Annotated
 
@@ -22,7 +22,7 @@ async def gc(
 ) -> Collected:
     """Remove data files that no version names, and versions that the [datasets] settings do not keep (default: all).
 
-    Look with {"dry_run": true} first: what is removed cannot be restored.
+    Look with dry_run first: what is removed cannot be restored.
     """
     from lakehouse.engine.upkeep.gc import collect
 
@@ -38,7 +38,7 @@ async def gc(
 
 @tool(name="fsck", route="/v1/upkeep/fsck", toolset="admin", title="Verify everything stored", long=True, short="fsck")
 async def fsck(lake: Lakehouse) -> Checked:
-    """Read every manifest, data file and vector index against its hashes; names what is damaged and what it concerns.
+    """Read manifests, data files, vector indexes, journal, profiles against their hashes; names what is damaged.
 
     It reads every stored byte. For the installation itself use doctor.
     """

@@ -54,10 +54,11 @@ def test_there_are_examples() -> None:
 
 @each_example
 def test_the_examples_run_from_the_shell_as_they_do_over_mcp(spec: dict[str, Any]) -> None:
-    meant = json.loads(re.sub(r"\s+", " ", spec["description"].partition("Example: ")[2]).rstrip(" ."))
+    meant = json.loads(re.sub(r"\s+", " ", spec["description"].partition("Example:")[2]).strip(" ."))
     validated(CATALOGUE[spec["name"]], meant)
-    if "path" in meant:
-        meant["path"] = str(Path(meant["path"]).absolute())
+    for name in meant:
+        if spec["input_schema"]["properties"][name].get("format") == "path":
+            meant[name] = str(Path(meant[name]).absolute())
     for command in commands(spec):
         shown = (command.epilog or "").splitlines()[-1]
         typed = shlex.split(shown)
@@ -72,6 +73,7 @@ def test_nobody_at_a_shell_reads_tool_names_or_json_examples(name: str) -> None:
     parts = [group, *(group.commands.values() if isinstance(group, ShortGroup) else ())]
     for command in parts:
         text = command.help or ""
+        text += " ".join(param.help or "" for param in command.params if isinstance(param, click.Option))
         assert "Example" not in text and not tools & set(re.findall(r"\w+", text)), text
     assert not (parts[0].get_short_help_str(64)).endswith("..."), parts[0].help
 

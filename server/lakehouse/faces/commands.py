@@ -91,17 +91,20 @@ def command(
         last = parameter == positional[-1]
         many = last and inner.get("type") == "array" and inner.get("items", {}).get("type") in SCALARS
         kind = Value(inner["items"] if many else inner)
-        params.append(click.Argument([parameter], type=kind, nargs=-1 if many else 1, required=True))
+        # What may come in another way, as an option, is missed by the tool itself.
+        needed = parameter in schema.get("required", ())
+        params.append(click.Argument([parameter], type=kind, nargs=-1 if many else 1, required=needed))
     for parameter, inner in schema["properties"].items():
         if parameter not in positional:
-            params.append(_option(parameter, inner, parameter in schema.get("required", ())))
+            about = for_people(inner.get("description", ""), tools)
+            params.append(_option(parameter, {**inner, "description": about}, parameter in schema.get("required", ())))
     # A tool's own --profile says the same.
     params += [one for one in global_options() if "profile" not in schema["properties"] or one.name != "profile_"]
 
     @click.pass_context
     def callback(ctx: click.Context, /, **given: Any) -> None:
         invocation = taken(ctx, given)
-        arguments = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items() if v is not None}
+        arguments = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items() if v not in (None, ())}
         invocation.run(invocation, spec["name"], arguments)
 
     shown = for_people(spec["description"], tools)
@@ -161,6 +164,8 @@ class Value(click.ParamType[Any]):
             return None
         if "enum" in self.schema:
             return "[" + "|".join(map(str, self.schema["enum"])) + "]"
+        if self.schema.get("items", {}).get("type") == "object":
+            return "JSON"
         return {"array": "A,B", "object": "K=V,…", "integer": "N", "number": "X"}.get(
             str(self.schema.get("type")), "TEXT"
         )
@@ -180,10 +185,13 @@ class Value(click.ParamType[Any]):
             pairs = [part.partition("=") for part in value.split(",") if part.strip()]
             if any(not separator for _, separator, _ in pairs):
                 self.fail("write it as name=value,name=value or as a JSON object", param, ctx)
-            return {key.strip(): inner for key, _, inner in pairs}
+            inner = self.schema.get("additionalProperties")
+            each = Value(inner if isinstance(inner, dict) else {})  # of any type: a number is one
+            return {key.strip(): each.convert(text, param, ctx) for key, _, text in pairs}
         try:
             return json.loads(value)
         except ValueError:
             if kind in {"array", "object"}:
                 self.fail("it is not valid JSON", param, ctx)
-            return value
+        named = [one for one in self.schema.get("anyOf", ()) if one.get("type") == "object"]
+        return Value(named[0]).convert(value, param, ctx) if named and "=" in value else value

@@ -27,6 +27,9 @@ def show(value: Any, *, as_json: bool) -> None:
     if not isinstance(value, dict):
         click.echo(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2))
         return
+    if set(value) == {"text"} and isinstance(value["text"], str):
+        click.echo(value["text"])
+        return
     rest = dict(value)
     if _is_table(value.get("columns")) and isinstance(value.get("rows"), list):
         _rows([str(column.get("name", "")) for column in rest.pop("columns")], rest.pop("rows"))

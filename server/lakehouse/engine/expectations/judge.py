@@ -91,14 +91,16 @@ async def _row_count(desk: "Desk", each: Expectation, data: Data) -> Finding:
 
 async def _rows(desk: "Desk", each: Expectation, data: Data) -> Finding:
     foreign = each.rule == "sql"
+    conditions = {"sql": each.sql or ""} if foreign else {}
     count, rows = 0, list[Row]()
     for column, counted, listed in statements(each, data):
-        broke = int((await desk.rows(counted, foreign=foreign))[0][0])
+        broke = int((await desk.rows(counted, foreign=foreign, conditions=conditions))[0][0])
         count += broke
         if broke and len(rows) < LISTED:
             found = await desk.rows(
                 f"SELECT _row, left(_it, {VALUE_CHARS}) FROM ({listed}) ORDER BY _row LIMIT {LISTED - len(rows)}",
                 foreign=foreign,
+                conditions=conditions,
             )
             rows += [Row(row=int(row), column=column or None, value=value, rule=each.text) for row, value in found]
     if not count:

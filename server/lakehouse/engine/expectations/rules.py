@@ -68,8 +68,6 @@ class Expectation(BaseModel):
             raise ValueError(f"allowed takes {_MOST_VALUES} values at most; use sql, or pattern")
         if any(len(text or "") > _MOST_TEXT for text in (self.pattern, self.sql)):
             raise ValueError(f"{self.rule} takes {_MOST_TEXT} characters at most")
-        if self.sql is not None and not _closed(self.sql):
-            raise ValueError("sql is one condition: its brackets and quotes do not match up")
         return self
 
     @property
@@ -147,23 +145,6 @@ def _value(value: bool | int | float | str) -> str:
     if isinstance(value, str):
         return literal(value)
     return repr(value).lower() if isinstance(value, bool) else repr(value)
-
-
-def _closed(sql: str) -> bool:
-    """Whether brackets and quotes of a condition open and close within it, so that it stays one."""
-    depth, quote = 0, ""
-    for mark in sql:
-        if quote:
-            quote = "" if mark == quote else quote
-        elif mark in "'\"":
-            quote = mark
-        elif mark in "([{":
-            depth += 1
-        elif mark in ")]}":
-            depth -= 1
-            if depth < 0:
-                return False
-    return not depth and not quote and bool(sql.strip())
 
 
 _ADAPTER = TypeAdapter(Expectation)

@@ -13,7 +13,6 @@ import anyio
 import anyio.to_thread
 from anyio.from_thread import check_cancelled
 
-from lakehouse import config
 from lakehouse.engine import files
 from lakehouse.engine.child import Child, ChildDied
 from lakehouse.engine.export.formats import FORMATS, MEDIA, Format, FormatName, format_called, format_for
@@ -21,6 +20,7 @@ from lakehouse.engine.places import check_place, check_remote
 from lakehouse.errors import Conflict, InvalidInput, NotFound, TimedOut, TooLarge, Upstream
 
 if TYPE_CHECKING:
+    from lakehouse import config
     from lakehouse.engine.results import Results
     from lakehouse.engine.sql import AsOf, Sql
 
@@ -65,7 +65,7 @@ class Place:
 class Exporter:
     """Writes exports. A few at once; each is written by a process of its own, which ends with the call."""
 
-    def __init__(self, scratch: Path, results: "Results", settings: config.Export, seconds: float) -> None:
+    def __init__(self, scratch: Path, results: "Results", settings: "config.Export", seconds: float) -> None:
         """`seconds` is how long the query of an export may run: `sql.export_timeout_secs`."""
         self._scratch, self._results, self._settings = scratch, results, settings
         self._seconds = seconds

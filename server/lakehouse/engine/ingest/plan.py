@@ -32,7 +32,7 @@ class Plan(BaseModel):
     row_count: int = Field(0, description="Rows that would be stored of it.")
     rejected: int = Field(0, description="Rows that quarantine would set aside.")
     columns: list[IngestedColumn] = Field(default_factory=list, description="The columns it has, in order.")
-    rows: list[list[Any]] = Field(default_factory=list, description="Its first 10 rows.")
+    sample: list[dict[str, Any]] = Field(default_factory=list, description="Its first 10 rows.")
     warnings: list[str] = Field(default_factory=list, description="What is read differently than it may look.")
     current_version: int | None = Field(None, description="The dataset's newest version.")
     current_columns: list[IngestedColumn] = Field(default_factory=list, description="The dataset's columns.")
@@ -44,7 +44,7 @@ class Planner(Ingester):
     """An ingester that stops before anything is stored: its methods answer a Plan."""
 
     async def _ingest(self, path: Path, name: str, options: Options, folder: Path) -> Plan:  # type: ignore[override]
-        current = await self._newest(name)
+        current = await self._newest(name, options)
         if options.quarantine:
             rejects_name(name)
         text = options.source in ("csv", "tsv", "json", "jsonl")
@@ -65,7 +65,7 @@ class Planner(Ingester):
         plan.columns = [IngestedColumn(name=column.name, type=column.type) for column in read.columns]
         plan.warnings = list(read.warnings)
         arrival = Arrival(name, path, folder, read, current)
-        plan.rows = await anyio.to_thread.run_sync(_first_rows, read.path)
+        plan.sample = await anyio.to_thread.run_sync(_first_rows, read.path)
         try:
             arrival.columns(options)
             read, warnings = await self._sieve.judged(arrival, options)
@@ -75,7 +75,7 @@ class Planner(Ingester):
             return _kept_from(plan, "broken", error)
         plan.row_count, plan.rejected = read.rows, read.rejected
         plan.warnings += warnings
-        plan.rows = await anyio.to_thread.run_sync(_first_rows, read.path)
+        plan.sample = await anyio.to_thread.run_sync(_first_rows, read.path)
         files = current.objects if current is not None else ()
         same = files[-1:] if options.mode == "append" else files
         if len(same) == 1 and same[0].sha256 == read.sha256 and not options.repeat:
@@ -83,14 +83,15 @@ class Planner(Ingester):
         return plan
 
 
-def _first_rows(path: Path) -> list[list[Any]]:
+def _first_rows(path: Path) -> list[dict[str, Any]]:
     import pyarrow.parquet
 
     from lakehouse.engine.arrow_json import rows_of
 
     with pyarrow.parquet.ParquetFile(path) as file:
         batch = next(file.iter_batches(batch_size=_SHOWN), None)
-        return rows_of([batch] if batch is not None else [], _SHOWN)
+        rows = rows_of([batch] if batch is not None else [], _SHOWN)
+        return [dict(zip(file.schema_arrow.names, row, strict=True)) for row in rows]
 
 
 def _kept_from(plan: Plan, outcome: str, error: LakehouseError) -> Plan:

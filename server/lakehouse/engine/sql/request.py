@@ -5,10 +5,12 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lakehouse import config
 from lakehouse.errors import InvalidInput, TimedOut, TooLarge
+
+if TYPE_CHECKING:
+    from lakehouse import config
 
 Params = Sequence[Any] | Mapping[str, Any]
 AsOf = int | str | Mapping[str, int | str]
@@ -36,7 +38,7 @@ def bytes_of(size: str) -> int:
     return int(float(found[1]) * (1024 if found[3] else 1000) ** (" KMGT".index(found[2].upper())))
 
 
-def seconds_of(limits: config.Sql, lower: Lower) -> float:
+def seconds_of(limits: "config.Sql", lower: Lower) -> float:
     """How long a call may take. Raises InvalidInput."""
     if lower.timeout is None:
         return limits.timeout_secs
@@ -45,7 +47,7 @@ def seconds_of(limits: config.Sql, lower: Lower) -> float:
     return min(lower.timeout, limits.timeout_secs)
 
 
-def checked(limits: config.Sql, sql: str, params: Params | None, lower: Lower) -> dict[str, Any]:
+def checked(limits: "config.Sql", sql: str, params: Params | None, lower: Lower) -> dict[str, Any]:
     """The request as a query process takes it. Raises InvalidInput, TooLarge."""
     _check_text(sql, limits.max_sql_bytes)
     request = {

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lakehouse import config
 from lakehouse.engine.child import Child, ChildDied
 from lakehouse.engine.relation import Part
 from lakehouse.errors import Upstream
 
 if TYPE_CHECKING:
+    from lakehouse import config
     from lakehouse.engine.datasets import Datasets, Manifest
 
 
@@ -49,30 +49,51 @@ class Desk:
     def __init__(self, child: Child, folder: Path) -> None:
         self._child, self._folder = child, folder
 
-    async def rows(self, sql: str, params: Sequence[Any] = (), *, foreign: bool = False) -> list[list[Any]]:
+    async def rows(
+        self,
+        sql: str,
+        params: Sequence[Any] = (),
+        *,
+        foreign: bool = False,
+        conditions: Mapping[str, str] | None = None,
+    ) -> list[list[Any]]:
         """The rows of a statement over the tables, as JSON values; keep them few.
 
         A `foreign` statement, or one with parts that a caller wrote, is judged by the gate first: one read statement
-        over the tables, or InvalidInput.
+        over the tables, or InvalidInput. `conditions` are such parts, by what the caller knows each as, that must be
+        one expression, brackets and all.
 
         Raises InvalidInput with the engine's words when the statement or its data is at fault, TooLarge for memory,
         Upstream when a file cannot be read or the process ends.
         """
-        answer = await self._ask({"do": "rows", "sql": sql, "params": list(params), "foreign": foreign})
+        answer = await self._ask(
+            {
+                "do": "rows",
+                "sql": sql,
+                "params": list(params),
+                "foreign": foreign,
+                "conditions": dict(conditions or {}),
+            }
+        )
         found: list[list[Any]] = answer["rows"]
         return found
 
     async def write(
-        self, sql: str, name: str = "written.parquet", *, foreign: bool = False, conditions: Sequence[str] = ()
+        self,
+        sql: str,
+        name: str = "written.parquet",
+        *,
+        foreign: bool = False,
+        conditions: Mapping[str, str] | None = None,
     ) -> Written:
         """Write a statement's rows, in their order, as Parquet: `name` in the folder the desk was opened with.
 
-        The same rows give the same bytes. `conditions` are parts that a caller wrote: each must be one expression.
+        The same rows give the same bytes. `foreign` and `conditions` are as for `rows`.
 
         Raises what `rows` raises, and Upstream when the disk is full.
         """
         answer = await self._ask(
-            {"do": "write", "sql": sql, "name": name, "foreign": foreign, "conditions": list(conditions)}
+            {"do": "write", "sql": sql, "name": name, "foreign": foreign, "conditions": dict(conditions or {})}
         )
         columns = [(column, kind) for column, kind in answer["columns"]]
         return Written(self._folder / name, answer["row_count"], answer["bytes"], answer["sha256"], columns)
@@ -90,7 +111,7 @@ class Desk:
 
 @asynccontextmanager
 async def desk(
-    tables: Mapping[str, Table], folder: Path, settings: config.Ingest, *, nice: int = 0
+    tables: Mapping[str, Table], folder: Path, settings: "config.Ingest", *, nice: int = 0
 ) -> AsyncIterator[Desk]:
     """A process with these tables by name, which may write in `folder`; it ends with the block.
 

@@ -81,20 +81,20 @@ class _Work:
         self._db.execute("SET lock_configuration = true")
         self._names = set(tables)
 
-    def rows(self, sql: str, params: list[Any], foreign: bool) -> dict[str, Any]:
+    def rows(self, sql: str, params: list[Any], foreign: bool, conditions: dict[str, str]) -> dict[str, Any]:
         from lakehouse.engine.arrow_json import rows_of
 
+        self._check(conditions)
         relation = self._db.sql(self._judged(sql, foreign), params=params or None)
         types = [str(kind) for kind in relation.types]
         return {"rows": rows_of(list(relation.to_arrow_reader(2048)), None, types)}
 
-    def write(self, sql: str, name: str, foreign: bool, conditions: list[str]) -> dict[str, Any]:
+    def write(self, sql: str, name: str, foreign: bool, conditions: dict[str, str]) -> dict[str, Any]:
         from lakehouse.engine.ingest.engine import ROW_GROUP
         from lakehouse.engine.ingest.parquet import written_columns
         from lakehouse.engine.quoting import literal
 
-        for text in conditions:
-            self._check_condition(text)
+        self._check(conditions)
         done = self._db.execute(
             f"COPY ({self._judged(sql, foreign)}) TO {literal(name)} (FORMAT parquet, COMPRESSION zstd,"
             f" COMPRESSION_LEVEL 3, ROW_GROUP_SIZE {ROW_GROUP}, USE_TMP_FILE false)"
@@ -107,29 +107,28 @@ class _Work:
             "columns": written_columns(path),
         }
 
-    def _check_condition(self, text: str) -> None:
+    def _check(self, conditions: dict[str, str]) -> None:
         """Raises InvalidInput for a text that would reach beyond the brackets it is put in."""
         from lakehouse.engine.sql.gate import check_nesting
 
-        check_nesting(text)
-        found = self._db.execute(
-            "SELECT json_serialize_sql($1::VARCHAR, skip_null := true, skip_empty := true)", [f"SELECT ({text}\n)"]
-        ).fetchone()
-        tree: dict[str, Any] = json.loads(found[0]) if found else {"error": True}
-        nodes = [statement.get("node", {}) for statement in tree.get("statements", ())]
-        if (
-            tree.get("error")
-            or len(nodes) != 1
-            or nodes[0].get("type") != "SELECT_NODE"
-            or len(nodes[0].get("select_list", ())) != 1
-            or nodes[0].get("from_table", {}).get("type") != "EMPTY"
-            or set(nodes[0]) & {"where_clause", "group_expressions", "having", "qualify", "modifiers", "sample"}
-        ):
-            reason = str(tree.get("error_message", "")).split("\n")[0][:300].rstrip(".")
-            raise InvalidInput(
-                f"where: it is not a condition{f': {reason}' if reason else ''}.",
-                fix="Write it as after WHERE, for instance: city = 'Oslo' AND price < 10.",
-            )
+        for name, text in conditions.items():
+            check_nesting(text)
+            # With brackets around it `1) = (2` is an expression, too; without them no bracket may be left over.
+            forms = [self._parsed(f"SELECT {form}") for form in (f"({text}\n)", f"{text}\n")]
+            if not all(map(_is_condition, forms)):
+                reason = next((str(form["error_message"]) for form in forms if form.get("error_message")), "")
+                reason = reason.split("\n")[0][:300].rstrip(".")
+                raise InvalidInput(
+                    f"{name}: it is not a condition{f': {reason}' if reason else ''}.",
+                    fix="Write it as after WHERE, for instance: city = 'Oslo' AND price < 10.",
+                )
+
+    def _parsed(self, sql: str) -> dict[str, Any]:
+        ((text,),) = self._db.execute(
+            "SELECT json_serialize_sql($1::VARCHAR, skip_null := true, skip_empty := true)", [sql]
+        ).fetchall()
+        tree: dict[str, Any] = json.loads(text)
+        return tree
 
     def _judged(self, sql: str, foreign: bool) -> str:
         if not foreign:
@@ -143,6 +142,19 @@ class _Work:
             if folded(table) not in known:
                 raise InvalidInput(f"sql: there is no table {table[:200]!r} here.", fix="Name the dataset itself.")
         return verdict.text
+
+
+def _is_condition(tree: dict[str, Any]) -> bool:
+    """Whether a parsed SELECT of a text is one expression and nothing else."""
+    nodes = [statement.get("node", {}) for statement in tree.get("statements", ())]
+    return (
+        not tree.get("error")
+        and len(nodes) == 1
+        and nodes[0].get("type") == "SELECT_NODE"
+        and len(nodes[0].get("select_list", ())) == 1
+        and nodes[0].get("from_table", {}).get("type") == "EMPTY"
+        and not set(nodes[0]) & {"where_clause", "group_expressions", "having", "qualify", "modifiers", "sample"}
+    )
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class Deletion:
                 lacks = [column for column in columns if column not in current.key]
                 gone = f"SELECT {keys}, true AS {identifier(marker(columns, lacks))} FROM {source}"
                 written = await desk.write(
-                    f"{gone} WHERE ({self._where}\n) ORDER BY {keys}", foreign=True, conditions=[self._where]
+                    f"{gone} WHERE ({self._where}\n) ORDER BY {keys}", foreign=True, conditions={"where": self._where}
                 )
                 left, deleted = current.row_count - written.rows, written.rows
             else:
@@ -49,7 +49,7 @@ class Deletion:
                 written = await desk.write(
                     f"SELECT {listed} FROM {source} WHERE ({self._where}\n) IS NOT TRUE",
                     foreign=True,
-                    conditions=[self._where],
+                    conditions={"where": self._where},
                 )
                 left, deleted = written.rows, current.row_count - written.rows
         if not deleted:
