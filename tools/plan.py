@@ -16,10 +16,10 @@ from lakehouse.engine.ingest.source import decoded
 async def ingest(
     lake: Lakehouse,
     name: Annotated[str, "As for ingest_file; so are the others."],
-    path: Annotated[Path | None, "Local file; or give content, object_key or url."] = None,
+    path: Annotated[Path | None, "Local file, folder or pattern; or give one of the next three."] = None,
     content: Annotated[str | None, "The data."] = None,
     object_key: Annotated[str | None, "Stored object."] = None,
-    url: Annotated[str | None, "https URL."] = None,
+    url: Annotated[str | None, "https."] = None,
     source: Annotated[str | None, "Format."] = None,
     delimiter: Annotated[str | None, "Between cells."] = None,
     encoding: Annotated[str | None, "Of text."] = None,
@@ -62,5 +62,7 @@ async def ingest(
     elif url is not None:
         found = await lake.planner.ingest_url(url, name, **asked)
     else:
+        if encoding is not None:
+            raise InvalidInput("encoding: content is text already.", fix="Leave it out, or give a path.")
         found = await lake.planner.ingest_content(decoded(content or "", source), source or "csv", name, **asked)
     return cast(Plan, found)

@@ -46,6 +46,14 @@ def source_of(name: str, given: str | None = None) -> str:
     return found
 
 
+def decoded(content: str, source: str | None) -> bytes:
+    """Content that came as text: itself, or what it is base64 of where the format is binary. Raises InvalidInput."""
+    try:
+        return base64.b64decode(content, validate=True) if source in BINARY else content.encode()
+    except (binascii.Error, UnicodeEncodeError, ValueError):
+        raise InvalidInput("content: it cannot be decoded.", fix="Send text, or base64 for a binary format.") from None
+
+
 def check_options(
     source: str, delimiter: str | None, encoding: str | None, sheet: str | None = None, header_row: int | None = None
 ) -> None:
@@ -92,11 +100,3 @@ def check_size(size: int, limit: int, setting: str) -> None:
     """Raises TooLarge naming the setting."""
     if size > limit:
         raise TooLarge(f"{size} bytes are over the limit of {limit}.", fix=f"Raise {setting}.")
-
-
-def decoded(content: str, source: str | None) -> bytes:
-    """The bytes of content that came as text: base64 for a binary format. Raises InvalidInput."""
-    try:
-        return base64.b64decode(content, validate=True) if source in BINARY else content.encode()
-    except (binascii.Error, UnicodeEncodeError, ValueError):
-        raise InvalidInput("content: it cannot be decoded.", fix="Send text, or base64 for a binary format.") from None
