@@ -26,6 +26,7 @@ from lakehouse.engine.profile.pii import hints, masked
         ("31.01.2024", None),
         ("12345678", None),
         ("1.2345678", None),
+        ("53-7051.00", None),
         ("hello", None),
     ],
 )

@@ -93,6 +93,24 @@ async def test_a_restored_version_may_have_another_schema(lake: Lakehouse) -> No
         await lake.call("restore_dataset", {"name": "o"})
 
 
+async def test_what_is_expected_now_holds_for_what_comes_back(lake: Lakehouse) -> None:
+    """A restore brings contents back, and lifts no expectation that was set after them."""
+    await lake.call("ingest_file", {"name": "o", "content": "id,n\n1,5\n"})
+    await lake.call("ingest_file", {"name": "o", "content": "id,n\n2,50\n"})
+    rule = {"rule": "range", "column": "n", "min": 10}
+    await lake.call("set_expectations", {"name": "o", "expectations": [rule]})
+    with pytest.raises(InvalidInput, match="range"):
+        await lake.call("restore_dataset", {"name": "o", "as_of": 1})
+    await lake.call("ingest_file", {"name": "o", "content": "id,n\n3,60\n"})
+    await lake.call("restore_dataset", {"name": "o", "as_of": 2})
+    assert await rows(lake, "o") == [[2, 50]]
+    assert len((await lake.datasets.get("o")).expectations) == 1
+    await lake.call("drop_dataset", {"name": "o"})
+    await lake.call("restore_dataset", {"name": "o"})
+    with pytest.raises(InvalidInput):
+        await lake.call("ingest_file", {"name": "o", "content": "id,n\n3,6\n"})
+
+
 async def test_every_reader_goes_back(lake: Lakehouse) -> None:
     """as_of a version or a moment: the manifest, the columns, the first rows, a corpus."""
     first = await commit(lake, "o", {"id": ["a"], "text": ["one"]})
