@@ -150,7 +150,10 @@ async def get(
     as_of: Annotated[int | str | None, "Or as it was: a version, or a moment like 2026-05-01T12:00Z."] = None,
     profile: Annotated[str | None, "Only what this profile sees."] = None,
 ) -> Manifest:
-    """Describe one dataset: columns with types, rows, files, version, where it came from."""
+    """Describe one dataset: columns with types, rows, files, version, where it came from. To write SQL: schema_card.
+
+    Example: {"name": "orders"}
+    """
     if as_of is not None and version is not None:
         raise InvalidInput("version, as_of: only one of the two can be given.", fix="Leave one out.")
     async with lake.within(profile):
@@ -251,9 +254,10 @@ async def register(
     row_count: Annotated[int | None, Field(ge=0), "Refuse the object when it has another number of rows."] = None,
     columns: Annotated[Sequence[Column] | None, "Refuse the object when it has other columns."] = None,
 ) -> Registered:
-    """Make a dataset of an object put with storage_put. It is re-encoded; the object itself stays.
+    """Make a dataset of an object put with storage_put, if it is what you say it is; the object itself stays.
 
-    For a local file use ingest_file. Example: {"name": "orders", "objects": [{"key": "in/orders.parquet"}]}
+    To append, upsert or read a local file use ingest_file.
+    Example: {"name": "orders", "objects": [{"key": "in/orders.parquet"}]}
     """
     from lakehouse.engine import datasets
     from lakehouse.engine.register import register as run

@@ -31,7 +31,7 @@ async def profile(
 ) -> Profile:
     """Say what each column holds: type, nulls, distinct, range, mean, frequent values, samples, signs of personal data.
 
-    Example: {"name": "orders"}
+    To write SQL, schema_card has the gist of it. Example: {"name": "orders"}
     """
     return await lake.profiler.profile(lake.datasets, name, as_of)
 
@@ -44,7 +44,7 @@ async def card(
 ) -> Card:
     """Describe datasets in the text needed to write correct SQL: columns, types, ranges, values, keys, likely joins.
 
-    Example: {"names": ["orders", "customers"]}
+    Read it before query_sql on tables you do not know. Example: {"names": ["orders", "customers"]}
     """
     return Card(text=await lake.profiler.card(lake.datasets, names, max_chars))
 

@@ -14,12 +14,14 @@ Two kinds of questions, two tools:
 | exact: how many, which rows, sums, joins, "all in Illinois" | `query_sql`: one read-only DuckDB statement |
 | by meaning: "someone who can run a lift truck" | `matrix_search` over text corpora |
 
-1. `list_datasets` and `matrix_corpora` say what is there; `lakehouse://datasets/{name}/schema` has the columns and
-   `lakehouse://datasets/{name}/sample` the first rows.
-2. Nothing there yet? `ingest_file` turns a CSV, TSV, JSON, JSON Lines or Parquet file into a dataset. Values that look
-   like codes (leading zeros) stay text.
+1. `list_datasets` and `matrix_corpora` say what is there; `schema_card` has the columns, values and likely joins that
+   SQL needs, `lakehouse://datasets/{name}/sample` the rows. `list_queries` may have the question answered already.
+2. Nothing there yet? `ingest_file` turns a CSV, TSV, JSON, JSON Lines, Parquet, Excel or PDF file into a dataset;
+   `plan_ingest` says beforehand what it would do. Values that look like codes (leading zeros) stay text.
 3. No corpus yet? `build_corpus` with a dataset's text columns and its id column, or with a folder of text files.
-4. Combine: a search result's `metadata.doc_id` is the row's id, so `WHERE id IN (…)` brings the rest of the row.
+4. Each change is a version: `dataset_history`, `diff_dataset`, `restore_dataset`; SQL reads an older one with `as_of`,
+   or as `"orders@v3"`. Change rows with `ingest_file` and `mode` append or upsert, remove some with `delete_rows`.
+5. Combine: a search result's `metadata.doc_id` is the row's id, so `WHERE id IN (…)` brings the rest of the row.
 
 Answers that are too long come as a preview with `truncated: true` and a `handle`; `get_result` reads on.
 SQL is DuckDB's dialect: lambdas are written `lambda x: x + 1`, a PIVOT lists its values with IN.

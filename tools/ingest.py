@@ -1,7 +1,5 @@
 """Turn a file into a dataset."""
 
-import base64
-import binascii
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +10,7 @@ from lakehouse import Accepts, InvalidInput, Lakehouse, Upload, tool
 from lakehouse.engine.expectations import read as read_expectations
 from lakehouse.engine.ingest import Ingested
 from lakehouse.engine.ingest.options import Asked
-from lakehouse.engine.ingest.source import BINARY
+from lakehouse.engine.ingest.source import decoded
 
 INSTRUCTIONS = (
     "Bring data in: ingest_file makes a CSV, TSV, JSON, JSON Lines, Parquet, Excel or PDF file, a folder of them or a "
@@ -102,11 +100,4 @@ async def file(
         return await lake.ingest.ingest_url(url, name, **asked)
     if encoding is not None:
         raise InvalidInput("encoding: content is text already.", fix="Leave it out, or give a path.")
-    return await lake.ingest.ingest_content(_decoded(content or "", source), source or "csv", name, **asked)
-
-
-def _decoded(content: str, source: str | None) -> bytes:
-    try:
-        return base64.b64decode(content, validate=True) if source in BINARY else content.encode()
-    except (binascii.Error, UnicodeEncodeError, ValueError):
-        raise InvalidInput("content: it cannot be decoded.", fix="Send text, or base64 for a binary format.") from None
+    return await lake.ingest.ingest_content(decoded(content or "", source), source or "csv", name, **asked)

@@ -3,23 +3,30 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
+from pydantic import Field
+
 from lakehouse import InvalidInput, Lakehouse, tool
 from lakehouse.engine.expectations import read as read_expectations
 from lakehouse.engine.ingest.options import Asked
 from lakehouse.engine.ingest.plan import Plan
+from lakehouse.engine.ingest.source import decoded
 
 
 @tool(name="plan_ingest", route="/v1/ingest/plan", toolset="data", title="Plan an ingest", long=True, short="plan PATH")
 async def ingest(
     lake: Lakehouse,
     name: Annotated[str, "As for ingest_file; so are the others."],
-    path: Annotated[Path | None, "Local file; or give content, or object_key."] = None,
+    path: Annotated[Path | None, "Local file, folder or pattern; or give one of the next three."] = None,
     content: Annotated[str | None, "The data."] = None,
     object_key: Annotated[str | None, "Stored object."] = None,
+    url: Annotated[str | None, "https."] = None,
     source: Annotated[str | None, "Format."] = None,
     delimiter: Annotated[str | None, "Between cells."] = None,
     encoding: Annotated[str | None, "Of text."] = None,
     types: Annotated[dict[str, str] | None, "Column types."] = None,
+    sheet: Annotated[str | None, "Of xlsx."] = None,
+    header_row: Annotated[int | None, Field(ge=1), "Of xlsx."] = None,
+    source_column: Annotated[str | None, "Of many files."] = None,
     mode: Annotated[Literal["replace", "append", "upsert"], "How it is stored."] = "replace",
     key: Annotated[list[str] | None, "Of upsert."] = None,
     evolve: Annotated[bool, "Take new columns."] = False,
@@ -28,13 +35,16 @@ async def ingest(
 ) -> Plan:
     """Say what ingest_file would do, storing nothing: format, types, first rows, and whether it would be refused, why.
 
-    Example: {"name": "orders", "path": "orders.csv"}
+    Use it before ingest_file on a file you do not know. Example: {"name": "orders", "path": "orders.csv"}
     """
     asked: Asked = {
         "source": source,
         "delimiter": delimiter,
         "encoding": encoding,
         "types": types,
+        "sheet": sheet,
+        "header_row": header_row,
+        "source_column": source_column,
         "mode": mode,
         "key": key,
         "evolve": evolve,
@@ -42,13 +52,17 @@ async def ingest(
         "expectations": None if expectations is None else read_expectations(expectations),
         "progress": lake.progress,
     }
-    if sum(value is not None for value in (path, content, object_key)) != 1:
-        raise InvalidInput("path, content, object_key: exactly one is needed.", fix="Give one of the three.")
+    if sum(value is not None for value in (path, content, object_key, url)) != 1:
+        raise InvalidInput("path, content, object_key, url: exactly one is needed.", fix="Give one of the four.")
     if path is not None:
         local = lake.via in ("python", "cli")
         found: Any = await lake.planner.ingest_path(path, name, anywhere=local, remote=lake.caller.remote, **asked)
     elif object_key is not None:
         found = await lake.planner.ingest_object(object_key, name, **asked)
+    elif url is not None:
+        found = await lake.planner.ingest_url(url, name, **asked)
     else:
-        found = await lake.planner.ingest_content((content or "").encode(), source or "csv", name, **asked)
+        if encoding is not None:
+            raise InvalidInput("encoding: content is text already.", fix="Leave it out, or give a path.")
+        found = await lake.planner.ingest_content(decoded(content or "", source), source or "csv", name, **asked)
     return cast(Plan, found)

@@ -38,7 +38,7 @@ async def gc(
 
 @tool(name="fsck", route="/v1/upkeep/fsck", toolset="admin", title="Verify everything stored", long=True, short="fsck")
 async def fsck(lake: Lakehouse) -> Checked:
-    """Read every manifest, data file and vector index against its hashes; names what is damaged and what it concerns.
+    """Read manifests, data files, vector indexes, journal, profiles against their hashes; names what is damaged.
 
     It reads every stored byte. For the installation itself use doctor.
     """

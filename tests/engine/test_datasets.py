@@ -162,15 +162,15 @@ async def test_reads_go_on_while_the_bucket_is_being_read(
     """A-S6-7: while a refresh waits for the store, get, list and commits answer; what they did is not lost."""
     first, _ = await datasets.commit("orders", COLUMNS, [a_file("one")])
     await datasets.list()
-    slow = Failing(storage, monkeypatch, "list")
+    slow = Failing(storage, monkeypatch, "names")
     slow.broken = False
-    real = storage.bucket.__class__.list
+    real = storage.bucket.__class__.names
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(datasets.refresh)
         await slow.reached.wait()
         assert await datasets.get("orders") == first
         assert await datasets.list() == [first]
-        monkeypatch.setattr(storage.bucket, "list", lambda *a, **k: real(storage.bucket, *a, **k))
+        monkeypatch.setattr(storage.bucket, "names", lambda *a, **k: real(storage.bucket, *a, **k))
         await datasets.commit("orders", COLUMNS, [a_file("two")])
         await datasets.commit("fresh", COLUMNS, [a_file("two")])
         slow.release.set()

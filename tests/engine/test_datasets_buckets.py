@@ -1,14 +1,16 @@
 """Datasets of several buckets: one that is down takes nothing from the others, a name two have, where new ones go."""
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 from tests.catalog import COLUMNS, a_file
 
 import lakehouse
-from lakehouse import Conflict, Lakehouse, NotFound
+from lakehouse import Conflict, InvalidInput, Lakehouse, NotFound, Unavailable
 from lakehouse.engine.datasets import DatasetNotFound, Datasets
 from lakehouse.engine.storage import Storage
 
@@ -18,9 +20,13 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def lake(home: Path, tmp_path: Path) -> AsyncIterator[Lakehouse]:
     """A lake with a second bucket."""
-    archive = {"name": "archive", "url": (tmp_path / "archive").as_uri()}
-    async with lakehouse.open(home, overrides={"embed.provider": "hash", "storage.buckets": [archive]}) as opened:
+    async with lakehouse.open(home, overrides=buckets(tmp_path)) as opened:
         yield opened
+
+
+def buckets(folder: Path) -> dict[str, Any]:
+    archive = {"name": "archive", "url": (folder / "archive").as_uri()}
+    return {"embed.provider": "hash", "storage.buckets": [archive]}
 
 
 async def ingest(lake: Lakehouse, name: str, bucket: str | None = None) -> None:
@@ -73,6 +79,32 @@ async def test_a_bucket_that_is_down_takes_nothing_from_the_others(lake: Lakehou
     await anyio.Path(tmp_path / "elsewhere").rename(tmp_path / "archive")
     assert await anew.refresh() == []
     assert (await anew.get("there")).bucket == "archive"
+
+
+async def test_what_a_bucket_that_is_down_may_have(lake: Lakehouse, tmp_path: Path) -> None:
+    """Rows for a dataset that may be there do not become another one that hides it; gc clears up the other buckets."""
+    await ingest(lake, "there", "archive")
+    await lake.aclose()
+    away(tmp_path / "archive")
+    async with lakehouse.open(lake.settings.home, overrides=buckets(tmp_path)) as anew:
+        rows = {"name": "there", "content": "id,role\n2,cook\n"}
+        for mode in ("append", "upsert"):
+            with pytest.raises(Unavailable, match="there") as refused:
+                await anew.call("ingest_file", rows | {"mode": mode, "key": ["id"]})
+            assert "bucket archive" in refused.value.fix and "name its bucket" in refused.value.fix
+        with pytest.raises(InvalidInput, match="no dataset 'there'") as unknown:
+            await anew.call("query_sql", {"sql": "FROM there"})
+        assert "bucket archive" in unknown.value.fix
+        await anew.call("ingest_file", {"name": "new", "content": "a\n1\n", "mode": "append", "bucket": "primary"})
+        left = anew.storage.bucket.root / f"datasets/new/{'0' * 64}-{'1' * 64}.parquet"  # type: ignore[operator]
+        left.write_bytes(b"left")
+        os.utime(left, (1, 1))
+        done = await anew.call("gc", {})
+        assert done["files"] == 1 and "archive" in done["problems"][0]
+        (tmp_path / "archive").unlink()
+        await anyio.Path(tmp_path / "elsewhere").rename(tmp_path / "archive")
+        await anew.datasets.refresh()
+        assert (await anew.call("ingest_file", rows | {"mode": "append"}))["row_count"] == 2
 
 
 async def test_a_name_two_buckets_have(lake: Lakehouse) -> None:

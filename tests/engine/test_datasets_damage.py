@@ -92,12 +92,12 @@ async def test_a_store_that_fails_is_an_error_not_an_empty_catalog(
     """A listing that fails is raised and tried again; a manifest that cannot be fetched is a problem until it can."""
     await datasets.commit("orders", COLUMNS, [a_file("one")])
     fresh = Datasets(home, storage)
-    Failing(storage, monkeypatch, "list")
+    Failing(storage, monkeypatch, "names")
     for _ in range(2):
         with pytest.raises(Upstream, match="down"):
             await fresh.list()
     monkeypatch.undo()
-    Failing(storage, monkeypatch, "get")
+    Failing(storage, monkeypatch, "get_each")
     assert await fresh.refresh() == ["the store is down."]
     monkeypatch.undo()
     assert (await fresh.get("orders")).version == 1
@@ -111,7 +111,7 @@ async def test_a_store_that_fails_takes_nothing_back(
     fresh = Datasets(home, storage)
     assert (await fresh.get("orders")).version == 1
     await datasets.commit("orders", COLUMNS, [a_file("two")])
-    Failing(storage, monkeypatch, "get")
+    Failing(storage, monkeypatch, "get_each")
     assert await fresh.refresh() == []
     assert [m.version for m in await fresh.list()] == [1]
     monkeypatch.undo()

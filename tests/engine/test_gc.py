@@ -60,7 +60,7 @@ async def test_versions_go_as_the_settings_say(one: Lake) -> None:
     fresh = Lake(one.home)
     assert await (await fresh.datasets.catalog_of("orders")).versions("orders") == [3, 4]
     assert await one.lost(["orders", "people"]) == []
-    with pytest.raises(DatasetNotFound):
+    with pytest.raises(DatasetNotFound, match="no version 1 any more"):
         await restore(fresh.datasets, "orders", 1)
     assert (await restore(fresh.datasets, "orders", 3))[0].version == 5
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,14 @@ def parquet(path: Path, **columns: Any) -> Path:
 async def imported(lake: Lakehouse, folder: Path, **options: Any) -> dict[str, Any]:
     answer = await lake.call("import_datasets", {"folder": str(folder), **options})
     return {one["name"]: one for one in answer["datasets"]}
+
+
+async def test_a_pipe_among_the_files(lake: Lakehouse, tmp_path: Path) -> None:
+    """What is no regular file is not waited for."""
+    parquet(tmp_path / "in" / "people.parquet", id=[1])
+    os.mkfifo(tmp_path / "in" / "people.json")
+    (tmp_path / "in" / "endless.json").symlink_to("/dev/zero")
+    assert list(await imported(lake, tmp_path / "in", plan=True)) == ["people"]
 
 
 async def test_a_folder(lake: Lakehouse, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,50 @@ async def test_types_are_found_in_the_whole_file(bench: Bench, early: str, late:
     """A-S7-2: a value far down decides, however many rows came before."""
     stored = await bench.take(("a,b\n" + f"x,{early}\n" * 50_000 + f"x,{late}\n").encode())
     assert stored.columns[1].type == kind and stored.row_count == 50_001
+
+
+@pytest.mark.slow
+async def test_a_thousand_columns(bench: Bench) -> None:
+    """Types of each are found in statements of a bounded number of tests: one of all took over 1.9 GB, and no end."""
+    cells = ["7", "0.5", "x", "2026-01-02", "true", ""]
+    width = 1003
+    names = ",".join(f"c{n}" for n in range(width))
+    row = ",".join(cells[n % 6] for n in range(width))
+    stored = await bench.take(f"{names}\n{row}\n{row}\n".encode())
+    found = [column.type for column in stored.columns]
+    assert len(found) == width and stored.row_count == 2
+    assert found[:6] == found[996:1002] == ["int64", "double", "string", "date32[day]", "bool", "string"]
+
+
+_GROWTH = """
+import anyio, resource, sys
+from pathlib import Path
+from tests.engine.ingesting import read
+
+for source in sys.argv[1:]:
+    folder = Path(source + ".work")
+    folder.mkdir()
+    anyio.run(lambda: read(Path(source), folder, memory_limit="512MB"))
+    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is counted in KiB here")
+def test_memory_for_a_hundred_mebibytes(tmp_path: Path) -> None:
+    """A-S7-9: the reading process takes less than 300 MiB more for a CSV of 100 MiB than for one of a row."""
+    small, large = tmp_path / "small.csv", tmp_path / "large.csv"
+    small.write_text("id,score,text\n1,0.5,x\n")
+    with large.open("w") as file:
+        file.write("id,score,text\n")
+        for start in range(0, 800_000, 10_000):
+            file.writelines(f"{n},{n / 7:.6f},{n * 2654435761 % 2**64:0100x}\n" for n in range(start, start + 10_000))
+    assert large.stat().st_size > 90 * 2**20
+    command = [sys.executable, "-c", _GROWTH, str(small), str(large)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
+    before, after = map(int, done.stdout.split())
+    assert after - before < 300 * 1024, (before, after)
 
 
 async def test_empty_columns_are_told(bench: Bench) -> None:

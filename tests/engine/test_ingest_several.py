@@ -159,3 +159,26 @@ async def test_parquet_of_different_types(bench: Bench) -> None:
     assert bench.table(made).to_pydict() == {"v": [1, 2**40]}
     with pytest.raises(LakehouseError, match=r"2\.parquet: column 'v' is string"):
         await take(bench, {"1.parquet": parquet(small), "2.parquet": parquet(pa.array(["x"]))}, "u")
+
+
+@pytest.mark.anyio
+@pytest.mark.slow
+async def test_folders_named_after_columns(bench: Bench) -> None:
+    """What folders say of a table's rows becomes columns; a column that the files have themselves is theirs."""
+    hive = {"day=2024-01-02/n=1/x=a%20b": "5,7", "day=2024-01-03/n=2/x=__HIVE_DEFAULT_PARTITION__": "6,8"}
+    for folder, row in hive.items():
+        path = bench.folder / "lake" / folder
+        path.mkdir(parents=True)
+        (path / "part.csv").write_text(f"id,N\n{row}\n")
+    stored = await bench.ingester.ingest_path(bench.folder / "lake" / "**" / "*.csv", "t")
+    assert [(c.name, c.type) for c in stored.columns] == [
+        ("id", "int64"),
+        ("N", "int64"),
+        ("day", "date32[day]"),
+        ("x", "string"),
+    ]
+    rows = bench.table(stored).to_pylist()
+    assert [(row["id"], row["N"], str(row["day"]), row["x"]) for row in rows] == [
+        (5, 7, "2024-01-02", "a b"),
+        (6, 8, "2024-01-03", None),
+    ]

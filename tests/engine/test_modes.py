@@ -17,7 +17,7 @@ from lakehouse.engine.datasets import Manifest, SchemaChanged
 from lakehouse.engine.ingest import Ingested
 from lakehouse.engine.merged import batches
 from lakehouse.engine.tables import desk, table_of
-from lakehouse.errors import Conflict, InvalidInput, NotFound
+from lakehouse.errors import Conflict, InvalidInput, NotFound, TooLarge, Upstream
 
 pytestmark = pytest.mark.anyio
 
@@ -192,6 +192,8 @@ async def test_no_condition(bench: Bench) -> None:
         ):
             with pytest.raises(InvalidInput):
                 await work.write(f"SELECT * FROM t WHERE ({where}\n)", foreign=True, conditions={"where": where})
+        with pytest.raises((TooLarge, Upstream)):  # whatever it takes, it is not the machine's
+            await work.rows("SELECT length(repeat('x', 4000000000)) FROM t", foreign=True)
     assert (await bench.ingester.delete("t", where="id")).deleted == 1  # a number is a condition: not zero
 
 

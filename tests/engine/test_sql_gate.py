@@ -36,6 +36,29 @@ def test_it_finds_the_tables_that_are_no_cte_in_scope(judge: gate.Gate, sql: str
     assert judge.judge(sql).tables == tables
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'",
+        "''",
+        "'); DROP TABLE a; --",
+        "\\'",
+        "\u00a0'\u00a0",
+        "$$'$$",
+        "\u2019",
+        "a\r\n'b",
+        "/*'*/",
+        "e'\\'",
+        "é'" * 900,
+    ],
+)
+def test_quotes_within_a_text_end_nothing(judge: gate.Gate, text: str) -> None:
+    """The text is handed to the parser as a string: what is judged is that very text."""
+    value = text.replace("'", "''")
+    sql = f"SELECT '{value}' AS \"it's\" FROM a"
+    assert judge.judge(sql) == gate.Verdict(sql, ("a",), sql)
+
+
 def test_an_explain_is_put_before_the_text_that_was_judged(judge: gate.Gate) -> None:
     assert judge.judge("/* a */ explain\n select 1").text == "EXPLAIN select 1"
     with pytest.raises(InvalidInput, match="syntax error"):

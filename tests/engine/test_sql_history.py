@@ -74,5 +74,5 @@ async def test_each_profile_sees_its_own(lake: Lakehouse) -> None:
         await bound.query(f"FROM {name}")
         await bound.aclose()
     await lake.sql.query("SELECT 1")
-    assert [one.sql for one in await lake.history.recent(profile="mine")] == ["FROM mine"]
+    assert [one.sql for one in await lake.history.recent(scope=profile.digest)] == ["FROM theirs"]
     assert len(await lake.history.recent()) == 3

@@ -73,7 +73,8 @@ async def test_a_reader_sees_its_own_alone(lake: Lakehouse, home: Path) -> None:
         assert "secret" not in caught.value.fix
         for sql in ("EXPLAIN FROM mine", "DESCRIBE mine"):
             assert "secret" not in str(await mine.query(sql)) and str(home) not in str(await mine.query(sql))
-    told = await lake.history.recent(1000, profile="secret")
+    secret = Profile("secret", lake.datasets.catalogs()[0].bucket.name, frozenset({"secret"}))
+    told = await lake.history.recent(1000, scope=secret.digest)
     assert [one.sql for one in told] == ["FROM secret"]
 
 

@@ -187,10 +187,8 @@ async def test_what_a_merged_version_is_made_of_cannot_be_named(lake: Lakehouse,
         "SELECT * FROM orders WHERE (SELECT count(*) FROM (WITH _changes AS (SELECT 1) FROM _changes)) = 1",
         "WITH x AS MATERIALIZED (FROM orders) FROM x",
     ):
-        assert (await lake.sql.query(f"{sql} ORDER BY id" if "RECURSIVE" not in sql else sql)).rows in (
-            rows,
-            sorted(rows),
-        ), sql
+        # Not by the query: after a recursive one ORDER BY has no place. What comes first is up to its threads.
+        assert sorted((await lake.sql.query(sql)).rows) == rows, sql
     for sql in (
         "FROM _changes",
         "SELECT * FROM orders, _changes",

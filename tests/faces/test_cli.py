@@ -37,10 +37,12 @@ def test_required_parameters_are_positional_and_the_rest_options(run: Run) -> No
 
 
 def test_lists_and_objects_are_written_as_people_write_them(run: Run) -> None:
-    assert json.loads(run("trial", "keep", "a", "b", "--options", "x=1,y=2", "--json").stdout) == {
+    assert json.loads(run("trial", "keep", "a", "b", "--options", "x=1,y=b,z=01", "--json").stdout) == {
         "items": ["a", "b"],
-        "note": "{'x': '1', 'y': '2'}",
+        "note": "{'x': 1, 'y': 'b', 'z': '01'}",  # a number is one, where it may be
     }
+    for asked in (["SELECT $n + 1", "--params", "n=2"], ["SELECT ? + 1", "--params", "[2]"]):
+        assert json.loads(run("sql", *asked, "--json").stdout)["rows"] == [[3]]
     kept = run("trial", "keep", "a", "--options", '{"x": [1]}', "--json")
     assert json.loads(kept.stdout)["note"] == "{'x': [1]}"
     assert run("trial", "keep", "a", "--options", "x").exit_code == InvalidInput.exit

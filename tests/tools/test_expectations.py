@@ -1,10 +1,15 @@
 """Expectations and quarantine through the door."""
 
+import base64
+import io
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from lakehouse import Conflict, InvalidInput, Lakehouse
+from lakehouse import Conflict, Forbidden, InvalidInput, Lakehouse
 
 pytestmark = pytest.mark.anyio
 
@@ -21,6 +26,7 @@ BAD: list[dict[str, Any]] = [
     {"rule": "sql", "sql": "count(*) > 5"},
     {"rule": "sql", "sql": "true) OR (true"},
     {"rule": "sql", "sql": "1) = (2"},
+    {"rule": "sql", "sql": "/*(*/true) UNION ALL SELECT 0 WHERE (true/*)*/"},
     {"rule": "sql", "sql": "true) LIMIT (0"},
     {"rule": "sql", "sql": "true -- '\n) OR (true -- '"},
     {"rule": "sql", "sql": " "},
@@ -124,6 +130,40 @@ async def test_what_cannot_be_set_aside_is_refused(lake: Lakehouse) -> None:
 
 
 @pytest.mark.slow
+async def test_quarantine_says_where_it_is_of_no_use(lake: Lakehouse, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    (folder / "a.csv").write_text("id,n\n1,2\n")
+    (folder / "b.csv").write_text("id,n\n1,2\n3\n")
+    with pytest.raises(InvalidInput, match=r"b\.csv: line 3") as refused:
+        await lake.call("ingest_file", {"name": "t", "path": str(folder), "quarantine": True})
+    assert "quarantine sets aside rows of many files that break an expectation" in refused.value.fix
+    (folder / "b.csv").write_text("id,n\n1,2\n")
+    many = {"name": "t", "path": str(folder), "quarantine": True, "source_column": "file"}
+    unique = {"expectations": [{"rule": "unique", "column": "id"}]}
+    planned = await lake.call("plan_ingest", {**many, **unique})
+    assert (planned["outcome"], planned["row_count"], planned["rejected"]) == ("new", 1, 1)
+    assert [each["name"] for each in planned["columns"]] == ["id", "n", "file"]
+    made = await lake.call("ingest_file", {**many, **unique})
+    assert (made["row_count"], made["rejected"]) == (1, 1)
+
+
+@pytest.mark.slow
+async def test_a_plan_of_a_workbook(lake: Lakehouse) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book, out = openpyxl.Workbook(), io.BytesIO()
+    for row in (["a title"], ["id"], [7]):
+        book.active.append(row)
+    book.save(out)
+    content = base64.b64encode(out.getvalue()).decode()
+    asked = {"name": "t", "content": content, "source": "xlsx", "sheet": "1", "header_row": 2}
+    plan = await lake.call("plan_ingest", asked)
+    assert (plan["outcome"], plan["row_count"], plan["columns"]) == ("new", 1, [{"name": "id", "type": "int64"}])
+    with pytest.raises(Forbidden):
+        await lake.call("plan_ingest", {"name": "t", "url": "https://example.com/x.csv"})
+
+
+@pytest.mark.slow
 async def test_a_plan_stores_nothing(lake: Lakehouse) -> None:
     plan = {"name": "t", "content": "id;n\n1;5\n2;6\n"}
     new = await lake.call("plan_ingest", plan)
@@ -142,4 +182,8 @@ async def test_a_plan_stores_nothing(lake: Lakehouse) -> None:
         ("id;n\n1;5;1\n", "unreadable"),
     ):
         assert (await lake.call("plan_ingest", {"name": "t", "content": content}))["outcome"] == outcome
+    table = pa.BufferOutputStream()
+    pq.write_table(pa.table({"id": [1]}), table)
+    binary = {"name": "u", "source": "parquet", "content": base64.b64encode(table.getvalue()).decode()}
+    assert (await lake.call("plan_ingest", binary))["sample"] == [{"id": 1}]  # as ingest_file reads it
     assert (await lake.call("get_manifest", {"name": "t"}))["version"] == 1

@@ -163,6 +163,17 @@ async def test_files_of_others_are_no_source(lake: Lakehouse, home: Path, tmp_pa
             await lake.call("register_dataset", {"name": "people", "objects": [{"key": key}]}, caller=FEW)
 
 
+async def test_what_holds_for_one_is_judged_for_the_other(lake: Lakehouse) -> None:
+    """The same file, beside the same version of the same name and rules, is checked against each bucket's own rows."""
+    rule = [{"rule": "unique", "columns": ["who"]}]
+    for caller in (EU, US):
+        await lake.call("set_expectations", {"name": "people", "expectations": rule}, caller=caller)
+    more = {"name": "people", "content": "who\nbob\n", "mode": "append"}
+    assert (await lake.call("ingest_file", more, caller=EU))["row_count"] == 2
+    with pytest.raises(InvalidInput, match="does not hold"):
+        await lake.call("ingest_file", more, caller=US)
+
+
 async def test_what_is_about_everybody_is_closed(lake: Lakehouse) -> None:
     """S27.1: calls, changes, profiles, indexes and the choice of another profile."""
     for (tool, arguments), caller in product(CLOSED, (US, FEW)):
@@ -205,6 +216,8 @@ async def test_a_changed_profile_counts_at_once(lake: Lakehouse) -> None:
     assert len(await rows(lake, "FROM people", FEW)) == 2
     with pytest.raises(NotFound):  # it may hold rows of what it was bound to
         await lake.call("get_result", {"id": kept}, caller=FEW)
+    asked = await lake.call("query_history", {}, caller=FEW)  # nor what was asked then
+    assert [one["sql"] for one in asked["queries"]] == ["FROM people"]
     await lake.call("delete_profile", {"name": "few"})
     with pytest.raises(NotFound, match="no profile 'few'"):
         await rows(lake, "SELECT 1", FEW)

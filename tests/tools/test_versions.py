@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 from click.testing import CliRunner
 from tests.tables import commit
 
 import lakehouse
-from lakehouse import InvalidInput, Lakehouse, NotFound
+from lakehouse import InvalidInput, Lakehouse, NotFound, Upstream
 from lakehouse.engine.datasets import DatasetNotFound, Draft
 from lakehouse.faces.cli import root
 
@@ -38,6 +39,16 @@ async def test_the_life_of_a_dataset(lake: Lakehouse, home: Path) -> None:
             await lake.call(name, arguments)
     with pytest.raises(InvalidInput, match="no dataset"):
         await lake.call("query_sql", {"sql": "SELECT * FROM o"})
+    readers: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("query_sql", {"sql": "SELECT * FROM o", "as_of": 3}),
+        ("query_sql", {"sql": 'SELECT * FROM "o@v3"'}),
+        ("datasets.sample_at", {"name": "o", "as_of": "3"}),
+        ("build_corpus", {"name": "c", "dataset": "o", "text": ["b"], "id": "id", "as_of": 3}),
+    )
+    for reader, asked in readers:
+        with pytest.raises(DatasetNotFound, match="with version 3"):
+            await lake.call(reader, asked)
+    assert (await lake.call("diff_dataset", {"name": "o", "before": 2, "after": 3}))["removed"] == 2
     again = await lake.call("ingest_file", {"name": "o", "content": "id,b\n1,x\n2,y\n"})
     assert (again["version"], again["existing"]) == (4, False)
     await lake.call("drop_dataset", {"name": "o"})
@@ -169,14 +180,17 @@ async def test_versions_that_are_merged_are_compared_by_their_rows(lake: Lakehou
 
 
 async def test_fsck_names_what_is_damaged(lake: Lakehouse) -> None:
-    """A data file, a manifest and a part of an index; each with what it concerns, and a command that fails."""
+    """A data file, a manifest, a part of an index, the journal, a profile; each with what it concerns."""
     for name in ("a", "b"):
         await commit(lake, name, {"id": ["1"], "text": [name]})
         await commit(lake, name, {"id": ["1", "2"], "text": [name, "more"]})
     await lake.call("restore_dataset", {"name": "a", "as_of": 1})
     await lake.call("build_corpus", {"name": "c", "dataset": "a", "text": ["text"], "id": "id"})
+    await lake.call("set_profile", {"name": "p", "bucket": "primary", "datasets": ["abc"]})
+    await lake.journal.flush()
     sound = await lake.call("fsck", {})
     assert (sound["ok"], sound["manifests"], sound["files"], sound["indexes"]) == (True, 5, 4, 1)
+    assert sound["records"] == 2
     assert sound["damaged"] == [] and sound["bytes"] > 0
     root = lake.storage.bucket.root
     assert root is not None
@@ -190,10 +204,18 @@ async def test_fsck_names_what_is_damaged(lake: Lakehouse) -> None:
     part = next(path for path in (root / "_vectors").rglob("*") if path.is_file() and path.stat().st_size > 100)
     part.chmod(0o644)
     part.write_bytes(part.read_bytes()[:-1])
+    profile, journal = root / "_profiles/p.json", next((root / "_journal").rglob("*.parquet"))
+    profile.write_bytes(profile.read_bytes().replace(b"abc", b"abb"))
+    events = pyarrow.parquet.read_table(journal)
+    forged = events.set_column(3, "action", [["forged"] * events.num_rows])
+    pyarrow.parquet.write_table(forged.replace_schema_metadata(events.schema.metadata), journal)
     found = await lake.call("fsck", {})
     assert not found["ok"]
     told = {d["key"]: d for d in found["damaged"]}
-    assert set(told) == {gone, cut, manifest, str(part.relative_to(root))}
+    others = {str(path.relative_to(root)) for path in (part, profile, journal)}
+    assert set(told) == {gone, cut, manifest} | others
+    with pytest.raises(Upstream, match="damaged"):
+        await lake.call("list_profiles", {})
     assert (told[gone]["what"], told[gone]["dataset"], told[gone]["versions"]) == ("it is missing", "a", [1, 3])
     assert (told[cut]["dataset"], told[cut]["versions"]) == ("b", [1]) and "another hash" in told[cut]["what"]
     assert (told[manifest]["dataset"], told[manifest]["versions"]) == ("b", [2])

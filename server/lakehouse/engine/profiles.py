@@ -23,6 +23,12 @@ MAX_DATASETS = 10_000
 KNOWN_SECS = 2.0  # for so long a profile is not read again: what another process changes counts after that
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 
+Names = list[str]  # inside the class below, `list` is its method
+
+
+class ProfileDamaged(Upstream):
+    """A profile's object is not what was stored."""
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -74,9 +80,25 @@ class Profiles:
 
     async def list(self) -> list[Profile]:
         """Every profile, by name. Raises Upstream for one that is damaged."""
+        return [await self._read(name) for name in await self.names()]
+
+    async def damaged(self) -> dict[str, str]:
+        """The objects of those that cannot be used, and why."""
+        found = {}
+        for name in await self.names():
+            try:
+                await self._read(name)
+            except NotFound:
+                continue  # it has just been removed
+            except ProfileDamaged as error:
+                found[_key(name)] = error.detail
+        return found
+
+    async def names(self) -> Names:
+        """The names of all profiles, sorted; those of damaged ones, too."""
         keys = [stored.key for stored in (await self._bucket.list(PREFIX, limit=None)).objects]
         names = [key.removeprefix(PREFIX).removesuffix(".json") for key in keys if key.endswith(".json")]
-        return [await self._read(name) for name in sorted(names) if _NAME.fullmatch(name)]
+        return [name for name in sorted(names) if _NAME.fullmatch(name)]
 
     async def set(self, name: str, bucket: str, datasets: Sequence[str] | None = None) -> Profile:
         """Make a profile, or bind it to something else. Datasets need not be there yet.
@@ -95,7 +117,7 @@ class Profiles:
             before = await self._standing(name)
             with anyio.CancelScope(shield=True):
                 self._known.pop(name, None)
-                await self._bucket.put(_key(name), json.dumps(made.as_dict()).encode())
+                await self._bucket.put(_key(name), json.dumps(made.as_dict() | {"digest": made.digest}).encode())
                 if before != made.as_dict():
                     await self._record("set", "profile", name, before=before, after=made.as_dict())
         return made
@@ -131,9 +153,12 @@ class Profiles:
             names = found["datasets"]
             if found["name"] != name or not isinstance(found["bucket"], str):
                 raise ValueError(name)
-            return Profile(name, found["bucket"], None if names is None else frozenset(map(check_name, names)))
+            profile = Profile(name, found["bucket"], None if names is None else frozenset(map(check_name, names)))
+            if found.get("digest", profile.digest) != profile.digest:  # one of an earlier version has none
+                raise ValueError(name)
+            return profile
         except (ValueError, KeyError, TypeError, AttributeError, InvalidInput) as error:
-            raise Upstream(
+            raise ProfileDamaged(
                 f"the profile {name!r} is damaged: {_key(name)} cannot be read.", fix="Set it again with set_profile."
             ) from error
 

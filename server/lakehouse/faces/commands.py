@@ -185,10 +185,13 @@ class Value(click.ParamType[Any]):
             pairs = [part.partition("=") for part in value.split(",") if part.strip()]
             if any(not separator for _, separator, _ in pairs):
                 self.fail("write it as name=value,name=value or as a JSON object", param, ctx)
-            return {key.strip(): inner for key, _, inner in pairs}
+            inner = self.schema.get("additionalProperties")
+            each = Value(inner if isinstance(inner, dict) else {})  # of any type: a number is one
+            return {key.strip(): each.convert(text, param, ctx) for key, _, text in pairs}
         try:
             return json.loads(value)
         except ValueError:
             if kind in {"array", "object"}:
                 self.fail("it is not valid JSON", param, ctx)
-            return value
+        named = [one for one in self.schema.get("anyOf", ()) if one.get("type") == "object"]
+        return Value(named[0]).convert(value, param, ctx) if named and "=" in value else value

@@ -67,6 +67,15 @@ def _word(value: Any) -> str:
         return value
     if _listed(value) and all(_PLAIN.fullmatch(str(item)) for item in value):
         return ",".join(map(str, value))
-    if isinstance(value, dict) and all(isinstance(v, str) and _PLAIN.fullmatch(v) for v in value.values()):
+    if isinstance(value, dict) and all(isinstance(v, str) and _plain(v) for v in value.values()):
         return ",".join(f"{name}={inner}" for name, inner in value.items())
     return json.dumps(value, ensure_ascii=False)
+
+
+def _plain(text: str) -> bool:
+    """Whether a text may stand after a name and = as it is, and is taken for a text there."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return bool(_PLAIN.fullmatch(text))
+    return False

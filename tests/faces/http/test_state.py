@@ -42,6 +42,7 @@ async def test_ready(client: httpx.AsyncClient) -> None:
         "data directory": (True, "owned by this process"),
         "storage": (True, "bucket primary answers"),
         "catalog": (True, "1 datasets"),
+        "journal": (True, "every change is on record"),
         "plugins": (True, "all are loaded"),
     }
 

@@ -288,7 +288,7 @@ async def test_forms_that_are_refused(client: httpx.AsyncClient, home: Path) -> 
         "the body: its content type names no usable": {"content": b"x", "headers": {"content-type": upload.FORM}},
         "the body: its content type is text/csv": {"content": CSV, "headers": {"content-type": "text/csv"}},
         "the body: its content type is missing": {"content": CSV},
-        "path, content, object_key: exactly one": {"params": {"name": "t"}},
+        "path, content, object_key, url: exactly one": {"params": {"name": "t"}},
         "'t.dat' does not end like a format": form(
             FILE.replace(b"t.csv", b"t.dat"), b'Content-Disposition: form-data; name="name"\r\n\r\nt'
         ),

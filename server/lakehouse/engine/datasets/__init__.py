@@ -2,7 +2,14 @@
 
 from lakehouse.engine.datasets.catalog import Catalog
 from lakehouse.engine.datasets.draft import Change, Draft
-from lakehouse.engine.datasets.failures import DatasetDamaged, DatasetNotFound, SchemaChanged, check_same_schema, lost
+from lakehouse.engine.datasets.failures import (
+    DatasetAway,
+    DatasetDamaged,
+    DatasetNotFound,
+    SchemaChanged,
+    check_same_schema,
+    lost,
+)
 from lakehouse.engine.datasets.federation import Datasets
 from lakehouse.engine.manifests import (
     Column,
@@ -21,6 +28,7 @@ __all__ = [
     "Change",
     "Column",
     "DataFile",
+    "DatasetAway",
     "DatasetDamaged",
     "DatasetNotFound",
     "Datasets",

@@ -70,8 +70,8 @@ async def diff(
 
     Raises InvalidInput for a key that does not name rows, DatasetNotFound, DatasetDamaged, TooLarge for memory.
     """
-    new = await (datasets.get(name) if after is None else datasets.at(name, after))
-    old = await (_previous(datasets, name, new.version) if before is None else datasets.at(name, before))
+    new = await (datasets.get(name) if after is None else datasets.at(name, after, ended=True))
+    old = await (_previous(datasets, name, new.version) if before is None else datasets.at(name, before, ended=True))
     keys = list(old.key or new.key if key is None else dict.fromkeys(key))
     types = [{column.name: column.type for column in version.columns} for version in (old, new)]
     common = [column for column in types[0] if column in types[1]]

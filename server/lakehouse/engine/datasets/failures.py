@@ -10,6 +10,10 @@ class DatasetNotFound(NotFound):
     """No dataset, or no version of it, has this name."""
 
 
+class DatasetAway(DatasetNotFound):
+    """No bucket that can be read has a dataset of this name; one that cannot be read may."""
+
+
 class SchemaChanged(Conflict):
     """The data has other columns than the dataset; `data` holds both schemas and what differs."""
 
@@ -44,8 +48,12 @@ def unknown(name: str, known: list[str]) -> DatasetNotFound:
     return DatasetNotFound(f"there is no dataset {name!r}.", fix=did_you_mean(name, known, none))
 
 
-def dropped(name: str) -> DatasetNotFound:
-    """The error for a dataset that was dropped."""
+def dropped(name: str, version: int | None = None) -> DatasetNotFound:
+    """The error for a dataset that was dropped, and for the version that says so."""
+    if version is not None:
+        return DatasetNotFound(
+            f"with version {version} dataset {name!r} was dropped; it holds nothing.", fix="Name a version before it."
+        )
     return DatasetNotFound(
         f"dataset {name!r} was dropped.", fix="restore_dataset brings it back, unless gc has removed its versions."
     )

@@ -13,6 +13,7 @@ from lakehouse.engine.datasets.asof import moment_of, version_number
 from lakehouse.engine.datasets.catalog import Catalog
 from lakehouse.engine.datasets.draft import Change, Draft
 from lakehouse.engine.datasets.failures import (
+    DatasetAway,
     DatasetNotFound,
     check_same_schema,
     dropped,
@@ -161,21 +162,26 @@ class Datasets:
                     return found
         _, newest = await self._find(name)
         if version is not None:
+            gone = " any more: it was removed, as gc does" if 0 < version < newest.version else ""
             raise DatasetNotFound(
-                f"dataset {name!r} has no version {version}.", fix=f"Its newest version is {newest.version}."
+                f"dataset {name!r} has no version {version}{gone}.", fix=f"Its newest version is {newest.version}."
             )
         if newest.dropped:
             raise dropped(name)
         return newest
 
-    async def at(self, name: str, when: int | str) -> Manifest:
+    async def at(self, name: str, when: int | str, *, ended: bool = False) -> Manifest:
         """A dataset as it was: at a version (3, "3" or "v3"), or at a moment ("2026-05-01", RFC 3339; UTC if unsaid).
 
-        Raises DatasetNotFound when it had no such version, or was not there or dropped then; InvalidInput.
+        Raises DatasetNotFound when it had no such version, or was not there or dropped then; InvalidInput. With
+        `ended`, the number of the version that dropped it is answered, which holds nothing.
         """
         number = version_number(when)
         if number is not None:
-            return await self.get(name, number)
+            found = await self.get(name, number)
+            if found.dropped and not ended:
+                raise dropped(name, number)
+            return found
         moment = moment_of(str(when))
         catalog = await self.catalog_of(name)
         versions = await catalog.versions(name)
@@ -315,7 +321,8 @@ class Datasets:
             error = unknown(name, [manifest.name for manifest in await self.list()])
             away = [catalog.bucket.name for catalog in self.catalogs() if not catalog.loaded]
             if away:
-                error.fix = f"It may be in bucket {' or '.join(away)}, which cannot be read now. {error.fix}"
+                where = f"It may be in bucket {' or '.join(away)}, which cannot be read now."
+                raise DatasetAway(error.detail, fix=f"{where} {error.fix}")
             raise error
         return gone
 

@@ -24,7 +24,7 @@ async def restore(datasets: "Datasets", name: str, as_of: int | str | None = Non
         newest = await catalog.newest(name)
         if newest is not None and newest.operation == "restore":
             return newest, True
-    source = await (_last(datasets, name) if as_of is None else datasets.at(name, as_of))
+    source = await (_last(datasets, name) if as_of is None else datasets.at(name, as_of, ended=True))
     if source.dropped:
         raise InvalidInput(
             f"as_of: with version {source.version} dataset {name!r} was dropped; it holds nothing.",

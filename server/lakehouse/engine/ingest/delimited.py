@@ -20,6 +20,7 @@ from lakehouse.engine.quoting import identifier, literal
 from lakehouse.errors import InvalidInput
 
 _FIRST_ROWS = (256, 20_480)  # the few rule out most types, the many most of what would break later
+_AT_ONCE = 500  # columns, or tests of them: a statement takes time and memory by the square of how many it has
 _BUFFER = 32 * 2**20  # the reader's default of 16 lines a buffer is 256 MB at a limit of 16 MB a line
 
 
@@ -113,20 +114,35 @@ def _guessed(engine: Engine, reading: Reading, asked: Mapping[str, str]) -> tupl
 
     Raises InvalidInput when there are no rows.
     """
-    columns = range(len(reading.dialect.names))
     possible = _candidates(reading, asked)
-    few = f"(SELECT * FROM {reading.sql()} LIMIT {_FIRST_ROWS[0]})"
-    # A sum written with + is as deep as there are columns, and depth is bounded.
-    size = f"list_sum([{', '.join(f'sum(strlen(c{n}))' for n in columns)}])"
-    rows, total = engine.rows(f"SELECT count(*), {size} FROM {few}")[0]
+    rows, total, fits = _first_fits(engine, reading)
     if not rows:
         raise (None if reading.parallel else rejects.uncounted(reading, 0)) or InvalidInput(
             "there is a header and no row.", fix="Add rows; an empty table cannot be stored."
         )
-    for table in (few, f"(SELECT * FROM {reading.sql()} LIMIT {_FIRST_ROWS[1]})"):
-        fits = _fits(engine, table, possible)
-        possible = {n: [kind for kind in fitting if fits[n, kind] is not False] for n, fitting in possible.items()}
-    return _narrowest(reading, asked, possible, fits), int(total) // int(rows)
+    possible = {n: [kind for kind in fitting if fits[n, kind] is not False] for n, fitting in possible.items()}
+    fits = _fits(engine, f"(SELECT * FROM {reading.sql()} LIMIT {_FIRST_ROWS[1]})", possible)
+    possible = {n: [kind for kind in fitting if fits[n, kind] is not False] for n, fitting in possible.items()}
+    return _narrowest(reading, asked, possible, fits), total // rows
+
+
+def _first_fits(engine: Engine, reading: Reading) -> tuple[int, int, dict[tuple[int, str], bool | None]]:
+    """The number of the very first rows, their bytes, and what each column's cells fit in them."""
+    # One row a cell: the tests are then the same few for any number of columns.
+    tests = ", ".join(_fitting(kind, "cell") for kind in kinds.FITS)
+    rows = total = 0
+    fits: dict[tuple[int, str], bool | None] = {}
+    for start in range(0, len(reading.dialect.names), _AT_ONCE):
+        columns = range(start, min(start + _AT_ONCE, len(reading.dialect.names)))
+        cells = ", ".join(f"c{n}" for n in columns)
+        for n, count, size, *each in engine.rows(
+            f"SELECT n, count(*), sum(strlen(cell)), {tests} FROM"
+            f" (SELECT unnest(range({columns.start}, {columns.stop})) AS n, unnest([{cells}]) AS cell"
+            f" FROM (SELECT {cells} FROM {reading.sql()} LIMIT {_FIRST_ROWS[0]})) GROUP BY n"
+        ):
+            rows, total = int(count), total + int(size)
+            fits.update({(int(n), kind): fit for kind, fit in zip(kinds.FITS, each, strict=True)})
+    return rows, total, fits
 
 
 def _found(engine: Engine, reading: Reading, asked: Mapping[str, str]) -> list[str | None]:
@@ -157,10 +173,18 @@ def _narrowest(
 def _fits(engine: Engine, table: str, possible: Mapping[int, Sequence[str]]) -> dict[tuple[int, str], bool | None]:
     """Whether every filled cell of a column fits a type; None where all are empty."""
     tests = [(n, kind) for n, fitting in possible.items() for kind in fitting]
-    if not tests:
-        return {}
-    sql = [f"bool_and(coalesce({kinds.fits(kind, f'c{n}')}, false)) FILTER (c{n} <> '')" for n, kind in tests]
-    return dict(zip(tests, engine.rows(f"SELECT {', '.join(sql)} FROM {table}")[0], strict=True))
+    fits: dict[tuple[int, str], bool | None] = {}
+    for start in range(0, len(tests), _AT_ONCE):
+        part = tests[start : start + _AT_ONCE]
+        asked = ", ".join(_fitting(kind, f"c{n}") for n, kind in part)
+        fits.update(zip(part, engine.rows(f"SELECT {asked} FROM {table}")[0], strict=True))
+    return fits
+
+
+def _fitting(kind: str, cell: str) -> str:
+    """The aggregate that is whether all filled cells fit a type, NULL where there are none."""
+    # Not FILTER: each one holds buffers for the arguments of all, 1.3 GB for a thousand.
+    return f"bool_and(CASE WHEN {cell} <> '' THEN coalesce({kinds.fits(kind, cell)}, false) END)"
 
 
 def _other_way(engine: Engine, reading: Reading, asked: Mapping[str, str], error: duckdb.Error) -> Reading:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from lakehouse import config
 from lakehouse.engine import datasets as catalog
 from lakehouse.engine.compact import Compacted, Compactor, Later, not_beside
-from lakehouse.engine.datasets import DatasetNotFound, Datasets, Manifest
+from lakehouse.engine.datasets import DatasetAway, DatasetNotFound, Datasets, Manifest
 from lakehouse.engine.ingest import origins, reading
 from lakehouse.engine.ingest.matches import Matches, files_of
 from lakehouse.engine.ingest.modes import Deletion, Incoming, Place
@@ -24,7 +24,7 @@ from lakehouse.engine.ingest.source import check_options, check_size, local_file
 from lakehouse.engine.places import check_remote
 from lakehouse.engine.relation import DELETED
 from lakehouse.engine.storage import Storage
-from lakehouse.errors import InvalidInput
+from lakehouse.errors import InvalidInput, Unavailable
 
 __all__ = ["Compacted", "Deleted", "Expected", "Ingested", "IngestedColumn", "Ingester"]
 
@@ -206,7 +206,7 @@ class Ingester:
     async def _ingest(self, path: Path, name: str, options: Options, folder: Path) -> Ingested:
         if options.bucket is not None:
             await self._datasets.bucket_for(name, options.bucket)
-        current = await self._newest(name)
+        current = await self._newest(name, options)
         if options.quarantine:
             rejects_name(name)
         read = await reading.read(path, options, folder, self._settings, held(current, options))
@@ -248,7 +248,7 @@ class Ingester:
         """
         before = await self._datasets.get(name)
         if keys is not None:
-            marked, content = named_rows(before, keys)
+            marked, content = await anyio.to_thread.run_sync(named_rows, before, keys)
             made = await self.ingest_content(content, "jsonl", name, mode="upsert", deletes=marked)
             return Deleted(name=name, version=made.version, deleted=made.replaced, row_count=made.row_count)
         async with self._turns, self._storage.scratch() as folder:
@@ -284,9 +284,14 @@ class Ingester:
         async with self._turns:
             return await self._compactor.compact(name)
 
-    async def _newest(self, name: str) -> Manifest | None:
+    async def _newest(self, name: str, options: Options) -> Manifest | None:
         try:
             return await self._datasets.get(name)
+        except DatasetAway as error:
+            # It may be there, with rows that a new one of its name would hide.
+            if options.mode != "replace" and options.bucket is None:
+                raise Unavailable(error.detail, fix=f"{error.fix} To make a new one, name its bucket.") from None
+            return None
         except DatasetNotFound:
             return None
 

@@ -44,7 +44,7 @@ class Planner(Ingester):
     """An ingester that stops before anything is stored: its methods answer a Plan."""
 
     async def _ingest(self, path: Path, name: str, options: Options, folder: Path) -> Plan:  # type: ignore[override]
-        current = await self._newest(name)
+        current = await self._newest(name, options)
         if options.quarantine:
             rejects_name(name)
         text = options.source in ("csv", "tsv", "json", "jsonl")

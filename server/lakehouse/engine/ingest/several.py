@@ -17,6 +17,7 @@ from lakehouse.engine import files
 from lakehouse.engine.ingest import kinds
 from lakehouse.engine.ingest.engine import Engine, Report
 from lakehouse.engine.ingest.parquet import written_columns
+from lakehouse.engine.ingest.partitions import partitions
 from lakehouse.engine.quoting import identifier, literal
 from lakehouse.errors import InvalidInput, LakehouseError
 
@@ -197,6 +198,13 @@ def _statistics(part: _Part, name: str) -> list[tuple[Any, int]]:
 
 def _query(names: Sequence[str], parts: Sequence[_Part], source_column: str | None) -> str:
     cells = [identifier(name) for name in names]
+    added = partitions([part.called for part in parts], names)
+    for column in added:
+        values = ", ".join("NULL" if value is None else literal(value) for value in column.values)
+        cell = f"list_extract(CAST([{values}] AS VARCHAR[]), CAST(file_index AS BIGINT) + 1)"
+        cells.append(f"CAST({cell} AS {column.kind}) AS {identifier(column.name)}")
+    names = [*names, *(column.name for column in added)]
+    kinds.check_names(names, "the files' columns and folders")
     if source_column is not None:
         kinds.check_names([*names, source_column], "source_column and the files' columns")
         called = ", ".join(literal(part.called) for part in parts)

@@ -1,5 +1,7 @@
 """What a caller wants read: the format a name stands for, and the local file behind a path, if it may be read."""
 
+import base64
+import binascii
 import os
 import stat
 from collections.abc import Sequence
@@ -42,6 +44,14 @@ def source_of(name: str, given: str | None = None) -> str:
     if found is None:
         raise InvalidInput(what, fix=f"Give source= as one of {', '.join(SOURCES)}.")
     return found
+
+
+def decoded(content: str, source: str | None) -> bytes:
+    """Content that came as text: itself, or what it is base64 of where the format is binary. Raises InvalidInput."""
+    try:
+        return base64.b64decode(content, validate=True) if source in BINARY else content.encode()
+    except (binascii.Error, UnicodeEncodeError, ValueError):
+        raise InvalidInput("content: it cannot be decoded.", fix="Send text, or base64 for a binary format.") from None
 
 
 def check_options(

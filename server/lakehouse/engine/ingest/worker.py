@@ -19,6 +19,8 @@ from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, NotInstall
 if TYPE_CHECKING:
     from lakehouse.engine.ingest.engine import Engine, Report, Table
 
+_WHOLE = ("xlsx", "pdf", "postgres")  # read whole or not at all: a cell in a workbook has no line to set aside
+
 
 def main() -> None:
     """Answer one request."""
@@ -33,7 +35,7 @@ def main() -> None:
     try:
         os.chdir(setup["folder"])
         child.bound(setup["max_bytes"])
-        with _translated(request):
+        with _translated(request), _quarantined(request):
             answer = _located(setup, request) if request.get("do") == "locate" else _ingest(setup, request, report)
     except LakehouseError as error:
         answer = child.error_frame(error)
@@ -70,7 +72,7 @@ def _ingest_file(setup: dict[str, Any], request: dict[str, Any], report: "Report
     engine = Engine(readable, setup["memory_limit"], setup["threads"], report)
     delimiter = request["delimiter"] or ("\t" if source == "tsv" else None)
     rejected = 0
-    if request.get("quarantine") and source not in ("xlsx", "pdf"):  # a cell in a workbook has no line to set aside
+    if request.get("quarantine") and source not in _WHOLE:
         from lakehouse.engine.ingest import quarantine
 
         table, rejected = quarantine.ingest(
@@ -134,6 +136,21 @@ def _table(engine: "Engine", limits: Limits, request: dict[str, Any]) -> "Table"
     from lakehouse.engine.ingest import delimited
 
     return delimited.ingest(engine, limits, request["delimiter"], types, held)
+
+
+@contextmanager
+def _quarantined(request: dict[str, Any]) -> Iterator[None]:
+    """Say of a source whose rows cannot be set aside as they are read that quarantine was of no use."""
+    try:
+        yield
+    except InvalidInput as error:
+        if request.get("quarantine") and (request.get("files") or request["source"] in _WHOLE):
+            what = "many files" if request.get("files") else f"a {request['source']} source"
+            error.fix += (
+                f" quarantine sets aside rows of {what} that break an expectation, not those that cannot be read"
+                + (": ingest the file at fault by itself." if request.get("files") else ".")
+            )
+        raise
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """One entry of the journal, how others have one written, and its form in files."""
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from lakehouse.engine.bucket import Bucket
 from lakehouse.errors import Upstream
 
 PREFIX = "_journal/"
+_HASH = b"lakehouse.sha256"  # of a file's events, in its schema; the format itself keeps no checksums of its pages
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -87,8 +89,10 @@ def encoded(events: Sequence[Event]) -> bytes:
     text = ("id", "ts", "actor", "action", "entity_type", "entity_id", "before", "after", "correlation_id")
     columns: dict[str, Any] = {name: pyarrow.array([_text(name, e) for e in events], pyarrow.string()) for name in text}
     columns["appended"] = pyarrow.array([e.appended for e in events], pyarrow.bool_())
+    table = pyarrow.table(columns)
     sink = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(pyarrow.table(columns), sink, compression="zstd")
+    marked = table.replace_schema_metadata({_HASH: _hash(table.to_pylist())})
+    pyarrow.parquet.write_table(marked, sink, compression="zstd")
     return bytes(sink.getvalue())
 
 
@@ -98,7 +102,11 @@ def decoded(data: bytes, key: str) -> list[Event]:
     import pyarrow.parquet
 
     try:
-        rows = pyarrow.parquet.read_table(pyarrow.BufferReader(data)).to_pylist()
+        table = pyarrow.parquet.read_table(pyarrow.BufferReader(data))
+        rows = table.to_pylist()
+        # Files of earlier versions have none.
+        if (table.schema.metadata or {}).get(_HASH) not in (None, _hash(rows)):
+            raise Upstream(f"the journal's file {key} has other events than were stored.")
         for row in rows:
             for name in ("before", "after"):
                 row[name] = None if row[name] is None else json.loads(row[name])
@@ -126,6 +134,10 @@ def id_of(key: str) -> str:
 def _named(key: str) -> bool:
     id = id_of(key)
     return key.endswith(".parquet") and len(id) == 22 and set(id) <= set("0123456789abcdef")
+
+
+def _hash(rows: list[dict[str, Any]]) -> bytes:
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest().encode()
 
 
 def _text(name: str, event: Event) -> str | None:

@@ -20,7 +20,7 @@ class Advice:
     async def add(self, error: InvalidInput) -> None:
         """Say in which datasets a missing column is. Raises what is wrong with a dataset that cannot be shown."""
         if "dataset" in error.data:
-            await self._check(error.data["dataset"])
+            await self._check(error)
         elif "column" in error.data:
             name = folded(error.data["column"])
             having = [
@@ -33,10 +33,14 @@ class Advice:
                 where = f"Column {error.data['column']!r} is in {', '.join(having[:_MOST])}{more}."
                 error.fix = f"{error.fix} {where}".strip()
 
-    async def _check(self, name: str) -> None:
+    async def _check(self, error: InvalidInput) -> None:
+        from lakehouse.engine.datasets import DatasetAway
+
         try:
-            await self._datasets.get(name)
+            await self._datasets.get(error.data["dataset"])
         except Upstream:
             raise
+        except DatasetAway as away:
+            error.fix = away.fix
         except LakehouseError:
             return

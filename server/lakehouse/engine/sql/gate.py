@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from lakehouse.engine.quoting import literal
 from lakehouse.engine.sql.names import folded
 from lakehouse.errors import InvalidInput, LakehouseError, TooLarge, did_you_mean
 
@@ -131,6 +132,11 @@ class Gate:
                 "lock_configuration": "true",
             },
         )
+        # Planned once (0.14 ms in place of 0.30), which naming $1 twice would undo.
+        self._empty.execute(
+            "PREPARE tree AS SELECT json_serialize_sql(t, skip_null := true, skip_empty := true), t "
+            "FROM (SELECT $1::VARCHAR AS t)"
+        )
         self.judge = lru_cache(maxsize=256)(self._judge)
 
     def _judge(self, sql: str) -> Verdict:
@@ -153,10 +159,10 @@ class Gate:
     def _tree(self, sql: str) -> Any:
         try:
             # Unlike extract_statements this releases the interpreter lock, so that the process can be told to end.
-            found = self._empty.execute(
-                "SELECT json_serialize_sql($1::VARCHAR, skip_null := true, skip_empty := true)", [sql]
-            ).fetchone()
-            parsed: dict[str, Any] = json.loads(found[0]) if found else {"error": True}
+            found = self._empty.execute(f"EXECUTE tree({literal(sql)})").fetchone()
+            if found is None or found[1] != sql:
+                raise ValueError("another text was read")  # what cannot be read cannot be judged
+            parsed: dict[str, Any] = json.loads(found[0])
         except RecursionError:
             raise _too_deep() from None
         except (MemoryError, duckdb.OutOfMemoryException):

@@ -13,7 +13,9 @@ from lakehouse.engine.bucket import Bucket, KeyNotFound
 from lakehouse.engine.datasets import Catalog, DatasetDamaged
 from lakehouse.engine.datasets.index import At
 from lakehouse.engine.fanout import AT_ONCE
+from lakehouse.engine.journal import event
 from lakehouse.engine.manifests import DataFile, manifest_key, shown_name
+from lakehouse.engine.profiles import Profiles
 from lakehouse.engine.progress import Progress, unheard
 from lakehouse.engine.storage import VECTORS_PREFIX
 from lakehouse.errors import Forbidden, Upstream
@@ -44,6 +46,7 @@ class Checked(BaseModel):
     manifests: int = Field(0, description="Manifests read, of all versions.")
     files: int = Field(0, description="Data files read.")
     indexes: int = Field(0, description="Vector indexes read.")
+    records: int = Field(0, description="Files of the journal, and profiles, read.")
     bytes: int = Field(0, description="Bytes of data files read.")
     damaged: list[Damage] = Field([], description="What is damaged or missing.")
 
@@ -51,7 +54,7 @@ class Checked(BaseModel):
 async def check(
     storage: "Storage", datasets: "Datasets", vectors: "Vectors", *, progress: Progress = unheard
 ) -> Checked:
-    """Read every manifest of every version, every data file and every vector index against its checksums.
+    """Read every manifest, data file, vector index, file of the journal and profile against its checksums.
 
     Local files are read in place; those of a remote bucket are copied to the data directory's disk, one after
     another. Memory grows with the number of files, not with their size.
@@ -70,8 +73,29 @@ async def check(
             key, _, what = line[max(0, line.find(VECTORS_PREFIX)) :].partition(": ")
             bucket = storage.bucket.name
             found.damaged.append(Damage(bucket=bucket, key=key, what=what or "it is damaged", index=name))
+    await _check_records(storage, found, progress)
     found.ok = not found.damaged
     return found
+
+
+async def _check_records(storage: "Storage", found: Checked, progress: Progress) -> None:
+    """The journal and the profiles, which the primary bucket has."""
+    bucket, profiles = storage.bucket, Profiles(storage)
+    for day in await event.days(bucket):
+        await progress(found.bytes, None, f"journal of {day}")
+        for key in await event.keys_of(bucket, day):
+            try:
+                data = await bucket.get(key)
+            except KeyNotFound:
+                continue  # it has just been removed, by hand
+            found.records += 1
+            try:
+                await anyio.to_thread.run_sync(event.decoded, data, key)
+            except Upstream as error:
+                found.damaged.append(Damage(bucket=bucket.name, key=key, what=error.detail))
+    found.records += len(await profiles.names())
+    for key, what in (await profiles.damaged()).items():
+        found.damaged.append(Damage(bucket=bucket.name, key=key, what=what))
 
 
 class _Reading:

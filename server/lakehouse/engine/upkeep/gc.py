@@ -21,7 +21,7 @@ from lakehouse.engine.manifests import manifest_key, shown_name
 from lakehouse.engine.progress import Progress, unheard
 from lakehouse.engine.upkeep.retention import Standing, expired
 from lakehouse.engine.upkeep.survey import Survey, survey
-from lakehouse.errors import Forbidden
+from lakehouse.errors import Forbidden, Upstream
 
 if TYPE_CHECKING:
     from lakehouse.engine.datasets import Datasets
@@ -53,7 +53,7 @@ class Collected(BaseModel):
     bytes: int = Field(0, description="Bytes freed.")
     removed: list[Removal] = Field([], description="What was removed; the first thousand.")
     left: int = Field(0, description="Files left for the next run, as somebody uses them or time ran out.")
-    problems: list[str] = Field([], description="Damaged datasets, of which nothing was removed.")
+    problems: list[str] = Field([], description="Buckets that failed; damaged datasets, of which nothing was removed.")
 
 
 async def collect(
@@ -70,7 +70,9 @@ async def collect(
     longer than any ingest takes from its data file to its commit, and any query. Whatever is removed was so at two
     looks, the second while writers knew of it.
 
-    Raises Forbidden to a reader that does not see every dataset, Upstream when a bucket cannot be read or written.
+    A bucket that cannot be read or written is one of the `problems`, where that is not the only one.
+
+    Raises Forbidden to a reader that does not see every dataset, and Upstream.
     """
     if datasets.profile is not None:
         raise Forbidden("gc works on all datasets; a profile sees some.", fix="Call it without a profile.")
@@ -78,7 +80,12 @@ async def collect(
     catalogs = datasets.catalogs()
     for number, catalog in enumerate(catalogs):
         await progress(number, len(catalogs), f"bucket {catalog.bucket.name}")
-        await _Run(catalog, settings, grace, done).run()
+        try:
+            await _Run(catalog, settings, grace, done).run()
+        except Upstream as error:
+            if len(catalogs) == 1:
+                raise
+            done.problems.append(error.detail)  # what was removed elsewhere is to be told
     return done
 
 
