@@ -37,6 +37,7 @@ async def reader(lake: Lakehouse, *datasets: str) -> AsyncIterator[Sql]:
         await sql.aclose()
 
 
+@pytest.mark.slow
 async def test_a_reader_sees_its_own_alone(lake: Lakehouse, home: Path) -> None:
     """A-S27-1, the queries' half: neither by the engine's own tables nor by any way to name one."""
     await commit(lake, "mine", {"id": [1]})
@@ -78,6 +79,7 @@ async def test_a_reader_sees_its_own_alone(lake: Lakehouse, home: Path) -> None:
     assert [one.sql for one in told] == ["FROM secret"]
 
 
+@pytest.mark.slow
 async def test_the_processes_of_many_profiles_are_bounded(home: Path) -> None:
     """Those of whoever asked nothing for the longest end first, and none while its query runs."""
     async with lakehouse.open(home, overrides={"sql.workers": 2}) as lake:

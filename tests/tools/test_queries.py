@@ -33,6 +33,7 @@ async def orders(lake: Lakehouse) -> Lakehouse:
     return lake
 
 
+@pytest.mark.slow
 async def test_saved_found_run_verified_and_deleted(orders: Lakehouse, home: Path) -> None:
     saved = await orders.call("save_query", BY_CITY)
     assert saved["datasets"] == ["orders"] and saved["columns"][1] == {"name": "n", "type": "BIGINT"}
@@ -87,6 +88,7 @@ async def test_what_is_not_saved(orders: Lakehouse, home: Path) -> None:
     assert not (home / "queries").exists()
 
 
+@pytest.mark.slow
 async def test_a_changed_dataset_is_a_conflict_until_it_is_verified_again(orders: Lakehouse, home: Path) -> None:
     import pyarrow as pa
 
@@ -124,6 +126,7 @@ async def _restored(manifest: Any) -> Any:
     return Draft("restore", manifest.columns, manifest.objects, manifest.row_count, (), (), False, {}, {})
 
 
+@pytest.mark.slow
 async def test_each_is_a_typed_tool_from_the_next_start(home: Path, tmp_path: Path) -> None:
     folder = tmp_path / "project" / "queries"
     folder.mkdir(parents=True)
@@ -176,6 +179,7 @@ async def test_each_is_a_typed_tool_from_the_next_start(home: Path, tmp_path: Pa
     assert told == {f"plugin {folder / name}.yaml" for name in bad}
 
 
+@pytest.mark.slow
 async def test_a_query_that_takes_too_long_is_not_saved(home: Path) -> None:
     async with lakehouse.open(home, overrides=OPTIONS | {"sql.timeout_secs": 1}) as lake:
         sql = "SELECT sum(a.range * b.range) AS n FROM range(10000000) a, range(100000) b"

@@ -21,6 +21,7 @@ def asked(**more: Any) -> dict[str, Any]:
     return {"name": "people", "objects": [{"key": "in/people.csv"}], **more}
 
 
+@pytest.mark.slow
 async def test_an_object_becomes_a_dataset(lake: Lakehouse) -> None:
     """S6.3: new, then the same content, then other rows under the same schema; the caller's object stays."""
     await put(lake, "id,name\n1,Ann\n2,Bo\n")
@@ -83,6 +84,7 @@ async def test_everything_said_of_it_may_be_true(lake: Lakehouse) -> None:
     assert (made["row_count"], made["schema_fingerprint"]) == (1, GOLDEN)
 
 
+@pytest.mark.slow
 async def test_another_schema_is_a_conflict(lake: Lakehouse) -> None:
     """A-S6-3 through the door."""
     await put(lake, "id,name\n1,Ann\n")
