@@ -52,6 +52,7 @@ def table(name: str, columns: int, text: str) -> tuple[Manifest, Profile]:
     return manifest, Profile(name=name, version=1, row_count=10, columns=facts)
 
 
+@pytest.mark.slow
 @hypothesis.given(st.integers(1, 60), st.integers(1, 60), st.integers(400, 4000), st.text(max_size=60))
 @hypothesis.settings(max_examples=40)
 def test_a_card_keeps_to_its_budget_whatever_is_in_it(tables: int, columns: int, room: int, text: str) -> None:
