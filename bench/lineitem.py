@@ -24,6 +24,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import duckdb
+import pyarrow.ipc
 import pyarrow.parquet
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -44,6 +45,7 @@ QUESTIONS = {
     "avg(l_discount) AS d, count(*) AS n FROM {t} WHERE l_shipdate <= DATE '1998-09-02' GROUP BY ALL ORDER BY ALL",
 }
 SMALL = "SELECT count(*) AS n, sum(l_quantity) AS q FROM small WHERE l_orderkey = {n}"
+FACES = ("MCP over stdio", "REST, JSON", "REST, Arrow")
 CLIENTS = (1, 4, 16)
 
 
@@ -80,6 +82,16 @@ def rest(port: int, sql: str) -> Any:
     connection.close()
     assert "rows" in answer, answer
     return answer
+
+
+def rest_arrow(port: int, sql: str) -> Any:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    body = json.dumps({"sql": sql, "format": "arrow"})
+    connection.request("POST", "/v1/sql/export", body, {"Content-Type": "application/json"})
+    table = pyarrow.ipc.open_file(connection.getresponse().read()).read_all()
+    connection.close()
+    assert table.num_rows, table
+    return table
 
 
 def asked(peer: Peer, tool: str, sql: str) -> None:
@@ -138,12 +150,13 @@ async def whole(home: str, files: dict[str, Path], raw: duckdb.DuckDBPyConnectio
     try:
         for what, question in QUESTIONS.items():
             sql = question.format(t="lineitem")
-            faces: dict[str, list[float]] = {"raw": [], "MCP over stdio": [], "REST, JSON": []}
+            faces: dict[str, list[float]] = {face: [] for face in ("raw", *FACES)}
             for _ in range(rounds + 1):
                 faces["raw"].append(timed(lambda: raw.execute(sql).fetchall()))  # noqa: B023
                 faces["MCP over stdio"].append(timed(lambda: asked(peer, "query_sql", sql)))  # noqa: B023
                 faces["REST, JSON"].append(timed(lambda: rest(server.port, sql)))  # noqa: B023
-            for face in ("MCP over stdio", "REST, JSON"):
+                faces["REST, Arrow"].append(timed(lambda: rest_arrow(server.port, sql)))  # noqa: B023
+            for face in FACES:
                 line(f"{what}, {face}", faces[face][1:], "raw", faces["raw"][1:])
     finally:
         peer.end()

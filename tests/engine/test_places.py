@@ -25,6 +25,7 @@ def somebody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_over_mcp_hidden_places_and_those_outside_are_refused(lake: Lakehouse, somebody: Path) -> None:
     """Links are followed before it is decided; the command line reads anything its user can."""
@@ -82,6 +83,7 @@ async def test_the_data_directory_is_apart(somebody: Path) -> None:
         assert (await lake.call("ingest.file", asked, via="mcp"))["row_count"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_from_another_machine_only_named_places_are_read(home: Path, somebody: Path) -> None:
     """Somebody else's home directory is none of theirs; a folder the settings name is."""
