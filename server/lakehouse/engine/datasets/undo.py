@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 async def restore(datasets: "Datasets", name: str, as_of: int | str | None = None) -> tuple[Manifest, bool]:
     """Make what a dataset held at a version or a moment its newest version; of a dropped one, what it held last.
 
-    It may have another schema than the newest one, but has to hold what is expected of the dataset now. Returns the version that holds it now, and whether
-    that was the newest one already.
+    It may have another schema than the newest one, but has to hold what is expected of the dataset now. Returns the
+    version that holds it, and whether that was the newest one already.
 
     Raises DatasetNotFound when there is no such version, or a gc has removed it, InvalidInput, DatasetDamaged.
     """
