@@ -256,6 +256,7 @@ def test_a_huge_unknown_name_is_not_echoed() -> None:
     assert len(str(raised.value)) < 1000
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(), lambda s: st.lists(s) | st.dictionaries(st.text(), s)
@@ -319,6 +320,7 @@ _SCHEMAS = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(_SCHEMAS, st.booleans())
 def test_cleaning_twice_changes_nothing(schema: dict[str, Any], absent: bool) -> None:
     root = {"type": "object", "properties": {"x": schema}, "required": ["x"]}

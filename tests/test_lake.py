@@ -236,6 +236,7 @@ async def test_every_call_is_observed(door: Lakehouse) -> None:
     assert current.get() is None
 
 
+@pytest.mark.slow
 async def test_a_cancelled_call_is_observed_and_leaves_the_door_open(door: Lakehouse) -> None:
     async with anyio.create_task_group() as group:
 

@@ -97,6 +97,7 @@ def test_an_import_of_a_library_is_not_cut_in_half(tmp_path: Path, monkeypatch: 
     assert lh_slow_library.ready
 
 
+@pytest.mark.slow
 def test_nothing_of_it_reaches_standard_output(tmp_path: Path) -> None:
     """Neither what it prints, nor what it writes to the descriptor, nor what its child processes write."""
     project(
@@ -144,6 +145,7 @@ def test_what_it_changes_of_the_process_is_put_back(tmp_path: Path, caplog: pyte
         assert what in told
 
 
+@pytest.mark.slow
 def test_a_thread_it_starts_does_not_keep_the_process(tmp_path: Path) -> None:
     project(tmp_path, "import threading, time\nthreading.Thread(target=time.sleep, args=[600]).start()")
     program = (

@@ -107,6 +107,7 @@ async def test_a_call_fails_by_itself_and_the_next_one_works(
     assert await odd.call("odd.leave", {"how": "well"}) == {"x": 1}
 
 
+@pytest.mark.slow
 async def test_a_mode_is_not_called_from_outside(odd: Lakehouse) -> None:
     """Only what runs here may use it: programs and people of this machine, and other capabilities."""
     for via in ("mcp", "http"):

@@ -152,6 +152,7 @@ def test_the_tool_works(tmp_path: Path, home: Path) -> None:
     assert anyio.run(call) == {"text": "Hello, you."}
 
 
+@pytest.mark.slow
 def test_the_query_works(tmp_path: Path, home: Path) -> None:
     ((file, text),) = blocks("yaml")
     (tmp_path / file).parent.mkdir(parents=True)

@@ -45,6 +45,7 @@ def words(rendering: dict[str, object]) -> list[str]:
     return [tool["description"] for tool in tools if tool["name"].startswith("extra.")]
 
 
+@pytest.mark.slow
 def test_cached_and_live_are_equal(project: Path) -> None:
     live = json.loads(json.dumps(render(Catalogue([project]))))
     assert rendered([project]) == live
@@ -57,6 +58,7 @@ def test_the_second_reading_loads_no_plugin(project: Path, monkeypatch: pytest.M
     assert rendered([project]) == first
 
 
+@pytest.mark.slow
 def test_a_changed_file_is_rendered_anew(project: Path) -> None:
     assert words(rendered([project])) == ["First words."]
     (project / "tools" / "extra.py").write_text(TOOL.format(words="Other words"), encoding="utf-8")  # the same length
@@ -66,6 +68,7 @@ def test_a_changed_file_is_rendered_anew(project: Path) -> None:
     assert words(rendered()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"tools": []}', b"null", b"\xff"])
 def test_a_damaged_cache_is_rendered_anew(project: Path, damage: bytes, cache: Path) -> None:
     first = rendered([project])

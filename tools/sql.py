@@ -93,6 +93,6 @@ async def history(
     For queries worth keeping see list_queries; for calls of other tools, observer_recent.
     Example: {"min_ms": 1000, "contains": "orders"}
     """
-    profile = lake.profile.name if lake.profile is not None else None
-    found = await lake.history.recent(limit, min_ms=min_ms, failed_only=failed_only, contains=contains, profile=profile)
+    scope = lake.profile.digest if lake.profile is not None else None
+    found = await lake.history.recent(limit, min_ms=min_ms, failed_only=failed_only, contains=contains, scope=scope)
     return Queries(queries=[Query(**vars(one)) for one in found], count=len(found))

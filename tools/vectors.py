@@ -87,6 +87,7 @@ class Hits(BaseModel):
 
 # `list` is a capability below, so the built-in one is named here.
 Batch = Annotated[list[Vector], "At least one."]
+Columns = list[str]
 Query = Annotated[list[float], "What to look for."]
 
 
@@ -166,6 +167,47 @@ async def add(lake: Lakehouse, index: Name, items: Batch) -> Added:
     """
     put = await lake.vectors.add(index, [Item(i.id, i.vector, i.metadata) for i in items])
     return Added(**vars(put))
+
+
+@tool(
+    "writes",
+    name="import_vectors",
+    route="/v1/vectors/index/{index}/import",
+    toolset="retrieval",
+    title="Make an index of a dataset's vectors",
+    long=True,
+    idempotent=True,
+)
+async def load(
+    lake: Lakehouse,
+    index: Name,
+    dataset: Annotated[str, "A dataset whose rows have vectors."],
+    vector: Annotated[str, "Its column of vectors."],
+    id: Annotated[str, "Its column of ids."] = "id",
+    metadata: Annotated[Columns | None, "Columns to keep beside; all others by default."] = None,
+    model: Annotated[str | None, "Model they are of, so that matrix_search searches it."] = None,
+    as_of: Annotated[int | str | None, "A version of the dataset, or a moment."] = None,
+) -> Index:
+    """Make or replace an index, in one step, with the vectors a dataset has, as of an ingested embeddings Parquet.
+
+    Example: {"index": "faces", "dataset": "embeddings", "vector": "embedding"}
+    """
+    from lakehouse.engine.embeddings import rebuild
+
+    return _shown(
+        await rebuild(
+            lake.datasets,
+            lake.vectors,
+            index,
+            dataset,
+            vector=vector,
+            id=id,
+            metadata=metadata,
+            model=model,
+            as_of=as_of,
+            progress=lake.progress,
+        )
+    )
 
 
 @tool(

@@ -110,6 +110,7 @@ async def test_a_lake_may_be_closed_by_another_task_than_opened_it(home: Path) -
         await entered[0].call("fixture.upper", {"text": "x"})
 
 
+@pytest.mark.slow
 async def test_a_call_that_is_cancelled_while_it_opens_the_lake(home: Path) -> None:
     for turns in range(12):
         lake = Lakehouse(await anyio.to_thread.run_sync(config.read, home))

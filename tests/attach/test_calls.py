@@ -298,6 +298,7 @@ async def outcome(attachment: Attachment, name: str, progress: Progress = no_pro
     return "answered"
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize("used", [False, True])
 async def test_a_request_a_killed_owner_never_read_was_not_sent(home: Path, used: bool) -> None:
@@ -322,6 +323,7 @@ async def test_a_request_a_killed_owner_never_read_was_not_sent(home: Path, used
         await attachment.aclose()
 
 
+@pytest.mark.slow
 async def test_a_request_a_killed_owner_had_begun_was_sent(home: Path) -> None:
     with another(home) as child:
         attachment = await connect(f"unix:{home / 'lake.sock'}")
@@ -334,6 +336,7 @@ async def test_a_request_a_killed_owner_had_begun_was_sent(home: Path) -> None:
         await attachment.aclose()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 async def test_an_owner_that_is_frozen_is_not_waited_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as it runs, a call may take as long as it takes."""
@@ -363,6 +366,7 @@ async def test_an_owner_that_is_frozen_is_not_waited_for(home: Path, monkeypatch
         await attachment.aclose()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 async def test_a_forked_child_keeps_no_connection(home: Path) -> None:
     """The owner's end is seen although its child lives on."""

@@ -57,6 +57,7 @@ async def test_the_directory_and_the_socket_are_private(home: Path) -> None:
             assert (await anyio.Path(home / name).stat()).st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 async def test_an_attached_lake_loads_no_plugin(home: Path, project: Path) -> None:
     async with another(home, project), opened(home, project) as lake:
         assert await lake.call("probe.echo", {"value": 1}) == {"value": 1}
@@ -102,6 +103,7 @@ async def test_bad_arguments_are_the_same_here_and_there(home: Path, project: Pa
             await attached.call("probe.echo", {"value": object()})
 
 
+@pytest.mark.slow
 async def test_a_capability_only_one_of_them_has(home: Path, project: Path) -> None:
     async with another(home) as child, opened(home, project) as lake:
         with pytest.raises(NotFound) as raised:
@@ -139,6 +141,7 @@ async def test_toolsets_bind_here_and_there(home: Path) -> None:
             assert await lake.call("datasets.list", caller=Caller(toolsets=frozenset({"sql"})))
 
 
+@pytest.mark.slow
 async def test_relative_paths_are_meant_from_where_the_caller_stands(
     home: Path, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +161,7 @@ async def test_relative_paths_are_meant_from_where_the_caller_stands(
         monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 async def test_results_are_kept_by_the_owner_and_read_through_anybody(home: Path) -> None:
     """A-S2-3: over the limit, a preview and a handle that reads back whole."""
     arguments = {"sql": "SELECT i, repeat('x', 50) AS t FROM range(500) r(i)"}
@@ -174,6 +178,7 @@ async def test_results_are_kept_by_the_owner_and_read_through_anybody(home: Path
         assert len(page[1]) <= 2000
 
 
+@pytest.mark.slow
 async def test_files_come_and_go_through_the_owner(home: Path, project: Path, tmp_path: Path) -> None:
     sent = tmp_path / "sent"
     sent.write_text("what was sent")
@@ -235,6 +240,7 @@ async def test_whoever_counts_calls_counts_these_too(home: Path, project: Path) 
     ]
 
 
+@pytest.mark.slow
 async def test_progress_of_many_tasks_arrives(home: Path, project: Path) -> None:
     heard: list[float] = []
 

@@ -90,6 +90,7 @@ async def test_an_owner_of_an_older_version_is_named(home: Path, impatient: None
     await owner.release()
 
 
+@pytest.mark.slow
 async def test_an_owner_of_another_version_is_named(
     home: Path, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +101,7 @@ async def test_an_owner_of_another_version_is_named(
                 pass
 
 
+@pytest.mark.slow
 @posix
 async def test_a_frozen_owner_is_named(home: Path, project: Path, impatient: None) -> None:
     """Calls that wait meanwhile share the wait; when it runs again, they go there."""
@@ -148,6 +150,7 @@ async def test_an_owner_no_socket_can_be_had_for_works_and_says_so(
     ]
 
 
+@pytest.mark.slow
 async def test_a_dead_owners_leftovers_do_not_matter(home: Path) -> None:
     """A socket nobody listens at, a note with the number of another process, something else in the socket's place."""
     home.mkdir()
@@ -165,6 +168,7 @@ async def test_a_dead_owners_leftovers_do_not_matter(home: Path) -> None:
         assert not lake.attached_to
 
 
+@pytest.mark.slow
 async def test_a_home_too_deep_for_a_socket(tmp_path: Path, project: Path) -> None:
     """Loopback, with a secret only this user can read."""
     home = tmp_path / ("deep" * 30)
@@ -177,6 +181,7 @@ async def test_a_home_too_deep_for_a_socket(tmp_path: Path, project: Path) -> No
         assert (await lake.call("probe.who"))["value"][0] == os.getpid()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 async def test_a_forked_child_does_not_hold_the_directory(home: Path) -> None:
     """An owner is killed while its forked child lives on: whoever comes next owns the directory."""
@@ -208,6 +213,7 @@ anyio.run(main)
     child.stdout.close()
 
 
+@pytest.mark.slow
 @posix
 async def test_doctor_says_whether_the_owner_answers(home: Path, impatient: None) -> None:
     async with another(home) as child:

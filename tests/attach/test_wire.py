@@ -64,6 +64,7 @@ def asked(name: str = "echo", arguments: Any = None) -> Asked:
     return Asked(name, arguments, Caller())
 
 
+@pytest.mark.slow
 @given(JSON)
 @settings(max_examples=50)
 def test_arguments_arrive_as_they_were(value: Any) -> None:
@@ -186,6 +187,7 @@ async def test_who_speaks_out_of_turn_is_dropped(home: Path) -> None:
         await guest.aclose()
 
 
+@pytest.mark.slow
 @given(st.lists(st.binary(max_size=40), max_size=5))
 @settings(max_examples=30)
 def test_rubbish_harms_nobody(parts: list[bytes]) -> None:

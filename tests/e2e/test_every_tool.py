@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests.e2e.test_wire import Wire, wire
 
@@ -44,10 +46,54 @@ def steps(folder: Path) -> list[tuple[str, dict[str, Any]]]:
         ("search_vectors", {"index": "raw", "vector": [1, 0], "k": 1}),
         ("delete_vector", {"index": "raw", "id": "a"}),
         ("delete_index", {"name": "raw"}),
+        *changes(folder),
         ("workflow_modes", {"name": "sql.query"}),
         ("observer_recent", {}),
         ("observer_stats", {}),
         ("doctor", {}),
+    ]
+
+
+def changes(folder: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Those that change, describe, export and keep datasets."""
+    rule = {"rule": "unique", "columns": ["id"]}
+    keep = {
+        "name": "roles",
+        "question": "Who has this role?",
+        "sql": "FROM jobs WHERE role = $r",
+        "params": {"r": "cook"},
+    }
+    return [
+        ("plan_ingest", {"name": "jobs", "content": "id,role\n3,cook\n", "mode": "append"}),
+        ("ingest_file", {"name": "jobs", "content": "id,role\n3,cook\n", "mode": "upsert", "key": ["id"]}),
+        ("register_delta", {"name": "jobs", "rows": [{"id": 3, "role": "chef"}, {"id": 4, "role": "clerk"}]}),
+        ("delete_rows", {"name": "jobs", "where": "id = 4"}),
+        ("compact_dataset", {"name": "jobs"}),
+        ("set_expectations", {"name": "jobs", "expectations": [rule]}),
+        ("check_expectations", {"name": "jobs"}),
+        ("profile_dataset", {"name": "jobs"}),
+        ("schema_card", {"names": ["jobs"]}),
+        ("dataset_history", {"name": "jobs"}),
+        ("diff_dataset", {"name": "jobs", "before": 1}),
+        ("drop_dataset", {"name": "jobs"}),
+        ("restore_dataset", {"name": "jobs"}),
+        ("import_datasets", {"folder": str(folder / "parquet")}),
+        ("export_sql", {"sql": "FROM jobs", "path": str(folder / "jobs.parquet")}),
+        ("save_query", keep),
+        ("list_queries", {"search": "role"}),
+        ("run_query", {"name": "roles", "params": {"r": "chef"}}),
+        ("verify_query", {"name": "roles"}),
+        ("delete_query", {"name": "roles"}),
+        ("set_profile", {"name": "mine", "bucket": "primary", "datasets": ["jobs"]}),
+        ("list_profiles", {}),
+        ("delete_profile", {"name": "mine"}),
+        ("storage_errors", {}),
+        ("storage_replay", {}),
+        ("journal_append", {"action": "reviewed", "entity_type": "dataset", "entity_id": "jobs"}),
+        ("journal_query", {"entity_id": "jobs"}),
+        ("gc", {}),
+        ("fsck", {}),
+        ("backup", {"path": str(folder / "lake.tar.zst")}),
     ]
 
 
@@ -56,7 +102,12 @@ def steps(folder: Path) -> list[tuple[str, dict[str, Any]]]:
 def test_every_tool_answers_as_its_schema_says(command: list[str], home: Path, tmp_path: Path, era: str) -> None:
     """A-S2-1."""
     (tmp_path / "jobs.csv").write_text("id,role\n1,forklift driver\n2,nurse\n", encoding="utf-8")
-    with wire(command, home, LAKEHOUSE_INGEST__ROOTS=str(tmp_path)) as server:
+    (tmp_path / "parquet").mkdir()
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "parquet" / "one.parquet")
+    roots = {f"LAKEHOUSE_{part}__ROOTS": str(tmp_path) for part in ("INGEST", "EXPORT")}
+    spare = {"name": "spare", "url": (tmp_path / "spare").as_uri()}
+    settings = {"LAKEHOUSE_STORAGE__BUCKETS": json.dumps([spare]), "LAKEHOUSE_STORAGE__RESCUE": "spare", **roots}
+    with wire(command, home, **settings) as server:
         if era == "2025-11-25":
             server.shake_hands()
         envelope = {"_meta": META} if era == "2026-07-28" else {}
@@ -67,8 +118,11 @@ def test_every_tool_answers_as_its_schema_says(command: list[str], home: Path, t
             handle = answer.get("handle") or handle
             called.add(name)
         assert handle.startswith("lakehouse://results/")
-        _checked(server, tools["get_result"], {"name": "get_result", "arguments": {"id": handle}, **envelope})
-        assert called | {"get_result"} == set(tools)
+        export = {"id": handle, "path": str(tmp_path / "result.csv")}
+        for name, arguments in (("get_result", {"id": handle}), ("export_result", export)):
+            _checked(server, tools[name], {"name": name, "arguments": arguments, **envelope})
+            called.add(name)
+        assert called | {"ingest_postgres"} == set(tools)  # that one needs a database, and has tests with one
 
 
 def _checked(server: Wire, tool: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:

@@ -140,6 +140,7 @@ async def test_a_listing_is_sorted_pages_and_takes_any_prefix(bucket: Bucket) ->
             await bucket.list(prefix)
 
 
+@pytest.mark.slow
 async def test_a_listing_stops_at_ten_thousand_and_says_so() -> None:
     """A-S5-7: 10,001 objects give 10,000 and the sign that there are more."""
     bucket = Bucket("memory://")
@@ -216,6 +217,7 @@ anyio.run(main)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX limits")
 def test_a_full_disk_fails_the_put_and_leaves_nothing(tmp_path: Path) -> None:
     """S5.4: a write that fails halfway is an upstream error; the old object stays, nothing partial remains."""

@@ -317,6 +317,7 @@ async def test_columns_too_large_are_blamed_on_their_row(lake: Lakehouse) -> Non
     assert (await lake.corpora.build("texts", dataset="texts", text=["text"], id="id", metadata=[])).count == 2
 
 
+@pytest.mark.slow
 async def test_cranfield_has_two_documents_without_text(lake: Lakehouse, data: Callable[[str], Path]) -> None:
     import json
 

@@ -40,6 +40,7 @@ def away(folder: Path) -> None:
     folder.symlink_to(folder)  # a link to itself: every operation fails
 
 
+@pytest.mark.slow
 async def test_a_dataset_lives_in_its_bucket(lake: Lakehouse, tmp_path: Path) -> None:
     """`ingest_file(bucket=)` says where a new dataset goes; later versions stay there; SQL sees all."""
     await ingest(lake, "here")
@@ -59,6 +60,7 @@ async def test_a_dataset_lives_in_its_bucket(lake: Lakehouse, tmp_path: Path) ->
     assert (await lake.datasets.get("stored")).bucket == "primary"
 
 
+@pytest.mark.slow
 async def test_a_bucket_that_is_down_takes_nothing_from_the_others(lake: Lakehouse, tmp_path: Path) -> None:
     """Known before, its datasets stay known; a new process reads the others, names the trouble, and tries again."""
     await ingest(lake, "here")

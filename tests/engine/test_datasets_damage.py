@@ -157,6 +157,7 @@ def committer(home: Path, label: str, count: int) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 async def test_processes_that_commit_at_once_lose_nothing(home: Path) -> None:
     """Every acknowledged commit of every process is a version of its own."""
     acknowledged: dict[int, str] = {}
@@ -172,6 +173,7 @@ async def test_processes_that_commit_at_once_lose_nothing(home: Path) -> None:
         assert (await datasets.get("shared", number)).objects[0].key == kept
 
 
+@pytest.mark.slow
 async def test_a_commit_survives_kill_9(home: Path) -> None:
     """What was acknowledged before the kill is there; nothing is half there; the next commit goes on."""
     acknowledged: dict[int, str] = {}

@@ -225,6 +225,7 @@ async def test_vectors_handed_out_are_copies(home: Path) -> None:
     await embedder.aclose()
 
 
+@pytest.mark.slow
 async def test_fifty_callers_at_once(home: Path) -> None:
     """A-S10-1: 50 callers × 100 calls agree with what one caller alone gets."""
     embedder = Embedder(home, config.Embed(provider="hash", cache_size=20))
@@ -279,6 +280,7 @@ async def test_hash_vectors_are_near_when_words_are_shared(home: Path) -> None:
     assert not np.array_equal(done.vectors[0], done.vectors[3])
 
 
+@pytest.mark.slow
 async def test_dimension_is_asked_once(home: Path) -> None:
     with FakeOllama() as fake:
         embedder = ollama(home, fake, cache_size=0)
@@ -298,6 +300,7 @@ def test_a_provider_of_one_model_lists_it(home: Path, provider: Any) -> None:
         embedder.effective_model("x" * 1000)
 
 
+@pytest.mark.slow
 def test_the_server_starts_without_the_heavy_libraries() -> None:
     """A-S1-5: neither the package, nor its tools and their schemas, nor the embedder's module loads them."""
     code = """

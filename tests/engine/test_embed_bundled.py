@@ -15,6 +15,7 @@ pytestmark = pytest.mark.anyio
 CASES = json.loads((Path(__file__).parents[1] / "cases" / "granite_vectors.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 async def test_golden_vectors_and_long_texts() -> None:
     """Cosine, not equality: releases of onnxruntime differ in the last digits. 5,000 words are cut, and said to be."""
     model = Bundled()

@@ -177,6 +177,7 @@ async def test_a_file_that_was_found_there_is_held_until_it_is_named(pair: tuple
     assert not any("_held" in key or "_condemned" in key for key in collector.keys())
 
 
+@pytest.mark.slow
 async def test_any_order_of_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two writers on one bucket, every step of theirs and of gc in random order: what is acknowledged is whole."""
     source = random.Random(5)
@@ -229,6 +230,7 @@ class Crash(BaseException):
     """The process ends here."""
 
 
+@pytest.mark.slow
 async def test_cut_off_at_any_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever was done by then, every version there is has its files, and a second run finishes the work."""
     whole: set[str] = set()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,15 @@ async def imported(lake: Lakehouse, folder: Path, **options: Any) -> dict[str, A
     return {one["name"]: one for one in answer["datasets"]}
 
 
+async def test_a_pipe_among_the_files(lake: Lakehouse, tmp_path: Path) -> None:
+    """What is no regular file is not waited for."""
+    parquet(tmp_path / "in" / "people.parquet", id=[1])
+    os.mkfifo(tmp_path / "in" / "people.json")
+    (tmp_path / "in" / "endless.json").symlink_to("/dev/zero")
+    assert list(await imported(lake, tmp_path / "in", plan=True)) == ["people"]
+
+
+@pytest.mark.slow
 async def test_a_folder(lake: Lakehouse, tmp_path: Path) -> None:
     """A-S46-1: a file, a folder of files; planned first, then queried, then there already."""
     root = tmp_path / "in"
@@ -66,6 +76,7 @@ async def test_problems_are_found_before_anything_is_written(lake: Lakehouse, tm
         await imported(lake, tmp_path / "empty")
 
 
+@pytest.mark.slow
 async def test_what_fails_is_said_and_the_rest_is_imported(lake: Lakehouse, tmp_path: Path) -> None:
     """Damage inside a file shows only when it is read."""
     root = tmp_path / "in"
@@ -80,6 +91,7 @@ async def test_what_fails_is_said_and_the_rest_is_imported(lake: Lakehouse, tmp_
     assert await lake.datasets.names() == ["a", "c"]
 
 
+@pytest.mark.slow
 async def test_catalogs(lake: Lakehouse, home: Path, tmp_path: Path) -> None:
     """S46.1: another data directory's objects, and manifests of other makes that name files."""
     async with lakehouse.open(tmp_path / "old") as old:

@@ -34,6 +34,7 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
+@pytest.mark.slow
 async def test_a_csv_becomes_a_dataset(bench: Bench) -> None:
     """A-S7-1: round trip; the same bytes again are the same version, and nothing is written."""
     source = b"id,name,score\n1,Ann,0.5\n2,,1.5\n"
@@ -52,6 +53,7 @@ async def test_a_csv_becomes_a_dataset(bench: Bench) -> None:
     assert manifest.provenance["sha256"] == hashlib.sha256(source + b"3,Cyd,2\n").hexdigest()
 
 
+@pytest.mark.slow
 async def test_a_changed_schema_touches_nothing(bench: Bench) -> None:
     """A-S7-1: drift is a 409 with both schemas; the first Parquet's bytes and manifest stay as they were."""
     await bench.take(b"id,name\n1,Ann\n")
@@ -64,6 +66,7 @@ async def test_a_changed_schema_touches_nothing(bench: Bench) -> None:
     assert bench.objects() == before and bench.scratch() == []
 
 
+@pytest.mark.slow
 async def test_types(bench: Bench) -> None:
     """A-S7-2: every rule of S7.4, each column beside all others so that none sways another."""
     rows = max(len(case["cells"]) for case in CASES)
@@ -141,6 +144,7 @@ def test_memory_for_a_hundred_mebibytes(tmp_path: Path) -> None:
     assert after - before < 300 * 1024, (before, after)
 
 
+@pytest.mark.slow
 async def test_empty_columns_are_told(bench: Bench) -> None:
     stored = await bench.take(b"a,b,c\n1,,\n2,,\n", types={"c": "DATE"})
     assert stored.warnings == ["no value in 'b'; stored as string (types= sets another type)"]
@@ -236,6 +240,7 @@ async def test_dialects(bench: Bench, name: str, data: bytes) -> None:
     assert table["a"].to_pylist() == [1, 2] and table["b"].to_pylist()[1] == "z"
 
 
+@pytest.mark.slow
 async def test_encodings_that_are_asked_for(bench: Bench) -> None:
     latin = await bench.take("a\ncafé\n".encode("latin-1"), "latin", encoding="latin-1")
     assert bench.table(latin)["a"].to_pylist() == ["café"]
@@ -245,6 +250,7 @@ async def test_encodings_that_are_asked_for(bench: Bench) -> None:
     assert [c.name for c in odd.columns] == ["a", "b"]
 
 
+@pytest.mark.slow
 async def test_quoted_cells_that_look_like_rows(bench: Bench) -> None:
     """The engine reading in parallel cannot tell them apart; the careful reading must, and must lose no row."""
     rows = [f'{n},"' + "7,8,9\n1,2\n" * 150_000 + '",end\n' for n in range(8)]
@@ -259,6 +265,7 @@ async def test_a_cell_of_three_megabytes(bench: Bench) -> None:
     assert bench.table(stored)["b"].to_pylist() == [text]
 
 
+@pytest.mark.slow
 async def test_names_that_a_reader_would_expand(bench: Bench) -> None:
     stored = await bench.take(b"a,b\n1,2\n", file="x[1]*?.csv")
     assert stored.row_count == 1
@@ -273,6 +280,7 @@ async def test_types_asked_for(bench: Bench) -> None:
     assert bench.table(stored).to_pydict()["zip"] == [1234, None] and stored.columns[1].type == "string"
 
 
+@pytest.mark.slow
 async def test_the_same_bytes_for_any_number_of_threads(tmp_path: Path) -> None:
     """S7.7: content addressing needs it."""
     source = tmp_path / "t.csv"
@@ -299,6 +307,7 @@ async def test_rows_too_wide_for_a_whole_row_group(bench: Bench, tmp_path: Path)
     assert file.metadata.num_row_groups > 1
 
 
+@pytest.mark.slow
 async def test_limits(tmp_path: Path) -> None:
     """A-S7-5: too large is told with the setting that can be raised."""
     small = Bench(tmp_path, max_path_bytes=100_000, max_bytes=1000, max_cell_bytes=2000)
@@ -315,6 +324,7 @@ async def test_limits(tmp_path: Path) -> None:
     assert small.objects() == {} and small.scratch() == []
 
 
+@pytest.mark.slow
 async def test_content(bench: Bench) -> None:
     stored = await bench.ingester.ingest_content(b"a,b\n1,2\n", "csv", "c")
     assert stored.row_count == 1 and (await bench.datasets.get("c")).provenance["source"] == "csv"
@@ -329,6 +339,7 @@ async def test_real_data(bench: Bench, data: Callable[[str], Path]) -> None:
     assert "53-7051.00" in bench.table(stored).column(0).to_pylist()
 
 
+@pytest.mark.slow
 async def test_progress_only_goes_on(bench: Bench) -> None:
     heard: list[float] = []
 

@@ -67,6 +67,7 @@ def people() -> bytes:
     return saved(book)
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_a_sheet(bench: Bench) -> None:
     """Types are those of the cells: text that looks like a number stays text. What has no value is said."""
@@ -98,6 +99,7 @@ async def test_a_sheet(bench: Bench) -> None:
     assert (await bench.datasets.get("t")).provenance["sheet"] == "People"
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_options(bench: Bench) -> None:
     """A sheet by name or number, a header below a title, types asked for, and the cells that contradict them."""
@@ -158,6 +160,7 @@ def test_without_the_extra(inside: Any, monkeypatch: pytest.MonkeyPatch) -> None
     assert "lakehouse-mcp[excel]" in raised.value.fix
 
 
+@pytest.mark.slow
 def test_crafted_workbooks(inside: Any) -> None:
     """Sizes that lie, rows and columns beyond Excel's, archives and XML that unpack to more than they may."""
     page = "xl/worksheets/sheet1.xml"
@@ -178,6 +181,7 @@ def test_crafted_workbooks(inside: Any) -> None:
         inside(altered(good, page, lambda xml: laughs + xml.replace(b"<v>1</v>", b"<v>&g;</v>")))
 
 
+@pytest.mark.slow
 def test_damaged_workbooks(inside: Any) -> None:
     """Whatever is broken, the answer is a table or an error that says so."""
     data, chance = people(), random.Random(7)
@@ -202,6 +206,7 @@ def test_damaged_workbooks(inside: Any) -> None:
     assert "InvalidInput" in outcomes and outcomes <= {"Table", "InvalidInput"}
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_other_files_by_that_name(bench: Bench) -> None:
     for data, words in (

@@ -45,6 +45,7 @@ def encoded(table: pa.Table) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.slow
 async def test_types_are_kept(bench: Bench) -> None:
     stored = await bench.take(encoded(TABLE), file="t.parquet")
     table = bench.table(stored)
@@ -65,6 +66,7 @@ async def test_a_crafted_footer_never_reaches_the_bucket(bench: Bench) -> None:
     assert b"secret" in source and b"secret" not in (bench.home / "objects" / stored.key).read_bytes()
 
 
+@pytest.mark.slow
 async def test_types_asked_for(bench: Bench) -> None:
     data = encoded(pa.table({"a": ["1", "2"], "b": [1, 2]}))
     stored = await bench.take(data, file="t.parquet", types={"a": "BIGINT", "b": "VARCHAR"})
@@ -74,6 +76,7 @@ async def test_types_asked_for(bench: Bench) -> None:
     assert caught.value.data["rows"] == [{"line": 2, "column": "a", "value": "x", "reason": "'x' is not a BIGINT"}]
 
 
+@pytest.mark.slow
 async def test_names_that_sql_cannot_tell_apart(bench: Bench) -> None:
     table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], ["a", "A"])
     with pytest.raises(InvalidInput, match="columns 1, 2"):

@@ -67,6 +67,7 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_pages_are_rows(bench: Bench) -> None:
     """S7.11, A-S7-8: {doc_id, source_name, page, text}; a page without text is empty, and that is said."""
@@ -86,6 +87,7 @@ async def test_pages_are_rows(bench: Bench) -> None:
     assert made.warnings == ["1 of 3 pages have no text (scans need OCR first): 2"]
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_locked_documents(bench: Bench) -> None:
     """One that needs a password is refused; one that opens without is read."""
@@ -95,6 +97,7 @@ async def test_locked_documents(bench: Bench) -> None:
     assert bench.table(made)["text"].to_pylist() == ["open"]
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_a_document_that_takes_too_long(bench: Bench) -> None:
     """A page that unpacks to 70 MB of text takes its reader a minute: who stops waiting leaves nothing behind."""
@@ -138,6 +141,7 @@ def test_crafted_documents(inside: Any) -> None:
         inside(document("x" * 5000), Limits(2**30, 1024))
 
 
+@pytest.mark.slow
 def test_damaged_documents(inside: Any) -> None:
     """Whatever is broken, the answer is a table or an error that says so."""
     data, chance = document("one", "two", "three"), random.Random(3)

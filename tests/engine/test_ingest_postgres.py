@@ -51,6 +51,7 @@ async def take(lake: Lakehouse, **arguments: Any) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.slow
 async def test_types(lake: Lakehouse, server: Postgres) -> None:
     """S7.12, A-S7-8: a table to SQL, whole."""
     made = await take(lake, dsn=server.dsn, table="public.kinds")
@@ -85,6 +86,7 @@ async def test_types(lake: Lakehouse, server: Postgres) -> None:
     assert provenance["source"] == "postgres" and provenance["table"] == "public.kinds"
 
 
+@pytest.mark.slow
 async def test_queries_and_modes(lake: Lakehouse, server: Postgres) -> None:
     """More rows than one fetch; names that need quotes; an upsert by key."""
     made = await take(lake, name="many", dsn=server.dsn, table="many")
@@ -97,6 +99,7 @@ async def test_queries_and_modes(lake: Lakehouse, server: Postgres) -> None:
     assert declare and "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" in server.log
 
 
+@pytest.mark.slow
 async def test_what_is_refused(lake: Lakehouse, server: Postgres) -> None:
     for arguments, kind, words in (
         ({"query": "SELECT 1 AS a; DROP TABLE kinds"}, InvalidInput, "multiple commands"),
@@ -123,12 +126,14 @@ async def test_what_is_refused(lake: Lakehouse, server: Postgres) -> None:
         assert connection.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone() == (0,)
 
 
+@pytest.mark.slow
 async def test_time_is_limited(home: Path, server: Postgres) -> None:
     async with lakehouse.open(home, overrides={"ingest.remote_timeout_secs": 2}) as lake:
         with pytest.raises(TimedOut, match="2 seconds"):
             await take(lake, dsn=server.dsn, query="SELECT pg_sleep(60)")
 
 
+@pytest.mark.slow
 async def test_the_connection_string_is_told_to_nobody(
     home: Path, server: Postgres, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -165,6 +170,7 @@ async def test_the_connection_string_is_told_to_nobody(
             assert not any(word.encode() in path.read_bytes() for word in secret), path
 
 
+@pytest.mark.slow
 async def test_who_may_name_internal_addresses(home: Path, server: Postgres) -> None:
     """Over MCP and HTTP only public hosts, and networks of ingest.internal_networks; and no file of this machine."""
     async with lakehouse.open(home) as lake:

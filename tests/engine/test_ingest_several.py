@@ -97,6 +97,7 @@ async def take(bench: Bench, files: dict[str, str | bytes], name: str = "t", **o
     return await bench.ingester.ingest_path(folder, name, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_one_dataset_of_many_files(bench: Bench) -> None:
     """As one long file would be read: a late 007 makes text of all, and an empty column has the others' type."""
@@ -125,6 +126,7 @@ async def test_one_dataset_of_many_files(bench: Bench) -> None:
     assert (await take(bench, files, source_column="file")).existing and bench.scratch() == []
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_all_or_nothing(bench: Bench) -> None:
     """Other columns, bad rows and damaged files are named by their file; evolve fills what is missing."""
@@ -147,6 +149,7 @@ async def test_all_or_nothing(bench: Bench) -> None:
         await take(bench, {"1.csv": good, "2.csv": good}, "clash", source_column="A")
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_parquet_of_different_types(bench: Bench) -> None:
     def parquet(values: Any) -> bytes:

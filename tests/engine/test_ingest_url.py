@@ -57,6 +57,7 @@ async def refused(bench: Bench, url: str, kind: type[LakehouseError], words: str
     assert bench.objects() == {} and bench.scratch() == []
 
 
+@pytest.mark.slow
 async def test_a_url_becomes_a_dataset(bench: Bench, web: Web) -> None:
     """By its suffix, its content type, the name the server gives it, or what is asked for; redirects are followed."""
     made = await bench.ingester.ingest_url(f"{web.url}/a.csv?signature=secret#part", "t")
@@ -69,6 +70,7 @@ async def test_a_url_becomes_a_dataset(bench: Bench, web: Web) -> None:
     assert bench.scratch() == []
 
 
+@pytest.mark.slow
 async def test_what_is_refused(bench: Bench, web: Web) -> None:
     """Each hop of a redirect is judged like the first URL."""
     for url, kind, words in (

@@ -78,6 +78,7 @@ async def test_how_many(lake: Lakehouse) -> None:
     assert await counts(["a"], k=1000) == (20, {"a": 20})
 
 
+@pytest.mark.slow
 async def test_a_vector_is_used_as_it_is(home: Path) -> None:
     """A-S13-3: with a vector, and with a vector and a text, nobody is asked to embed."""
     with FakeOllama() as fake:

@@ -17,7 +17,7 @@ from lakehouse.engine.datasets import Manifest, SchemaChanged
 from lakehouse.engine.ingest import Ingested
 from lakehouse.engine.merged import batches
 from lakehouse.engine.tables import desk, table_of
-from lakehouse.errors import Conflict, InvalidInput, NotFound
+from lakehouse.errors import Conflict, InvalidInput, NotFound, TooLarge, Upstream
 
 pytestmark = pytest.mark.anyio
 
@@ -43,6 +43,7 @@ async def csv(bench: Bench, text: str, **asked: Any) -> Ingested:
     return await bench.ingester.ingest_content(text.encode(), "csv", "t", **asked)
 
 
+@pytest.mark.slow
 async def test_append(bench: Bench) -> None:
     """Rows come behind those that are there, as the dataset's types; the same content again is there already."""
     await csv(bench, "id,x,day\n1,1.5,2024-01-01T10:00:00\n")
@@ -64,6 +65,7 @@ async def test_append(bench: Bench) -> None:
     assert (await bench.datasets.get("t")).operation == "append" and bench.scratch() == []
 
 
+@pytest.mark.slow
 async def test_a_value_that_would_change(bench: Bench) -> None:
     """What the dataset's column cannot hold as it is written is an error with its place."""
     await csv(bench, "a,b,c,d,e\n1,x,1.5,true,2024-01-01\n")
@@ -83,6 +85,7 @@ async def test_a_value_that_would_change(bench: Bench) -> None:
     assert [row[1] for row in await rows(bench)] == ["x", "007"]
 
 
+@pytest.mark.slow
 async def test_parquet_of_other_types(bench: Bench) -> None:
     """Columns of another type are taken where no value changes, and refused with row and value where one would."""
     table = pa.table({"id": pa.array([1], pa.int32()), "p": pa.array(["1.10"]).cast(pa.decimal128(9, 2))})
@@ -96,6 +99,7 @@ async def test_parquet_of_other_types(bench: Bench) -> None:
     assert [str(row[1]) for row in await rows(bench)] == ["1.10", "2.50"]
 
 
+@pytest.mark.slow
 async def test_upsert(bench: Bench) -> None:
     """A-S8-9: rows of the same key are replaced, others added, before and after compaction."""
     await csv(bench, "id,x\n1,a\n2,b\n3,c\n")
@@ -125,6 +129,7 @@ async def test_upsert(bench: Bench) -> None:
         await csv(bench, "id,x\n9,z\n9,y\n")
 
 
+@pytest.mark.slow
 async def test_a_key_for_rows_that_have_none(bench: Bench) -> None:
     await csv(bench, "id,x\n1,a\n1,b\n,c\n")
     with pytest.raises(InvalidInput, match="rows of dataset 't': rows 1 and 2 are all '1'; row 3 has no id"):
@@ -132,6 +137,7 @@ async def test_a_key_for_rows_that_have_none(bench: Bench) -> None:
     assert (await bench.datasets.get("t")).version == 1
 
 
+@pytest.mark.slow
 async def test_evolve(bench: Bench) -> None:
     """Columns may come, null in older rows; what is missing is refused with both schemas."""
     await csv(bench, "id,x\n1,a\n")
@@ -155,6 +161,7 @@ async def test_evolve(bench: Bench) -> None:
     assert await rows(bench) == [(2, "B", 5, False, 7, 1)]
 
 
+@pytest.mark.slow
 async def test_delete(bench: Bench) -> None:
     """Rows without a key are written anew without those; keyed ones go by a delta."""
     await csv(bench, "id,x\n1,a\n2,\n3,c\n")
@@ -179,6 +186,7 @@ async def test_delete(bench: Bench) -> None:
         await bench.ingester.delete("none", where="true")
 
 
+@pytest.mark.slow
 async def test_no_condition(bench: Bench) -> None:
     """A condition stays within its brackets, and reads this dataset alone."""
     await csv(bench, "id,x\n1,a\n0,b\n")
@@ -192,9 +200,12 @@ async def test_no_condition(bench: Bench) -> None:
         ):
             with pytest.raises(InvalidInput):
                 await work.write(f"SELECT * FROM t WHERE ({where}\n)", foreign=True, conditions={"where": where})
+        with pytest.raises((TooLarge, Upstream)):  # whatever it takes, it is not the machine's
+            await work.rows("SELECT length(repeat('x', 4000000000)) FROM t", foreign=True)
     assert (await bench.ingester.delete("t", where="id")).deleted == 1  # a number is a condition: not zero
 
 
+@pytest.mark.slow
 async def test_register_delta(bench: Bench) -> None:
     """S8.8: rows or an object, with tombstones; those need no column but the key."""
     await csv(bench, 'city,day,n\nit\'s,2024-01-01,1\n"a""b",2024-01-01,2\nc,2024-01-03,3\n')
@@ -218,6 +229,7 @@ async def test_register_delta(bench: Bench) -> None:
     assert (await bench.ingester.delete("t", keys=[{"city": "c", "day": "2024-01-03"}])).row_count == 1
 
 
+@pytest.mark.slow
 async def test_compaction_loses_no_commit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever appends while files are folded, with a column more, finds the rows behind the folded ones."""
     for n in range(3):
@@ -286,6 +298,7 @@ async def test_writers_at_once(bench: Bench) -> None:
     assert (await Bench(bench.folder).datasets.get("t")).version == 5
 
 
+@pytest.mark.slow
 async def test_times_follow(bench: Bench) -> None:
     """Every change is a version of its own that can be read as it was."""
     await csv(bench, "id,x\n1,a\n", key=["id"])

@@ -1,11 +1,12 @@
 """Which places a caller at a distance may have read."""
 
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 import lakehouse
-from lakehouse import Forbidden, Lakehouse
+from lakehouse import Forbidden, InvalidInput, Lakehouse
 from lakehouse.engine.places import check_place
 from lakehouse.observe import Caller
 
@@ -24,6 +25,7 @@ def somebody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_over_mcp_hidden_places_and_those_outside_are_refused(lake: Lakehouse, somebody: Path) -> None:
     """Links are followed before it is decided; the command line reads anything its user can."""
@@ -47,6 +49,40 @@ async def test_over_mcp_hidden_places_and_those_outside_are_refused(lake: Lakeho
         await lake.call("corpora.build", {"name": "c", "folder": f"{somebody}/.ssh"}, via="mcp")
 
 
+@pytest.mark.anyio
+async def test_the_data_directory_is_apart(somebody: Path) -> None:
+    """Where it lies in sight: over MCP its files and the buckets' are not read by name, nor written by anybody."""
+    home, bucket, keys = somebody / "lake", somebody / "bucket", somebody / "keys.toml"
+    keys.write_text('[postgres.shop]\ndsn = "postgresql://u:hunter22@h/d"\n', encoding="utf-8")
+    keys.chmod(0o600)
+    overrides = {"storage.buckets": [{"name": "far", "url": bucket.as_uri()}], "storage.secrets": str(keys)}
+    async with lakehouse.open(home, overrides=overrides) as lake:
+        assert (await lake.call("ingest.file", {"name": "t", "content": "a\n1\n"}, via="mcp"))["row_count"] == 1
+        (commit,) = (home / "objects" / "_catalog" / "t").glob("*.json")
+        (somebody / "link").symlink_to(home)
+        (bucket / "x.csv").write_text("a\n1\n", encoding="utf-8")
+        places = [keys, home / "observer" / "*.jsonl", home / "**" / "*.json", bucket, bucket / "x.csv"]
+        for path in (*places, commit, somebody / "link" / "objects" / commit.relative_to(home / "objects")):
+            for tool in ("ingest_file", "plan_ingest"):
+                with pytest.raises(Forbidden, match="own"):
+                    await lake.call(tool, {"name": "u", "path": str(path), "source": "json"}, via="mcp")
+        with pytest.raises(InvalidInput, match="own"):
+            await lake.call("import_datasets", {"folder": str(home / "objects"), "plan": True}, via="mcp")
+        kept = commit.read_bytes()
+        targets = [commit, home / "new.csv", somebody / "link" / "new.csv", bucket / "new.csv", bucket / "x.csv"]
+        for target, via in product(targets, ("mcp", "cli")):
+            if via == "cli" and bucket in target.parents:
+                continue
+            for tool, more in (("export_sql", {"sql": "SELECT 1 AS a"}), ("backup", {})):
+                with pytest.raises(InvalidInput, match="data directory"):
+                    await lake.call(tool, {"path": str(target), "overwrite": True, **more}, via=via)
+        assert commit.read_bytes() == kept
+        # What lies beside it is read, by a pattern, too; a sender's own contents are as ever.
+        asked = {"name": "u", "path": str(somebody / "d*" / "table.csv")}
+        assert (await lake.call("ingest.file", asked, via="mcp"))["row_count"] == 1
+
+
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_from_another_machine_only_named_places_are_read(home: Path, somebody: Path) -> None:
     """Somebody else's home directory is none of theirs; a folder the settings name is."""

@@ -26,6 +26,7 @@ from lakehouse.engine.profile.pii import hints, masked
         ("31.01.2024", None),
         ("12345678", None),
         ("1.2345678", None),
+        ("53-7051.00", None),
         ("hello", None),
     ],
 )
@@ -51,6 +52,7 @@ def table(name: str, columns: int, text: str) -> tuple[Manifest, Profile]:
     return manifest, Profile(name=name, version=1, row_count=10, columns=facts)
 
 
+@pytest.mark.slow
 @hypothesis.given(st.integers(1, 60), st.integers(1, 60), st.integers(400, 4000), st.text(max_size=60))
 @hypothesis.settings(max_examples=40)
 def test_a_card_keeps_to_its_budget_whatever_is_in_it(tables: int, columns: int, room: int, text: str) -> None:

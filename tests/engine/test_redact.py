@@ -50,6 +50,16 @@ def test_known_credentials_never_show_even_at_the_cut(where: int) -> None:
     assert redact.text("key-12345678 and abc and /home/someone") == f"{MARK} and abc and /home/someone"
 
 
+def test_what_a_url_is_signed_with_goes() -> None:
+    """Of an argument that is a URL the whole query; in other texts what is called like a credential."""
+    redact = Redactor({})
+    signed = "https://s3.x/b/o.csv?X-Amz-Credential=AKIA%2F1&X-Amz-Expires=60&X-Amz-Signature=ab12"
+    assert redact.summary({"url": signed, "n": 1}) == f'{{"url":"https://s3.x/b/o.csv?{MARK}","n":1}}'
+    assert redact.text(signed) == f"https://s3.x/b/o.csv?{MARK}&X-Amz-Expires=60&{MARK}"
+    assert redact.text("see https://x/?sv=1&sig=a%2B, or") == f"see https://x/?sv=1&{MARK} or"
+    assert "hunter" not in redact.summary({"url": "https://x/" + "y" * 480 + "?k=hunter22"})
+
+
 def test_credentials_inside_urls_go() -> None:
     redact = Redactor({})
     assert redact.text("see postgres://joe:pa55@db:5432/x now") == f"see postgres://{MARK}@db:5432/x now"

@@ -88,6 +88,7 @@ def state_of(*folders: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 async def test_every_allowed_query_runs(lake: Lakehouse, orders: Path) -> None:
     table = cases("sql_allowed.sql")
     assert len(table) >= 45
@@ -102,6 +103,7 @@ async def test_every_allowed_query_runs(lake: Lakehouse, orders: Path) -> None:
     assert not failed
 
 
+@pytest.mark.slow
 async def test_every_refused_statement_is_refused_and_does_nothing(
     lake: Lakehouse, orders: Path, home: Path, tmp_path: Path
 ) -> None:
@@ -128,6 +130,7 @@ async def test_every_refused_statement_is_refused_and_does_nothing(
     assert lake.sql.stats()["ended"] == 0  # every refusal came from a process that lives on
 
 
+@pytest.mark.slow
 async def test_a_cte_means_itself_wherever_the_gate_says_so(lake: Lakehouse) -> None:
     """The gate's idea of scope is the engine's: a CTE that hides a system view is never taken for that view."""
     places = [
@@ -200,6 +203,7 @@ def open_lake(home: Path, overrides: dict[str, Any]) -> Any:
     return lakehouse.open(home, overrides=overrides)
 
 
+@pytest.mark.slow
 async def test_the_other_lake_is_out_of_reach(home: Path, register: Register, tmp_path: Path) -> None:
     """Neither its names nor its files can be used, not even through the gate's own allowed words."""
     async with open_lake(home, {}) as lake, open_lake(tmp_path / "other", {}) as other:

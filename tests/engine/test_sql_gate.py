@@ -163,6 +163,7 @@ def test_deep_nesting_is_refused(judge: gate.Gate, sql: str) -> None:
         judge.judge(sql[: 64 * 1024])
 
 
+@pytest.mark.slow
 def test_wide_texts_pass(judge: gate.Gate) -> None:
     judge.judge("/**/" * 16_000 + "SELECT 1")
     judge.judge("-- \n" * 16_000 + "EXPLAIN SELECT 1")

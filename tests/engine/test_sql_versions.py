@@ -41,6 +41,7 @@ async def drop(lake: Lakehouse, name: str) -> None:
     await lake.datasets.change(name, dropped)
 
 
+@pytest.mark.slow
 async def test_versions_by_name_and_by_as_of(lake: Lakehouse) -> None:
     """Two versions in one statement, one for each dataset, a moment for the rest, and one that was dropped."""
     moments = []
@@ -76,6 +77,7 @@ async def test_versions_by_name_and_by_as_of(lake: Lakehouse) -> None:
         await lake.sql.query(count)
 
 
+@pytest.mark.slow
 async def test_versions_there_are_not(lake: Lakehouse) -> None:
     for rows in ([1], [1, 2]):
         await commit(lake, "orders", {"id": rows})
@@ -110,6 +112,7 @@ async def test_versions_there_are_not(lake: Lakehouse) -> None:
     assert (await lake.sql.query('FROM "orders@v1"')).rows == [[5]]  # a dataset's own name comes first
 
 
+@pytest.mark.slow
 async def test_changing_between_versions_makes_nothing_anew(lake: Lakehouse) -> None:
     for rows in ([1], [1, 2], [1, 2, 3]):
         await commit(lake, "orders", {"id": rows})
@@ -121,6 +124,7 @@ async def test_changing_between_versions_makes_nothing_anew(lake: Lakehouse) -> 
     assert counts["loaded"] == counts["started"] and counts["ended"] == 0
 
 
+@pytest.mark.slow
 async def test_an_older_version_that_is_damaged_harms_no_other(lake: Lakehouse, register: Register) -> None:
     old = await register(lake, "orders", pa.table({"id": [1]}))
     await register(lake, "orders", pa.table({"id": [1, 2]}))
@@ -153,6 +157,7 @@ async def test_files_of_older_versions_come_when_they_are_asked_for(home: Path, 
         assert (await lake.sql.query('SELECT count(*) FROM "orders@v1"')).rows == [[1]]
 
 
+@pytest.mark.slow
 async def test_limits_of_one_call(lake: Lakehouse) -> None:
     """They lower the usual ones, and never raise them."""
     assert len((await lake.sql.query("FROM range(1000)", max_bytes=100)).rows) < 50
@@ -170,6 +175,7 @@ async def test_limits_of_one_call(lake: Lakehouse) -> None:
             await lake.sql.query("SELECT 1", max_bytes=number)
 
 
+@pytest.mark.slow
 async def test_what_a_merged_version_is_made_of_cannot_be_named(lake: Lakehouse, home: Path) -> None:
     """Names within the view of base and deltas mean nothing outside, and names of the caller nothing inside."""
     await commit(lake, "orders", {"id": [1, 2, 3], "pay": [10, 20, 30]})

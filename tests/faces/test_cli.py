@@ -30,12 +30,14 @@ def run(home: Path, trial: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return invoke
 
 
+@pytest.mark.slow
 def test_required_parameters_are_positional_and_the_rest_options(run: Run) -> None:
     assert json.loads(run("trial", "add", "1", "--json").stdout) == {"total": 3}
     assert json.loads(run("--json", "trial", "add", "1", "-b", "40").stdout) == {"total": 41}
     assert run("trial", "add", "1").stdout == "total: 3\n"
 
 
+@pytest.mark.slow
 def test_lists_and_objects_are_written_as_people_write_them(run: Run) -> None:
     assert json.loads(run("trial", "keep", "a", "b", "--options", "x=1,y=b,z=01", "--json").stdout) == {
         "items": ["a", "b"],
@@ -48,6 +50,7 @@ def test_lists_and_objects_are_written_as_people_write_them(run: Run) -> None:
     assert run("trial", "keep", "a", "--options", "x").exit_code == InvalidInput.exit
 
 
+@pytest.mark.slow
 def test_a_line_that_cannot_be_understood_is_a_bad_request(run: Run) -> None:
     """Missing, mistyped and unknown arguments have the exit code of the error table here too, and its JSON."""
     for wrong in (["trial", "add"], ["trial", "add", "one"], ["trial", "add", "1", "--c", "2"], ["nothing"], ["sql"]):
@@ -57,6 +60,7 @@ def test_a_line_that_cannot_be_understood_is_a_bad_request(run: Run) -> None:
         assert isinstance(said, InvalidInput) and "--help`" in said.fix, wrong
 
 
+@pytest.mark.slow
 def test_call_takes_any_name_and_json(run: Run) -> None:
     assert json.loads(run("call", "trial.add", '{"a": 1}').stdout) == {"total": 3}
     assert json.loads(run("call", "trial_add", "-", input='{"a": 5}').stdout) == {"total": 7}
@@ -67,6 +71,7 @@ def test_call_takes_any_name_and_json(run: Run) -> None:
     assert isinstance(unknown, NotFound) and "trial.add" in unknown.fix
 
 
+@pytest.mark.slow
 def test_errors_go_to_stderr_with_their_exit_code(
     run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
@@ -96,6 +101,7 @@ def test_config_says_where_each_value_comes_from(run: Run, home: Path) -> None:
     assert f"sql.max_rows = 7  ({home / 'lakehouse.toml'})\n" in said and "sql.workers = 2\n" in said
 
 
+@pytest.mark.slow
 def test_a_bad_setting_stops_every_command(run: Run, home: Path) -> None:
     """A-S3-2: the key is named, and the nearest known one."""
     home.mkdir(parents=True)
@@ -104,6 +110,7 @@ def test_a_bad_setting_stops_every_command(run: Run, home: Path) -> None:
     assert isinstance(error, InvalidInput) and "sql.max_row" in str(error) and "max_rows" in str(error)
 
 
+@pytest.mark.slow
 def test_init_writes_a_project_whose_tool_runs(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "mine"
     made = json.loads(run("init", str(folder), "--json").stdout)
@@ -124,6 +131,7 @@ def test_init_writes_a_project_whose_tool_runs(run: Run, tmp_path: Path, monkeyp
     assert json.loads(ran.stdout) == {"text": "Hello, you."}
 
 
+@pytest.mark.slow
 def test_a_command_attaches_to_whoever_owns_the_data_directory(run: Run, home: Path) -> None:
     """S3.8. A tool that the owner was started without is told as such."""
     holder = subprocess.Popen(
@@ -253,6 +261,7 @@ def test_advice_names_commands_to_people_and_tools_to_machines(command: list[str
     assert "build_corpus" in json.loads(said.stderr)["fix"]
 
 
+@pytest.mark.slow
 def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys; sys.argv = ['lakehouse', '--help']\n"

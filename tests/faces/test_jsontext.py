@@ -93,6 +93,7 @@ values = st.recursive(
 objects = st.dictionaries(st.text(max_size=5), values, max_size=4)
 
 
+@pytest.mark.slow
 @given(
     root=objects,
     servers=st.none() | objects,

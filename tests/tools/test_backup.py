@@ -30,6 +30,7 @@ async def filled(lake: Lakehouse) -> None:
     await lake.call("set_profile", {"name": "p", "bucket": "primary"})
 
 
+@pytest.mark.slow
 async def test_there_and_back(lake: Lakehouse, home: Path, tmp_path: Path) -> None:
     """SQL, search, old versions, profiles, own objects and the journal are there again, under another name."""
     await filled(lake)
@@ -62,6 +63,7 @@ async def test_there_and_back(lake: Lakehouse, home: Path, tmp_path: Path) -> No
     assert (event["actor"], event["entity_id"]) == ("cli", "b.tar.zst")
 
 
+@pytest.mark.slow
 async def test_while_commits_go_on(lake: Lakehouse, tmp_path: Path) -> None:
     """Every version a backup has is whole: what its manifests name is in it."""
     going = True
@@ -90,6 +92,7 @@ async def test_while_commits_go_on(lake: Lakehouse, tmp_path: Path) -> None:
                     assert found.row_count == version and await other.datasets.local_files(found)
 
 
+@pytest.mark.slow
 async def test_buckets_elsewhere_are_in_it_when_asked_for(home: Path, tmp_path: Path) -> None:
     """By default what is not in it is named; with them, they lie in the new directory, and the old ones stay alone."""
     url = (tmp_path / "eu").as_uri()

@@ -26,6 +26,7 @@ BAD: list[dict[str, Any]] = [
     {"rule": "sql", "sql": "count(*) > 5"},
     {"rule": "sql", "sql": "true) OR (true"},
     {"rule": "sql", "sql": "1) = (2"},
+    {"rule": "sql", "sql": "/*(*/true) UNION ALL SELECT 0 WHERE (true/*)*/"},
     {"rule": "sql", "sql": "true) LIMIT (0"},
     {"rule": "sql", "sql": "true -- '\n) OR (true -- '"},
     {"rule": "sql", "sql": " "},
@@ -117,6 +118,7 @@ async def test_rejects_of_appends_add_up_and_an_append_again_changes_nothing(lak
     assert (await lake.call("query_sql", {"sql": "SELECT raw FROM t_rejects"}))["rows"] == [["1"], ["2"]]
 
 
+@pytest.mark.slow
 async def test_what_cannot_be_set_aside_is_refused(lake: Lakehouse) -> None:
     await lake.call("ingest_file", {"name": "t_rejects", "content": "id\n1\n"})
     with pytest.raises(Conflict, match="t_rejects"):

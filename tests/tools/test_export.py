@@ -76,6 +76,7 @@ async def test_every_format_keeps_rows_and_types(lake: Lakehouse, tmp_path: Path
     assert found["formula"] == "=1+1" and rows[3][10].data_type == "s"
 
 
+@pytest.mark.slow
 async def test_a_guarded_csv_has_no_formulas(lake: Lakehouse, tmp_path: Path) -> None:
     sql = "SELECT '=cmd()' AS \"@a\", '-x' AS b, -1 AS n, 'plain' AS c, '@y' AS d"
     await export(lake, tmp_path / "g.csv", sql, guard_formulas=True)
@@ -85,6 +86,7 @@ async def test_a_guarded_csv_has_no_formulas(lake: Lakehouse, tmp_path: Path) ->
     assert files_in(tmp_path) == ["g.csv", "home"]
 
 
+@pytest.mark.slow
 async def test_parameters_no_rows_and_as_of(lake: Lakehouse, tmp_path: Path) -> None:
     for rows in ("1\n", "1\n2\n"):
         await lake.call("ingest_file", {"name": "orders", "content": "id\n" + rows})
@@ -96,6 +98,7 @@ async def test_parameters_no_rows_and_as_of(lake: Lakehouse, tmp_path: Path) -> 
     assert made["row_count"] == 0 and pq.read_table(tmp_path / "none.parquet").column_names == ["id"]
 
 
+@pytest.mark.slow
 async def test_what_a_format_cannot_hold_is_refused_and_leaves_nothing(lake: Lakehouse, tmp_path: Path) -> None:
     pytest.importorskip("openpyxl")
     wide = ", ".join(f"{n} AS c{n}" for n in range(2100))
@@ -117,6 +120,7 @@ async def test_what_a_format_cannot_hold_is_refused_and_leaves_nothing(lake: Lak
     assert not [path for path in (tmp_path / "home" / "tmp").iterdir() if path.name.startswith("export-")]
 
 
+@pytest.mark.slow
 async def test_limits_are_refused_and_leave_nothing(home: Path, tmp_path: Path) -> None:
     limits = {"export.max_bytes": 100_000, "sql.export_timeout_secs": 2, "embed.provider": "hash"}
     async with lakehouse.open(home, overrides=limits) as lake:
@@ -135,6 +139,7 @@ async def test_limits_are_refused_and_leave_nothing(home: Path, tmp_path: Path) 
         assert files_in(tmp_path) == ["home"]
 
 
+@pytest.mark.slow
 async def test_where_files_may_be_written(lake: Lakehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From a shell anywhere; for an agent below the home directory, nothing hidden; for other machines nowhere."""
     user = tmp_path / "user"
@@ -172,6 +177,7 @@ async def test_where_files_may_be_written(lake: Lakehouse, tmp_path: Path, monke
         await over(Caller("cli", read_only=True), tmp_path / "d.csv")
 
 
+@pytest.mark.slow
 async def test_results_are_exported_whole_or_not(home: Path, tmp_path: Path) -> None:
     limits = {"sql.max_rows": 5, "sql.max_handle_rows": 50, "embed.provider": "hash"}
     async with lakehouse.open(home, overrides=limits) as lake:
@@ -202,6 +208,7 @@ async def test_results_are_exported_whole_or_not(home: Path, tmp_path: Path) -> 
         assert files_in(tmp_path) == ["a.arrow", "a.parquet", "home", "t.csv", "t.json", "v.json"]
 
 
+@pytest.mark.slow
 async def test_what_an_agent_is_shown_a_part_of_has_types(lake: Lakehouse, tmp_path: Path) -> None:
     """An answer that is cut for MCP alone is kept as rows with types, so that it is exported with them."""
     sql = "SELECT i::DECIMAL(9,2) AS d, repeat('x', 50) AS t FROM range(2000) r(i)"
@@ -211,6 +218,7 @@ async def test_what_an_agent_is_shown_a_part_of_has_types(lake: Lakehouse, tmp_p
     assert pq.read_schema(tmp_path / "o.parquet").field("d").type == pa.decimal128(9, 2)
 
 
+@pytest.mark.slow
 async def test_a_cancelled_export_leaves_nothing(lake: Lakehouse, tmp_path: Path) -> None:
     begun = anyio.Event()
 

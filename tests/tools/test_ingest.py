@@ -16,6 +16,7 @@ from lakehouse import Conflict, Forbidden, InvalidInput, Lakehouse, NotFound, To
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.slow
 async def test_a_path(lake: Lakehouse, tmp_path: Path) -> None:
     """S7.9: the answer; A-S7-1: once more changes nothing, another schema is a conflict."""
     path = tmp_path / "orders.csv"
@@ -39,6 +40,7 @@ async def test_a_path(lake: Lakehouse, tmp_path: Path) -> None:
     assert manifest["version"] == 1 and manifest["row_count"] == 1
 
 
+@pytest.mark.slow
 async def test_content_and_objects(lake: Lakehouse) -> None:
     """A-S7-1: content in the request, base64 for Parquet, and stored objects."""
     answer = await lake.call("ingest.file", {"name": "c", "content": "a,b\n1,é\n"})
@@ -81,6 +83,7 @@ async def test_bad_arguments(lake: Lakehouse, arguments: dict[str, Any], words: 
         await lake.call("ingest.file", arguments)
 
 
+@pytest.mark.slow
 async def test_paths_of_other_faces_lie_below_the_roots(home: Path, tmp_path: Path) -> None:
     """The shell and Python may read any file they can name; everybody else only below ingest.roots."""
     (tmp_path / "in").mkdir()

@@ -89,6 +89,7 @@ async def rows(lake: Lakehouse, sql: str, caller: Caller) -> Any:
     return (await lake.call("query_sql", {"sql": sql}, caller=caller))["rows"]
 
 
+@pytest.mark.slow
 async def test_each_sees_its_own_rows(lake: Lakehouse) -> None:
     """A-S27-1: the same name in two buckets, and never the other's."""
     assert await rows(lake, "SELECT who FROM people", EU) == [["anna"]]
@@ -110,6 +111,7 @@ async def test_each_sees_its_own_rows(lake: Lakehouse) -> None:
         await lake.call("list_datasets", {"profile": "none"})
 
 
+@pytest.mark.slow
 async def test_no_name_reaches_what_is_not_there(lake: Lakehouse, tmp_path: Path) -> None:
     """S27.1: by another spelling, by the path of its file, by what knows all tables."""
     for sql, caller in product(NAMES, (US, FEW)):
@@ -119,6 +121,7 @@ async def test_no_name_reaches_what_is_not_there(lake: Lakehouse, tmp_path: Path
         assert "sum" not in f"{failed.value} {failed.value.data}" and "anna" not in str(failed.value)
 
 
+@pytest.mark.slow
 async def test_what_knows_all_tables_knows_the_profile_s(lake: Lakehouse) -> None:
     """S27.1: the catalogue of the engine itself has no other instance's names, where it may be read at all."""
     for view in ALL_TABLES:
@@ -130,6 +133,7 @@ async def test_what_knows_all_tables_knows_the_profile_s(lake: Lakehouse) -> Non
             assert "pay" not in str(found) and "anna" not in str(found)
 
 
+@pytest.mark.slow
 async def test_writing_stays_in_the_profile(lake: Lakehouse, tmp_path: Path) -> None:
     """A new name goes to the profile's bucket; one that the profile does not have cannot be made."""
     made = await lake.call("ingest_file", {"name": "later", "content": "a\n1\n"}, caller=FEW)
@@ -163,6 +167,17 @@ async def test_files_of_others_are_no_source(lake: Lakehouse, home: Path, tmp_pa
             await lake.call("register_dataset", {"name": "people", "objects": [{"key": key}]}, caller=FEW)
 
 
+async def test_what_holds_for_one_is_judged_for_the_other(lake: Lakehouse) -> None:
+    """The same file, beside the same version of the same name and rules, is checked against each bucket's own rows."""
+    rule = [{"rule": "unique", "columns": ["who"]}]
+    for caller in (EU, US):
+        await lake.call("set_expectations", {"name": "people", "expectations": rule}, caller=caller)
+    more = {"name": "people", "content": "who\nbob\n", "mode": "append"}
+    assert (await lake.call("ingest_file", more, caller=EU))["row_count"] == 2
+    with pytest.raises(InvalidInput, match="does not hold"):
+        await lake.call("ingest_file", more, caller=US)
+
+
 async def test_what_is_about_everybody_is_closed(lake: Lakehouse) -> None:
     """S27.1: calls, changes, profiles, indexes and the choice of another profile."""
     for (tool, arguments), caller in product(CLOSED, (US, FEW)):
@@ -170,6 +185,7 @@ async def test_what_is_about_everybody_is_closed(lake: Lakehouse) -> None:
             await lake.call(tool, arguments, caller=caller)
 
 
+@pytest.mark.slow
 async def test_results_are_found_by_whom_they_are_for(lake: Lakehouse) -> None:
     """S27.1: a handle of another profile is no handle; who is bound to none reads them all."""
     answer = await lake.call("query_sql", {"sql": "SELECT i FROM range(100) t(i)", "max_rows": 3}, caller=EU)
@@ -197,6 +213,7 @@ async def test_damage_is_told_to_those_it_is_of(lake: Lakehouse, tmp_path: Path)
     assert (await lake.call("list_datasets", {}, caller=US))["problems"] == []
 
 
+@pytest.mark.slow
 async def test_a_changed_profile_counts_at_once(lake: Lakehouse) -> None:
     """A reader's next call is bound to what the profile is now; without one it reaches nothing."""
     kept = (await lake.call("query_sql", {"sql": "SELECT i FROM range(9) t(i)", "max_rows": 3}, caller=FEW))["handle"]
@@ -205,6 +222,8 @@ async def test_a_changed_profile_counts_at_once(lake: Lakehouse) -> None:
     assert len(await rows(lake, "FROM people", FEW)) == 2
     with pytest.raises(NotFound):  # it may hold rows of what it was bound to
         await lake.call("get_result", {"id": kept}, caller=FEW)
+    asked = await lake.call("query_history", {}, caller=FEW)  # nor what was asked then
+    assert [one["sql"] for one in asked["queries"]] == ["FROM people"]
     await lake.call("delete_profile", {"name": "few"})
     with pytest.raises(NotFound, match="no profile 'few'"):
         await rows(lake, "SELECT 1", FEW)
@@ -214,6 +233,7 @@ async def test_a_changed_profile_counts_at_once(lake: Lakehouse) -> None:
     assert [(one["name"], one["bucket"]) for one in found["profiles"]] == [("eu", "eu"), ("us", "us")]
 
 
+@pytest.mark.slow
 async def test_many_callers_at_once(lake: Lakehouse) -> None:
     """Calls of several profiles side by side, and of none: each stays in its own."""
 
@@ -227,6 +247,7 @@ async def test_many_callers_at_once(lake: Lakehouse) -> None:
             tasks.start_soon(ask, caller, count)
 
 
+@pytest.mark.slow
 async def test_a_lake_opened_for_a_profile(lake: Lakehouse, home: Path, tmp_path: Path) -> None:
     """Attached to the owner: bound by its own settings, whatever a call says."""
     buckets = [{"name": name, "url": (tmp_path / name).as_uri()} for name in ("eu", "us")]

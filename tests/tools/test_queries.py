@@ -33,6 +33,7 @@ async def orders(lake: Lakehouse) -> Lakehouse:
     return lake
 
 
+@pytest.mark.slow
 async def test_saved_found_run_verified_and_deleted(orders: Lakehouse, home: Path) -> None:
     saved = await orders.call("save_query", BY_CITY)
     assert saved["datasets"] == ["orders"] and saved["columns"][1] == {"name": "n", "type": "BIGINT"}
@@ -62,30 +63,32 @@ async def test_saved_found_run_verified_and_deleted(orders: Lakehouse, home: Pat
     assert [path.name for path in (home / "queries").iterdir()] == ["one.yaml"]
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"name": "Bad Name"}, "no name for a query"),
-        ({"name": "run"}, "no name for a query"),
-        ({"sql": "SELECT * FROM none"}, "no dataset 'none'"),
-        ({"sql": "DELETE FROM orders"}, "read"),
-        ({"params": {"year": {"type": "integer"}}}, "give it a default or an example"),
-        ({"params": {"year": {"type": "integer", "default": "x"}}}, "params.year: 'x' does not fit"),
-        ({"params": {"year": {"type": "whole", "default": 1}}}, "params.year.type"),
-        ({"params": {"year": {"type": "string", "default": "a", "min": 1}}}, "has no min and max"),
-        ({"params": {"json": 1}}, "no name for a parameter"),
-        ({"params": {"from": 1}}, "no name for a parameter"),
-        ({"params": {"year": [1]}}, "is no parameter"),
-        ({"question": " "}, "question"),
-    ],
-)
-async def test_what_is_not_saved(orders: Lakehouse, home: Path, change: dict[str, Any], words: str) -> None:
-    given = BY_CITY | {"sql": "SELECT * FROM orders WHERE year = $year", "params": {"year": 2024}} | change
-    with pytest.raises(InvalidInput, match=words):
-        await orders.call("save_query", given)
+NOT_SAVED: list[tuple[dict[str, Any], str]] = [
+    ({"name": "Bad Name"}, "no name for a query"),
+    ({"name": "run"}, "no name for a query"),
+    ({"sql": "SELECT * FROM none"}, "no dataset 'none'"),
+    ({"sql": "DELETE FROM orders"}, "read"),
+    ({"params": {"year": {"type": "integer"}}}, "give it a default or an example"),
+    ({"params": {"year": {"type": "integer", "default": "x"}}}, "params.year: 'x' does not fit"),
+    ({"params": {"year": {"type": "whole", "default": 1}}}, "params.year.type"),
+    ({"params": {"year": {"type": "string", "default": "a", "min": 1}}}, "has no min and max"),
+    ({"params": {"json": 1}}, "no name for a parameter"),
+    ({"params": {"from": 1}}, "no name for a parameter"),
+    ({"params": {"year": [1]}}, "is no parameter"),
+    ({"question": " "}, "question"),
+]
+
+
+async def test_what_is_not_saved(orders: Lakehouse, home: Path) -> None:
+    for change, words in NOT_SAVED:
+        given = BY_CITY | {"sql": "SELECT * FROM orders WHERE year = $year", "params": {"year": 2024}} | change
+        with pytest.raises(InvalidInput, match=words):
+            await orders.call("save_query", given)
+            pytest.fail(f"{change} was saved")
     assert not (home / "queries").exists()
 
 
+@pytest.mark.slow
 async def test_a_changed_dataset_is_a_conflict_until_it_is_verified_again(orders: Lakehouse, home: Path) -> None:
     import pyarrow as pa
 
@@ -123,6 +126,7 @@ async def _restored(manifest: Any) -> Any:
     return Draft("restore", manifest.columns, manifest.objects, manifest.row_count, (), (), False, {}, {})
 
 
+@pytest.mark.slow
 async def test_each_is_a_typed_tool_from_the_next_start(home: Path, tmp_path: Path) -> None:
     folder = tmp_path / "project" / "queries"
     folder.mkdir(parents=True)
@@ -175,6 +179,7 @@ async def test_each_is_a_typed_tool_from_the_next_start(home: Path, tmp_path: Pa
     assert told == {f"plugin {folder / name}.yaml" for name in bad}
 
 
+@pytest.mark.slow
 async def test_a_query_that_takes_too_long_is_not_saved(home: Path) -> None:
     async with lakehouse.open(home, overrides=OPTIONS | {"sql.timeout_secs": 1}) as lake:
         sql = "SELECT sum(a.range * b.range) AS n FROM range(10000000) a, range(100000) b"

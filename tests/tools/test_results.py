@@ -93,6 +93,7 @@ async def test_pages_of_text_fit_in_an_answer(lake: Lakehouse, limit: dict[str, 
     assert json.loads("".join(page["text"] for page in pages)) == value
 
 
+@pytest.mark.slow
 async def test_a_row_that_is_no_page_reads_back_as_text(lake: Lakehouse) -> None:
     """A-S2-3: one row may be longer than an answer."""
     sql = "SELECT i, repeat('long ', 20000) AS t FROM range(3) r(i)"

@@ -10,6 +10,7 @@ from lakehouse import Conflict, InvalidInput, Lakehouse
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.slow
 async def test_everything_reads_a_version_merged(lake: Lakehouse) -> None:
     """A-S8-9: SQL, the sample and a corpus show base and changes as one table, and the version before as it was."""
 

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.anyio
 Register = Callable[..., Awaitable[Path]]
 
 
+@pytest.mark.slow
 async def test_rows_as_plain_data(lake: Lakehouse, register: Register) -> None:
     """A-S8-1 and A-S2-2 for query_sql: the happy path."""
     await register(lake, "people", pa.table({"id": [1, 2], "name": ["ann", "bob"]}))
@@ -41,6 +42,7 @@ async def test_wrong_arguments_are_named(lake: Lakehouse) -> None:
             await lake.call("query_sql", arguments)
 
 
+@pytest.mark.slow
 async def test_the_limit_of_a_call_ends_the_query(lake: Lakehouse) -> None:
     with pytest.raises(TimedOut):
         await lake.sql.query("SELECT levenshtein(repeat('a', 200000), repeat('b', 200000))", timeout=0.1)

@@ -21,6 +21,7 @@ async def rows(lake: Lakehouse, name: str) -> list[list[Any]]:
     return list((await lake.call("query_sql", {"sql": f"SELECT * FROM {name} ORDER BY ALL"}))["rows"])
 
 
+@pytest.mark.slow
 async def test_the_life_of_a_dataset(lake: Lakehouse, home: Path) -> None:
     """Every change is a version; each can be seen, and be made the newest again, over a restart too."""
     for content in ("id,b\n1,x\n", "id,b\n1,x\n2,y\n"):
@@ -79,6 +80,7 @@ async def test_the_life_of_a_dataset(lake: Lakehouse, home: Path) -> None:
         assert ([v["version"] for v in page["versions"]], page["next"]) == ([5, 4], 4)
 
 
+@pytest.mark.slow
 async def test_a_restored_version_may_have_another_schema(lake: Lakehouse) -> None:
     await lake.call("ingest_file", {"name": "o", "content": "id,b\n1,x\n"})
     await lake.call("drop_dataset", {"name": "o"})
@@ -91,6 +93,24 @@ async def test_a_restored_version_may_have_another_schema(lake: Lakehouse) -> No
     with pytest.raises(InvalidInput, match="not dropped"):
         await lake.call("ingest_file", {"name": "o", "content": "id,b\n2,x\n"})
         await lake.call("restore_dataset", {"name": "o"})
+
+
+async def test_what_is_expected_now_holds_for_what_comes_back(lake: Lakehouse) -> None:
+    """A restore brings contents back, and lifts no expectation that was set after them."""
+    await lake.call("ingest_file", {"name": "o", "content": "id,n\n1,5\n"})
+    await lake.call("ingest_file", {"name": "o", "content": "id,n\n2,50\n"})
+    rule = {"rule": "range", "column": "n", "min": 10}
+    await lake.call("set_expectations", {"name": "o", "expectations": [rule]})
+    with pytest.raises(InvalidInput, match="range"):
+        await lake.call("restore_dataset", {"name": "o", "as_of": 1})
+    await lake.call("ingest_file", {"name": "o", "content": "id,n\n3,60\n"})
+    await lake.call("restore_dataset", {"name": "o", "as_of": 2})
+    assert await rows(lake, "o") == [[2, 50]]
+    assert len((await lake.datasets.get("o")).expectations) == 1
+    await lake.call("drop_dataset", {"name": "o"})
+    await lake.call("restore_dataset", {"name": "o"})
+    with pytest.raises(InvalidInput):
+        await lake.call("ingest_file", {"name": "o", "content": "id,n\n3,6\n"})
 
 
 async def test_every_reader_goes_back(lake: Lakehouse) -> None:
@@ -115,6 +135,7 @@ async def test_every_reader_goes_back(lake: Lakehouse) -> None:
         await lake.call("build_corpus", {"name": "d", "folder": ".", "as_of": 1})
 
 
+@pytest.mark.slow
 async def test_rows_by_key(lake: Lakehouse) -> None:
     """Added, removed and changed, with what was there before and after; nulls and not-a-numbers equal themselves."""
     await commit(lake, "o", {"id": [1, 2, 3, 4], "x": [1.0, float("nan"), None, 4.0], "s": ["a", "b", "c", "y" * 2000]})
@@ -137,6 +158,7 @@ async def test_rows_by_key(lake: Lakehouse) -> None:
         await lake.call("diff_dataset", {"name": "o", "key": ["idd"]})
 
 
+@pytest.mark.slow
 async def test_rows_without_a_key_are_counted(lake: Lakehouse) -> None:
     """Two of a kind where there was one is one more; files both versions have are not read."""
     one = await commit(lake, "o", {"a": [1, 1, 2], "b": ["x", "x", None]})
@@ -222,6 +244,7 @@ async def test_fsck_names_what_is_damaged(lake: Lakehouse) -> None:
     assert told[str(part.relative_to(root))]["index"] == "c"
 
 
+@pytest.mark.slow
 def test_on_the_command_line(tmp_path: Path) -> None:
     """The words people expect; fsck ends with a status that says there is damage."""
     home = ["--home", str(tmp_path / "home")]

@@ -7,6 +7,7 @@ from lakehouse import Lakehouse, NotFound
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.slow
 async def test_modes_and_tools_are_steps(lake: Lakehouse) -> None:
     """S21.1: every tool is a mode, too; a mode is no tool."""
     answer = await lake.call("workflow_modes", via="mcp")
@@ -21,6 +22,7 @@ async def test_modes_and_tools_are_steps(lake: Lakehouse) -> None:
     assert steps["storage.delete"]["effect"] == "destroys" and steps["storage.delete"]["tool"]
 
 
+@pytest.mark.slow
 async def test_what_one_of_them_takes(lake: Lakehouse) -> None:
     (step,) = (await lake.call("workflow.modes", {"name": "fixture.upper"}))["modes"]
     assert step["arguments"]["required"] == ["text"]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from pathlib import Path
 
-from lakehouse.errors import Forbidden
+from lakehouse.errors import Forbidden, InvalidInput
 
-# Folders that the running call may not read, for callers bound to a profile: the data directory, then the buckets.
+# What the running call may not read, for callers from outside: the data directory, then the buckets, then credentials.
 shut: ContextVar[tuple[Path, ...]] = ContextVar("lakehouse_shut", default=())
 # Within a data directory, where what came with a request lies until it is read.
 _PASSING = ("tmp", "uploads")
@@ -29,7 +29,7 @@ def check_named(path: Path) -> None:
     for folder in shut.get():
         if not folder.exists():
             continue
-        leads = Path(os.path.realpath(folder)).is_relative_to(real) and real.is_dir()
+        leads = folder.is_dir() and Path(os.path.realpath(folder)).is_relative_to(real) and real.is_dir()
         if leads or any(folder.samefile(p) for p in inside):
             raise _shut(path)
 
@@ -46,9 +46,17 @@ def check_open(real: Path, given: str | Path) -> None:
 
 def _shut(given: str | Path) -> Forbidden:
     return Forbidden(
-        f"{given} is in a folder of Lakehouse's own, which holds more than the profile has.",
-        fix="Query the datasets of the profile, or name a file elsewhere.",
+        f"{given} is Lakehouse's own: files there are not read by name.",
+        fix="Query the datasets, or name a file elsewhere.",
     )
+
+
+def check_apart(real: Path, given: str | Path, own: Sequence[Path]) -> None:
+    """Raises InvalidInput for a file to write, its folder without links, that would lie among Lakehouse's own."""
+    above = [parent for parent in real.parents if parent.exists()]
+    for place in own:
+        if real.is_relative_to(os.path.realpath(place)) or (place.exists() and any(map(place.samefile, above))):
+            raise InvalidInput(f"path: {given} is in the data directory itself.", fix="Name a file elsewhere.")
 
 
 def check_remote(

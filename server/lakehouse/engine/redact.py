@@ -21,8 +21,12 @@ _NAMES = re.compile(
     r"credentials?|cookie)$",
     re.IGNORECASE,
 )
-# The user and password of a URL, and libpq's spelling of the latter.
-_SHAPES = re.compile(r"(?<=://)[^/\s@:\"']*:[^/\s@\"']+(?=@)|(?<=password=)[^\s&\"']+", re.IGNORECASE)
+# The user and password of a URL, libpq's spelling of the latter, and what makes a URL's query a signed one.
+_SHAPES = re.compile(
+    r"(?<=://)[^/\s@:\"']*:[^/\s@\"']+(?=@)|(?<=password=)[^\s&\"']+"
+    r"|(?<=[?&])(?:[\w%-]*(?:token|signature|credential|secret|key(?:-?id)?)|sig|code|auth|pass|pwd)=[^\s&\"'#]+",
+    re.IGNORECASE,
+)
 
 
 @lru_cache(maxsize=1024)
@@ -141,8 +145,11 @@ def _write_mapping(value: Mapping[Any, Any], out: list[str], room: int, depth: i
             return room
         name = name[:room] if isinstance(name, str) else f"<{type(name).__name__}>"
         out.append(f'"{name}":')
-        hidden = item is not None and secret_name(name)
-        room = _write(MARK if hidden else item, out, room - len(name) - 3, depth + 1) - 1
+        if item is not None and secret_name(name):
+            item = MARK
+        elif type(item) is str and "?" in item and name.lower().endswith("url"):
+            item = f"{item.partition('?')[0]}?{MARK}"  # whatever its query calls a key
+        room = _write(item, out, room - len(name) - 3, depth + 1) - 1
         out.append(",")
     if value:
         out.pop()

@@ -24,15 +24,13 @@ class Scope(Storage):
     Nothing is rescued here: the bucket that takes others' objects holds those of all.
     """
 
-    def __init__(self, storage: Storage, profile: "Profile", home: Path) -> None:
+    def __init__(self, storage: Storage, profile: "Profile") -> None:
         vars(self).update(vars(storage))
         self._profile = profile
         self._raw = storage.buckets[profile.bucket]
         self.bucket = cast(Bucket, _Bucket(self._raw, self))
         self.buckets = {profile.bucket: self.bucket}
         self.rescue = None
-        roots = [bucket.root for bucket in storage.buckets.values() if bucket.root is not None]
-        self.shut = (home, *roots)
 
     def bucket_of(self, name: str | None) -> Bucket:
         """The profile's bucket. Raises NotFound for any other."""

@@ -36,10 +36,14 @@ def anchored(capability: Capability, given: Mapping[str, Any], folder: str | Non
 
 def check_paths(checked: Mapping[str, Any]) -> None:
     """Raises Forbidden when one of the arguments is a path that the caller may not name. It blocks."""
-    for value in checked.values():
-        for path in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(path, Path):
-                check_named(path)
+    for path in paths_of(checked):
+        check_named(path)
+
+
+def paths_of(checked: Mapping[str, Any]) -> list[Path]:
+    """The arguments that are paths of this machine."""
+    given = [value if isinstance(value, list | tuple) else [value] for value in checked.values()]
+    return [path for values in given for path in values if isinstance(path, Path)]
 
 
 def _explained(capability: Capability, error: ValidationError) -> InvalidInput:

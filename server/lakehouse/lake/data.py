@@ -33,7 +33,7 @@ class Data:
         if self._profile is not None:
             from lakehouse.engine.scope import Scope
 
-            return Scope(lake.everything.storage, self._profile, lake.home)
+            return Scope(lake.everything.storage, self._profile)
         from lakehouse.engine.storage import Storage
 
         return lake.owned(Storage(lake.home, lake.config.storage, lake.redactor, lake.record))
@@ -100,7 +100,7 @@ class Data:
 
         lake = self._lake
         seconds = lake.config.sql.export_timeout_secs
-        made = Exporter(self.storage.scratch_root, self.results, lake.config.export, seconds)
+        made = Exporter(self.storage, self.results, lake.config.export, seconds)
         return lake.owned(made) if self._profile is None else made
 
     @cached_property

@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,9 +15,10 @@ from lakehouse import attach, config, observe
 from lakehouse.catalogue import Catalogue
 from lakehouse.declare import Capability
 from lakehouse.engine.acting import Actor, acting
+from lakehouse.engine.places import shut
 from lakehouse.errors import InvalidInput, LakehouseError, NotFound, TimedOut, Unavailable, foreseen
 from lakehouse.lake import access
-from lakehouse.lake.arguments import anchored, check_paths, validated
+from lakehouse.lake.arguments import anchored, check_paths, paths_of, validated
 from lakehouse.lake.hold import Hold
 from lakehouse.observe import Call, Caller, Progress
 from lakehouse.preview import compact, scrubbed, shortened
@@ -104,6 +105,18 @@ class Lakehouse(Hold):
                 yield call
         else:
             yield call
+
+    @contextmanager
+    def _apart(self, call: Call, checked: Mapping[str, Any]) -> Iterator[None]:
+        """A call from outside that names files: those of the data directory are not read for it."""
+        if call.caller.via not in access.OUTSIDE or not paths_of(checked):
+            yield
+            return
+        token = shut.set(self.everything.storage.shut)
+        try:
+            yield
+        finally:
+            shut.reset(token)
 
     async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Report how far the running call is; it reaches whoever asked for it."""
@@ -278,7 +291,8 @@ class Lakehouse(Hold):
                 checked = validated(capability, anchored(capability, arguments, call.caller.folder))
                 if call.scope is not None:
                     await anyio.to_thread.run_sync(check_paths, checked)
-                answer, text = await self._run(capability, checked, upload, call.limit)
+                with self._apart(call, checked):
+                    answer, text = await self._run(capability, checked, upload, call.limit)
             outcome = "ok"
             return answer, text
         except Exception as failure:

@@ -53,6 +53,7 @@ async def client_of(served: Served, mode: str, query: str = "") -> AsyncIterator
         yield client
 
 
+@pytest.mark.slow
 async def test_lists_calls_errors_resources_prompts_and_completion(home: Path, trial: Path, mode: str) -> None:
     """A-S1-2: the same call gives the same over HTTP, in either era, as in process."""
     async with serving(home, plugins__folders=[str(trial)]) as served, client_of(served, mode) as client:
@@ -72,6 +73,7 @@ async def test_lists_calls_errors_resources_prompts_and_completion(home: Path, t
         assert completed.completion.values == ["ant", "ape a"]
 
 
+@pytest.mark.slow
 async def test_unknown_tools_prompts_and_resources(home: Path, mode: str) -> None:
     async with serving(home) as served, client_of(served, mode) as client:
         with pytest.raises(MCPError, match="Unknown tool: no_such_tool") as refused:
@@ -84,6 +86,7 @@ async def test_unknown_tools_prompts_and_resources(home: Path, mode: str) -> Non
         assert (await client.call_tool("list_datasets", {})).structured_content is not None
 
 
+@pytest.mark.slow
 async def test_progress_reaches_who_asked(home: Path, tmp_path: Path, mode: str) -> None:
     told: list[tuple[float, float | None, str | None]] = []
 
@@ -99,6 +102,7 @@ async def test_progress_reaches_who_asked(home: Path, tmp_path: Path, mode: str)
     assert told == [(1, 2, "half")]
 
 
+@pytest.mark.slow
 async def test_a_client_that_gives_up_cancels_its_call(home: Path, tmp_path: Path, mode: str) -> None:
     """By closing the stream where that means it, by saying so where there is a session."""
     async with serving(home, plugins__folders=[str(probe(tmp_path / "project"))]) as served:
@@ -131,6 +135,7 @@ async def test_a_connection_that_breaks_cancels_its_call(home: Path, tmp_path: P
         await until(tmp_path / "cancelled")
 
 
+@pytest.mark.slow
 async def test_a_long_answer_becomes_a_handle(home: Path, trial: Path, mode: str) -> None:
     async with serving(home, plugins__folders=[str(trial)]) as served, client_of(served, mode) as client:
         result = await client.call_tool("trial_long", {"n": 20_000})
@@ -141,6 +146,7 @@ async def test_a_long_answer_becomes_a_handle(home: Path, trial: Path, mode: str
         assert "item 0" in read.contents[0].text
 
 
+@pytest.mark.slow
 async def test_toolsets_by_the_address(home: Path, trial: Path, mode: str) -> None:
     """What is not in them is neither listed nor called; settings and address together narrow."""
 

@@ -34,6 +34,7 @@ def left(home: Path) -> list[str]:
     return [path.name for path in (home / "tmp").iterdir() if path.name.startswith("export-")]
 
 
+@pytest.mark.slow
 async def test_a_result_is_downloaded(client: httpx.AsyncClient, home: Path) -> None:
     async def handle(rows: int) -> str:
         answer = await client.post("/v1/sql", json={"sql": f"SELECT i, 'a,' || i AS t FROM range({rows}) r(i)"})
@@ -71,6 +72,7 @@ async def test_a_result_is_downloaded(client: httpx.AsyncClient, home: Path) -> 
     assert left(home) == []
 
 
+@pytest.mark.slow
 async def test_a_query_is_downloaded_whole(client: httpx.AsyncClient, home: Path) -> None:
     sql = {"sql": "SELECT i, $x AS x FROM range(100000) r(i)", "params": {"x": "y"}}
     got = await client.post("/v1/sql/export", json=sql, headers={"accept": STREAM})

@@ -55,6 +55,7 @@ async def test_without_settings_everybody_of_this_machine_may_call(home: Path, t
     assert via in ("http", "mcp") and found == {"remote": False, "read_only": False, "toolsets": []}
 
 
+@pytest.mark.slow
 async def test_a_token_must_be_carried_whole_and_once(home: Path, tmp_path: Path, ask: Ask) -> None:
     """A-S39-1, A-S39-2: missing, wrong, right and raw; a challenge tells clients what to send."""
     async with serving(home, plugins__folders=[str(probe(tmp_path))], auth__token=TOKEN) as served:
@@ -78,6 +79,7 @@ async def test_a_token_must_be_carried_whole_and_once(home: Path, tmp_path: Path
         assert (await ask(served, authorization=RIGHT)).status_code == 200
 
 
+@pytest.mark.slow
 async def test_tokens_of_every_wrong_shape_are_refused_and_the_next_request_works(home: Path) -> None:
     """Twice, not ASCII, 100 KB, and with bytes no header should have."""
     async with serving(home, auth__token=TOKEN) as served:
@@ -126,6 +128,7 @@ async def test_addresses(home: Path, tmp_path: Path, ask: Ask, allowed: list[str
             assert "auth.allowed_ips" in refused(answer, 403)["fix"]
 
 
+@pytest.mark.slow
 async def test_both_layers_apply(home: Path, tmp_path: Path, ask: Ask) -> None:
     """A-S39-1, A-S39-2: the right token from the wrong place, the wrong token from the right one."""
     folders = [str(probe(tmp_path))]
@@ -193,6 +196,7 @@ async def test_a_browser_on_an_allowed_page_can_talk_mcp(home: Path) -> None:
         assert "access-control-allow-origin" not in (await served.open_session(authorization=RIGHT)).headers
 
 
+@pytest.mark.slow
 async def test_each_token_opens_what_is_its_own(home: Path, tmp_path: Path) -> None:
     """Toolsets and read-only of a token hold over REST and over MCP, where they also shape what is listed."""
     tokens = [
@@ -348,6 +352,7 @@ async def test_an_answer_that_the_server_s_end_cuts_off_is_no_failure(caplog: py
     assert caplog.messages == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/v1/call/sql.query", "/mcp"])
 async def test_a_client_that_goes_in_the_middle_of_a_body_is_no_failure(
     home: Path, caplog: pytest.LogCaptureFixture, path: str

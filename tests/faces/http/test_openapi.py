@@ -37,6 +37,7 @@ def operations(said: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
     return [(method, path, one) for path, item in said["paths"].items() for method, one in item.items()]
 
 
+@pytest.mark.slow
 async def test_it_is_valid_and_whole(client: httpx.AsyncClient, lake: Lakehouse) -> None:
     said = (await client.get("/openapi.json")).json()
     assert list(OpenAPIV31SpecValidator(said).iter_errors()) == []
@@ -72,6 +73,7 @@ async def test_every_argument_is_described_once(client: httpx.AsyncClient, lake:
     }
 
 
+@pytest.mark.slow
 def test_a_token_is_described() -> None:
     rendering = render(Catalogue())
     settings = config.Config(auth=config.Auth(token="x"))

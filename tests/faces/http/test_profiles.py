@@ -65,6 +65,7 @@ async def tool(client: httpx.AsyncClient, headers: dict[str, str], query: str = 
     return content["rows"][0][0] if content else found["result"]["content"][0]["text"]
 
 
+@pytest.mark.slow
 async def test_who_sees_what(client: httpx.AsyncClient) -> None:
     """A-S27-1 over REST and MCP: by header, by address, by token; who is bound cannot choose."""
     assert await count(client, asks("ann", "us")) == 2 and await count(client, asks("ann", "eu")) == 1
@@ -101,6 +102,7 @@ async def test_what_is_about_everybody(client: httpx.AsyncClient) -> None:
     assert [bucket["name"] for bucket in buckets] == ["eu"]
 
 
+@pytest.mark.slow
 async def test_queries_that_others_published_are_not_told_of(client: httpx.AsyncClient) -> None:
     """The list of tools and the description of routes name no data of others; nor does what is meant by a slip."""
     saved = {"name": "secret_people", "question": "How many secret people?", "sql": "SELECT count(*) FROM people"}
@@ -114,6 +116,7 @@ async def test_queries_that_others_published_are_not_told_of(client: httpx.Async
     assert answer.status_code == 404
 
 
+@pytest.mark.slow
 async def test_the_journal_names_the_token(client: httpx.AsyncClient) -> None:
     """S28.1: the actor is the token's name, whatever a caller says."""
     await client.post("/v1/ingest", json={"name": "later", "content": "a\n1\n"}, headers=asks("eu"))

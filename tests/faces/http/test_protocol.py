@@ -125,6 +125,7 @@ async def test_a_body_with_two_ends_is_refused(home: Path) -> None:
             assert b"application/problem+json" in answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [False, True], ids=["that stops reading", "that resets the connection"])
 async def test_a_reader_of_a_large_answer(home: Path, closed: bool) -> None:
     """Is let go when it takes nothing for a while; nothing of the connection stays."""

@@ -66,6 +66,7 @@ async def test_the_routes_others_know_are_there(client: httpx.AsyncClient) -> No
     assert wanted <= there, wanted - there
 
 
+@pytest.mark.slow
 async def test_every_tool_has_a_route_and_answers_there(client: httpx.AsyncClient, trying: Lakehouse) -> None:
     for capability in trying.catalogue.public():
         path = re.sub(r"\{\w+(:path)?\}", "x", capability.route)
@@ -73,6 +74,7 @@ async def test_every_tool_has_a_route_and_answers_there(client: httpx.AsyncClien
         assert answer.status_code not in (404, 405) or answer.json()["title"] == "not_found", capability.name
 
 
+@pytest.mark.slow
 async def test_file_to_rows(trying: Lakehouse) -> None:
     """A-S4-3: through one port an object is put, made a dataset and queried."""
     async with port_of(trying) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
@@ -110,6 +112,7 @@ async def test_statuses_of_success(client: httpx.AsyncClient) -> None:
 NAMES: list[Any] = ["plain", "a b", 'o\'brien "x"', "grün", "50%", "a%2Fb", "a+b", "日本", "x?y#z&w=1"]
 
 
+@pytest.mark.slow
 async def test_names_in_paths_are_decoded_once(client: httpx.AsyncClient) -> None:
     """A-S5-6 over HTTP, and the same for datasets."""
     for name in NAMES:
@@ -215,6 +218,7 @@ BODIES: list[Any] = [
 ]
 
 
+@pytest.mark.slow
 async def test_bodies_that_are_refused(client: httpx.AsyncClient) -> None:
     """A-S4-5, A-S2-5: a body that is wrong is a 400 that says how, whatever is wrong with it."""
     for body, headers, said in BODIES:
@@ -331,6 +335,7 @@ def events(text: str) -> list[tuple[str, Any]]:
     return [(name, json.loads(data)) for name, data in found]
 
 
+@pytest.mark.slow
 async def test_a_post_can_be_answered_in_events(client: httpx.AsyncClient) -> None:
     wanted = {"accept": "text/event-stream"}
     answer = await client.post("/v1/ingest", json={"name": "t", "content": "a\n1\n"}, headers=wanted)

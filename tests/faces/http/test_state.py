@@ -34,6 +34,7 @@ async def test_health_is_always_the_same(client: httpx.AsyncClient) -> None:
     problem(await client.post("/health"), 405)
 
 
+@pytest.mark.slow
 async def test_ready(client: httpx.AsyncClient) -> None:
     await client.post("/v1/ingest", json={"name": "t", "content": "a\n1\n"})
     answer = await client.get("/ready")
@@ -82,6 +83,7 @@ async def test_not_ready_without_storage(
     assert (await client.get("/health")).status_code == 200
 
 
+@pytest.mark.slow
 async def test_an_attached_server_is_ready(lake: Lakehouse, home: Path) -> None:
     await lake.call("list_datasets")
     async with lakehouse.open(home) as second, client_of(second) as client:
@@ -102,6 +104,7 @@ def figures(text: str) -> dict[tuple[str, ...], float]:
     }
 
 
+@pytest.mark.slow
 async def test_figures(client: httpx.AsyncClient, lake: Lakehouse) -> None:
     for sql in ("SELECT 1", "SELECT 2", "SELEC"):
         await client.post("/v1/sql", json={"sql": sql})
@@ -129,6 +132,7 @@ async def test_figures_for_whatever_version_is_asked_for(client: httpx.AsyncClie
         assert answer.status_code == 200 and b"lakehouse_build_info" in answer.content
 
 
+@pytest.mark.slow
 async def test_what_callers_make_up_makes_no_series(client: httpx.AsyncClient, lake: Lakehouse) -> None:
     before = len(figures((await client.get("/metrics")).text))
     for number in range(20):

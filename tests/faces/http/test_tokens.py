@@ -26,6 +26,7 @@ def test_tokens_that_cannot_be_told_apart(auth: dict[str, Any], said: str) -> No
     assert "one" not in f"{refusal.value}".replace("none", "")
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=60), st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20))
 def test_only_the_token_itself_opens(value: bytes, token: str) -> None:
     tokens = Tokens(config.Auth(token=token))

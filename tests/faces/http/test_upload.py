@@ -83,6 +83,7 @@ async def test_what_may_not_be_put(client: httpx.AsyncClient, home: Path) -> Non
     assert (await client.get("/v1/storage/list")).json()["objects"][0]["key"] == "notes" and spooled(home) == []
 
 
+@pytest.mark.slow
 async def test_a_read_only_server_does_not_even_read_it(home: Path) -> None:
     async with lakehouse.open(home, overrides={"server.read_only": True}) as lake, app_of(lake) as app:
         piece = {"type": "http.request", "body": b"x", "more_body": True}
@@ -239,6 +240,7 @@ async def test_a_file_that_goes_while_it_is_looked_up_is_a_404(
 CSV = b"id,zip\n1,01234\n2,98765\n"
 
 
+@pytest.mark.slow
 async def test_a_form_becomes_a_dataset(client: httpx.AsyncClient, home: Path) -> None:
     made = await client.post("/v1/ingest?name=orders", files={"file": ("C:\\my\\orders.csv", CSV, "text/csv")})
     assert made.status_code == 200 and made.json()["row_count"] == 2
@@ -255,6 +257,7 @@ async def test_a_form_becomes_a_dataset(client: httpx.AsyncClient, home: Path) -
     assert spooled(home) == []
 
 
+@pytest.mark.slow
 async def test_progress_of_an_upload(client: httpx.AsyncClient) -> None:
     answer = await client.post(
         "/v1/ingest?name=t", files={"file": ("t.csv", CSV)}, headers={"accept": "text/event-stream"}

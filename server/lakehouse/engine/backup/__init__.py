@@ -16,7 +16,7 @@ from lakehouse.engine.backup import contents
 from lakehouse.engine.backup.contents import Entry
 from lakehouse.engine.backup.restoring import Restored, restore
 from lakehouse.engine.bucket import PRIMARY, KeyNotFound
-from lakehouse.engine.places import check_place, check_remote
+from lakehouse.engine.places import check_apart, check_place, check_remote
 from lakehouse.engine.progress import Progress, unheard
 from lakehouse.errors import Conflict, InvalidInput, Upstream
 
@@ -94,8 +94,7 @@ class Backup:
             target = Path(os.path.realpath(given.expanduser().parent)) / given.name
             if not anywhere:
                 check_place(target, given, settings.roots, "export.roots", "written to")
-            if target.is_relative_to(os.path.realpath(self._settings.home)):
-                raise InvalidInput(f"path: {given} is in the data directory itself.", fix="Name a file elsewhere.")
+            check_apart(target, given, self._storage.shut[:1] if anywhere else self._storage.shut)
             if not target.parent.is_dir():
                 raise InvalidInput(f"path: there is no folder {given.parent}.", fix="Make it first, or name another.")
             if os.path.lexists(target) and not (overwrite and target.is_file()):

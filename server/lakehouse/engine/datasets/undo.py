@@ -1,5 +1,6 @@
 """A dataset dropped, and made again what it was: both are new versions, and nothing is removed before a gc does."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lakehouse.engine.datasets.draft import Draft
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 async def restore(datasets: "Datasets", name: str, as_of: int | str | None = None) -> tuple[Manifest, bool]:
     """Make what a dataset held at a version or a moment its newest version; of a dropped one, what it held last.
 
-    It may have another schema than the newest one. Returns the version that holds it now, and whether
-    that was the newest one already.
+    It may have another schema than the newest one, but has to hold what is expected of the dataset now. Returns the
+    version that holds it, and whether that was the newest one already.
 
     Raises DatasetNotFound when there is no such version, or a gc has removed it, InvalidInput, DatasetDamaged.
     """
@@ -42,7 +43,8 @@ async def restore(datasets: "Datasets", name: str, as_of: int | str | None = Non
     )
 
     async def again(current: Manifest | None) -> Draft | None:
-        return draft
+        # What is expected of the dataset now holds for what comes back, too.
+        return draft if current is None else replace(draft, expectations=current.expectations)
 
     return await datasets.change(name, again, bucket=catalog.bucket.name)
 

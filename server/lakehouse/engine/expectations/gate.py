@@ -55,7 +55,7 @@ class Gatekeeper:
         self, name: str, stays: Manifest | None, sha256: str, expectations: Sequence[Mapping[str, Any]]
     ) -> None:
         """Remember that a file, beside the version that stays or alone, holds what is expected."""
-        self._remember(_named(name, stays.version if stays else 0, sha256, expectations))
+        self._remember(_named(name, stays.objects if stays else (), sha256, expectations))
 
     def _remember(self, what: str) -> None:
         self._held[what] = None
@@ -148,11 +148,13 @@ def _arrival(name: str, current: Manifest | None, draft: Draft) -> str:
     *before, last = draft.objects
     if last.role != "base" or (before and (current is None or tuple(before) != current.objects)):
         return ""
-    return _named(name, current.version if before and current else 0, last.sha256, draft.expectations)
+    return _named(name, before, last.sha256, draft.expectations)
 
 
-def _named(name: str, version: int, sha256: str, expectations: Sequence[Mapping[str, Any]]) -> str:
-    return json.dumps([name, version, sha256, [dict(each) for each in expectations]], sort_keys=True)
+def _named(name: str, stays: Sequence[DataFile], sha256: str, expectations: Sequence[Mapping[str, Any]]) -> str:
+    # What stays by its contents: another bucket has other rows under the same name and version.
+    files = [(file.sha256, file.role, file.lacks) for file in stays]
+    return json.dumps([name, files, sha256, [dict(each) for each in expectations]], sort_keys=True)
 
 
 def _contents(draft: Draft) -> str:

@@ -16,13 +16,14 @@ from anyio.from_thread import check_cancelled
 from lakehouse.engine import files
 from lakehouse.engine.child import Child, ChildDied
 from lakehouse.engine.export.formats import FORMATS, MEDIA, Format, FormatName, format_called, format_for
-from lakehouse.engine.places import check_place, check_remote
+from lakehouse.engine.places import check_apart, check_place, check_remote
 from lakehouse.errors import Conflict, InvalidInput, NotFound, TimedOut, TooLarge, Upstream
 
 if TYPE_CHECKING:
     from lakehouse import config
     from lakehouse.engine.results import Results
     from lakehouse.engine.sql import AsOf, Sql
+    from lakehouse.engine.storage import Storage
 
 __all__ = ["FORMATS", "MEDIA", "Exporter", "File", "Format", "FormatName", "Place", "Table", "format_called"]
 
@@ -65,9 +66,10 @@ class Place:
 class Exporter:
     """Writes exports. A few at once; each is written by a process of its own, which ends with the call."""
 
-    def __init__(self, scratch: Path, results: "Results", settings: "config.Export", seconds: float) -> None:
+    def __init__(self, storage: "Storage", results: "Results", settings: "config.Export", seconds: float) -> None:
         """`seconds` is how long the query of an export may run: `sql.export_timeout_secs`."""
-        self._scratch, self._results, self._settings = scratch, results, settings
+        self._scratch, self._shut = storage.scratch_root, storage.shut
+        self._results, self._settings = results, settings
         self._seconds = seconds
         self._turns = anyio.Semaphore(2, fast_acquire=True)
         # A long export leaves the other places for queries to everybody else.
@@ -267,6 +269,7 @@ class Exporter:
             path = Path(os.path.realpath(given.expanduser().parent)) / given.name
             if not place.anywhere:
                 check_place(path, given, self._settings.roots, "export.roots", "written to")
+            check_apart(path, given, self._shut[:1] if place.anywhere else self._shut)
             if not path.parent.is_dir():
                 raise InvalidInput(f"path: there is no folder {given.parent}.", fix="Make it first, or name another.")
             if path.is_dir():

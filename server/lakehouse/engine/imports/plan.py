@@ -148,6 +148,8 @@ def _is_manifest(path: Path) -> bool:
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
+        if not path.is_file():  # a pipe would be waited for, and a device has no end
+            raise _Problem("it is no regular file")
         if path.stat().st_size > _MANIFEST_BYTES:
             raise _Problem("it is too large for a manifest")
         fields = json.loads(path.read_bytes())

@@ -248,7 +248,7 @@ class Ingester:
         """
         before = await self._datasets.get(name)
         if keys is not None:
-            marked, content = named_rows(before, keys)
+            marked, content = await anyio.to_thread.run_sync(named_rows, before, keys)
             made = await self.ingest_content(content, "jsonl", name, mode="upsert", deletes=marked)
             return Deleted(name=name, version=made.version, deleted=made.replaced, row_count=made.row_count)
         async with self._turns, self._storage.scratch() as folder:

@@ -63,7 +63,9 @@ def _is_phone(text: str) -> bool:
     digits = sum(mark.isdigit() for mark in text)
     if not 7 <= digits <= 15 or not _PHONE.fullmatch(text) or _DATE.fullmatch(text) or _SSN.fullmatch(text):
         return False
-    return not _NUMBER.fullmatch(text) and not _is_ip(text)
+    # Codes (53-7051.00) mix what is between the digits; phone numbers have a country or an area in front where they do.
+    mixed = len({"-", ".", "/"}.intersection(text)) > 1 and not text.startswith(("+", "("))
+    return not mixed and not _NUMBER.fullmatch(text) and not _is_ip(text)
 
 
 def _is_iban(text: str) -> bool:

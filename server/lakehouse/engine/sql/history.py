@@ -31,6 +31,7 @@ class Entry:
 
     sql: str
     profile: str | None = None
+    scope: str | None = None
     began: float = field(default_factory=time.perf_counter)
     outcome: str = "cancelled"
     read: Sequence[tuple[str, int]] = ()
@@ -41,7 +42,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Asked:
-    """One query that ended. `datasets` are name@version; the outcome is ok, cancelled, or an error's code."""
+    """One query that ended. `datasets` are name@version; the outcome is ok, cancelled, or an error's code.
+
+    `scope` is the digest of what `profile` was bound to then.
+    """
 
     ts: str
     who: str
@@ -54,6 +58,7 @@ class Asked:
     error: str | None = None
     call: str | None = None
     profile: str | None = None
+    scope: str | None = None
 
 
 class History:
@@ -84,6 +89,7 @@ class History:
             error=None if entry.error is None else self._redact.text(entry.error),
             call=actor.call,
             profile=entry.profile,
+            scope=entry.scope,
         )
         self._ring.append(past)
         if not self._behind.put(past):
@@ -105,11 +111,12 @@ class History:
         min_ms: float = 0,
         failed_only: bool = False,
         contains: str | None = None,
-        profile: str | None = None,
+        scope: str | None = None,
     ) -> list[Asked]:
         """Queries, newest first: those that took so long, that failed, whose text has this in it.
 
-        With a profile, only those that were asked under it.
+        With a profile's digest as the scope, only those that were asked under it as it is now: what it was bound to
+        before may not be its reader's to know.
         """
         await self._load()
         part = contains.casefold() if contains else ""
@@ -119,7 +126,7 @@ class History:
                 past.ms >= min_ms
                 and not (failed_only and past.outcome == "ok")
                 and part in past.sql.casefold()
-                and profile in (None, past.profile)
+                and scope in (None, past.scope)
             ):
                 found.append(past)
                 if len(found) == limit:

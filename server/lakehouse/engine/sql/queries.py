@@ -204,7 +204,7 @@ class Sql:
     @asynccontextmanager
     async def _remembered(self, sql: str) -> AsyncIterator[Entry]:
         profile = self._datasets.profile
-        entry = Entry(sql, profile.name if profile else None)
+        entry = Entry(sql, profile.name, profile.digest) if profile else Entry(sql)
         try:
             yield entry
             entry.outcome = "ok"

@@ -81,8 +81,10 @@ class Objects:
         self.settings = settings
         self._record = record
         self.removals = Removals()
-        self.shut: tuple[Path, ...] = ()  # folders of this machine whose files whoever uses this may not name
         self.buckets = buckets
+        roots = [bucket.root for bucket in buckets.values() if bucket.root is not None]
+        # Places of this machine whose files callers from outside, and those bound to a profile, may not name.
+        self.shut: tuple[Path, ...] = (home, *roots, settings.secrets)
         self.bucket = buckets[PRIMARY]
         self.scratch_root = home / "tmp"
         self.failures = Failures(home, self.bucket, redact)

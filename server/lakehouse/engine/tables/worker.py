@@ -11,6 +11,8 @@ from typing import Any
 from lakehouse.engine import child, files
 from lakehouse.errors import InvalidInput, LakehouseError, TooLarge, Upstream
 
+_BESIDE_BYTES = 2 * 2**30  # of address space, beside what the engine may use: libraries reserve half of it
+
 
 def main() -> None:
     """Work until the parent goes away."""
@@ -43,8 +45,11 @@ class _Work:
         from lakehouse.engine.holding import Held
         from lakehouse.engine.quoting import identifier, literal
         from lakehouse.engine.relation import Part, relation, scan
+        from lakehouse.engine.sql.request import bytes_of
 
         folder = setup["folder"]
+        self._max_bytes = setup["max_bytes"]
+        self._address_space = bytes_of(setup["memory_limit"]) + _BESIDE_BYTES
         self._db = duckdb.connect(
             ":memory:",
             config={
@@ -133,6 +138,8 @@ class _Work:
     def _judged(self, sql: str, foreign: bool) -> str:
         if not foreign:
             return sql
+        # Texts that one call makes are no part of what memory_limit counts.
+        child.bound(self._max_bytes, self._address_space)
         from lakehouse.engine.sql.gate import Gate
         from lakehouse.engine.sql.names import folded
 
@@ -166,6 +173,8 @@ def _translated() -> Iterator[None]:
     except (duckdb.OutOfMemoryException, MemoryError):
         raise TooLarge("the work takes more memory than it may.", fix="Raise ingest.memory_limit.") from None
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise TooLarge("the work takes more memory than it may.", fix="Raise ingest.memory_limit.") from None
         raise Upstream(
             f"the disk of the data directory failed: {os.strerror(error.errno or 0)}.", fix="Make room, and try again."
         ) from error

@@ -54,7 +54,7 @@ class Replacement:
         first = self._first
         return await self._take(await anyio.to_thread.run_sync(batch.puts, items, first.dimension, first.distance))
 
-    async def publish(self, builder: dict[str, Any]) -> None:
+    async def publish(self, builder: dict[str, Any] | None) -> None:
         """Put it in the index's place, durably, with the facts about its making; further adds go to the index.
 
         Raises Conflict when another call has made or replaced the index since this one was begun, and Upstream.
