@@ -60,7 +60,7 @@ def test_everything_in_a_bucket(rclone: S3, run: Run, tmp_path: Path) -> None:
     run(there, variables, "storage", "delete", "notes/today.txt")
     assert run(here, variables, "storage", "list", "--prefix", "notes")["objects"] == []
     kinds = {key["key"].split("/")[0] for key in run(here, variables, "storage", "list")["objects"]}
-    assert kinds == {"_catalog", "_vectors", "datasets"}
+    assert kinds == {"_catalog", "_journal", "_vectors", "datasets"}
     checks = {check["name"]: check for check in run(here, variables, "doctor")["checks"]}
     assert checks["storage"]["ok"] and "s3 bucket primary" in checks["storage"]["detail"]
     assert checks["secrets"]["ok"]

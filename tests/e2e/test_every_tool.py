@@ -42,6 +42,8 @@ def steps(folder: Path) -> list[tuple[str, dict[str, Any]]]:
         ("list_indexes", {}),
         ("get_index", {"name": "raw"}),
         ("add_vectors", {"index": "raw", "items": [{"id": "a", "vector": [1, 0], "metadata": {"n": 1}}]}),
+        ("ingest_file", {"name": "embedded", "content": '[{"id": "a", "e": [1, 0]}]', "source": "json"}),
+        ("import_vectors", {"index": "loaded", "dataset": "embedded", "vector": "e"}),
         ("get_vector", {"index": "raw", "id": "a"}),
         ("search_vectors", {"index": "raw", "vector": [1, 0], "k": 1}),
         ("delete_vector", {"index": "raw", "id": "a"}),

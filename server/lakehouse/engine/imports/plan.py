@@ -14,7 +14,7 @@ from lakehouse.engine.ingest.matches import Match, Matches
 from lakehouse.engine.ingest.source import local_file
 from lakehouse.engine.manifests import check_name
 from lakehouse.engine.places import check_place
-from lakehouse.errors import LakehouseError, NotFound, TooLarge
+from lakehouse.errors import InvalidInput, LakehouseError, NotFound, TooLarge
 
 _SUFFIXES = (".parquet", ".pq")
 _MARK = b"PAR1"
@@ -45,12 +45,16 @@ Found = tuple[str, tuple[Match, ...]]
 def planned(folder: Path, roots: Sequence[Path] | None, settings: config.Ingest) -> tuple[list[Plan], list[str]]:
     """The datasets a folder holds, sorted by name, and what is wrong with it; blocking.
 
-    Raises Forbidden and NotFound for the folder.
+    Raises Forbidden, NotFound and InvalidInput for the folder.
     """
-    folder = folder.expanduser()
+    try:
+        folder = folder.expanduser()
+        real = Path(os.path.realpath(folder))
+    except (OSError, ValueError, RuntimeError):  # no user of this name, half a character, a zero in it
+        raise InvalidInput(f"folder: {str(folder)[:200]!r} is no path.", fix="Check the path.") from None
     if roots is not None:
-        check_place(Path(os.path.realpath(folder)), folder, roots, "ingest.roots")
-    if not folder.is_dir():
+        check_place(real, folder, roots, "ingest.roots")
+    if not os.path.isdir(folder):
         raise NotFound(
             f"there is no folder {folder}.", fix="Check the path; relative ones start where the server runs."
         )

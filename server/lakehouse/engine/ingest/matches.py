@@ -53,10 +53,9 @@ def files_of(path: Path, roots: Sequence[Path] | None, source: str | None, setti
     max_bytes, max_files = settings.max_path_bytes, settings.max_files
     path = path.expanduser()
     text = str(path)
-    if os.path.lexists(text) and not path.is_dir():
-        return None
+    folder = os.path.isdir(text)  # a name too long for the system is none: whoever reads it as a file says so
     pattern = not os.path.lexists(text) and any(mark in text for mark in _MARKS)
-    if not pattern and not path.is_dir():
+    if not pattern and not folder:
         return None
     base = _base(path) if pattern else path
     if roots is not None:
