@@ -29,6 +29,11 @@ class Bench:
         path.write_bytes(data)
         return await self.ingester.ingest_path(path, name, **options)
 
+    async def aclose(self) -> None:
+        """Close the files it holds open."""
+        await self.datasets.aclose()
+        await self.storage.aclose()
+
     def table(self, stored: Ingested) -> pa.Table:
         """What was stored."""
         return pq.ParquetFile(self.home / "objects" / stored.key).read()

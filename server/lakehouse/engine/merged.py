@@ -22,12 +22,14 @@ def batches(
     import duckdb
     import pyarrow
 
+    from lakehouse.engine.connection import connect
+
     parts = [Part(str(path), file.role, file.lacks) for path, file in zip(paths, manifest.objects, strict=True)]
     query = relation(parts, [column.name for column in manifest.columns], manifest.key)
     listed = ", ".join(map(identifier, columns))
     most = "" if limit is None else f" LIMIT {limit}"
     # One thread: several give the rows of a join in another order each time.
-    db = duckdb.connect(":memory:", config={"threads": "1", "memory_limit": "512MB"})
+    db = connect(1, "512MB")
     try:
         db.execute("SET TimeZone = 'UTC'")
         yield from db.sql(f"SELECT {listed} FROM ({query}){most}").to_arrow_reader(size)

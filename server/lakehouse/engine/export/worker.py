@@ -98,14 +98,13 @@ class _Export:
         return [any(test(k) for test in (*text, *raw, pyarrow.types.is_dictionary)) for k in kinds]
 
     def _write_parquet(self, target: Path) -> None:
-        import duckdb
         import pyarrow
 
+        from lakehouse.engine.connection import connect
         from lakehouse.engine.quoting import identifier, literal
 
         texts.unlike(self._names, str.casefold)
-        settings = {"memory_limit": self._setup["memory_limit"], "temp_directory": self._setup["scratch"]}
-        db = duckdb.connect(":memory:", config={**settings, "threads": str(os.cpu_count() or 1)})
+        db = connect(os.cpu_count() or 1, self._setup["memory_limit"], self._setup["scratch"])
         # Arrow brought UUIDs as text; Parquet has a type for them.
         columns = ", ".join(
             f"CAST(#{place} AS UUID) AS {identifier(name)}" if kind == "UUID" else f"#{place} AS {identifier(name)}"

@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from lakehouse.engine.connection import connect
 from lakehouse.engine.quoting import literal
 
 # Of rows that take more, 122,880 cannot be held in memory at once: their row groups are cut by bytes.
@@ -48,19 +49,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         folder = os.getcwd()
-        self._connection = duckdb.connect(
-            ":memory:",
-            config={
-                "threads": str(self.threads),
-                "memory_limit": self.memory_limit,
-                "temp_directory": os.path.join(folder, "spill"),
-                "autoload_known_extensions": "false",
-                "autoinstall_known_extensions": "false",
-                "allow_community_extensions": "false",
-                "allow_persistent_secrets": "false",
-                "python_enable_replacements": "false",
-            },
-        )
+        self._connection = connect(self.threads, self.memory_limit, os.path.join(folder, "spill"))
         for setting in (
             "TimeZone = 'UTC'",
             "enable_progress_bar = true",

@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from lakehouse.engine.connection import connect
 from lakehouse.engine.quoting import literal
 from lakehouse.engine.sql.names import folded
 from lakehouse.errors import InvalidInput, LakehouseError, TooLarge, did_you_mean
@@ -119,19 +120,8 @@ class Gate:
     """Judges texts on an empty, locked DuckDB of its own: nothing is bound, no file is looked at."""
 
     def __init__(self) -> None:
-        self._empty = duckdb.connect(
-            ":memory:",
-            config={
-                "threads": "1",
-                "memory_limit": "512MB",
-                "max_expression_depth": "250",
-                "enable_external_access": "false",
-                "autoload_known_extensions": "false",
-                "autoinstall_known_extensions": "false",
-                "python_enable_replacements": "false",
-                "lock_configuration": "true",
-            },
-        )
+        shut = {"max_expression_depth": "250", "enable_external_access": "false", "lock_configuration": "true"}
+        self._empty = connect(1, "512MB", **shut)
         # Planned once (0.14 ms in place of 0.30), which naming $1 twice would undo.
         self._empty.execute(
             "PREPARE tree AS SELECT json_serialize_sql(t, skip_null := true, skip_empty := true), t "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from lakehouse.engine.connection import connect
 from lakehouse.engine.holding import Held
 from lakehouse.engine.quoting import identifier, literal
 from lakehouse.engine.relation import Part, relation, scan
@@ -165,21 +166,8 @@ class Instance:
 
 def _locked(views: Iterable[View], limits: Limits, spill: str) -> duckdb.DuckDBPyConnection:
     """A connection that can open exactly these files. The order matters: each step forbids the ones before it."""
-    db = duckdb.connect(
-        ":memory:",
-        config={
-            "threads": str(limits.threads),
-            "memory_limit": limits.memory,
-            "temp_directory": spill,
-            "max_temp_directory_size": f"{limits.spill_bytes}B",
-            "autoload_known_extensions": "false",
-            "autoinstall_known_extensions": "false",
-            "allow_community_extensions": "false",
-            "allow_persistent_secrets": "false",
-            "python_enable_replacements": "false",
-            "max_expression_depth": "250",
-        },
-    )
+    most = {"max_temp_directory_size": f"{limits.spill_bytes}B", "max_expression_depth": "250"}
+    db = connect(limits.threads, limits.memory, spill, **most)
     db.execute("SET parquet_metadata_cache = true")  # as a start option it is refused
     paths = [part.path for view in views for part, _ in view.files]
     register(db, paths)

@@ -40,8 +40,7 @@ def main() -> None:
 
 class _Work:
     def __init__(self, setup: dict[str, Any]) -> None:
-        import duckdb
-
+        from lakehouse.engine.connection import connect
         from lakehouse.engine.holding import Held
         from lakehouse.engine.quoting import identifier, literal
         from lakehouse.engine.relation import Part, relation, scan
@@ -50,20 +49,8 @@ class _Work:
         folder = setup["folder"]
         self._max_bytes = setup["max_bytes"]
         self._address_space = bytes_of(setup["memory_limit"]) + _BESIDE_BYTES
-        self._db = duckdb.connect(
-            ":memory:",
-            config={
-                "threads": str(setup["threads"]),
-                "memory_limit": setup["memory_limit"],
-                "temp_directory": os.path.join(folder, "spill"),
-                "autoload_known_extensions": "false",
-                "autoinstall_known_extensions": "false",
-                "allow_community_extensions": "false",
-                "allow_persistent_secrets": "false",
-                "python_enable_replacements": "false",
-                "max_expression_depth": "250",
-            },
-        )
+        spill = os.path.join(folder, "spill")
+        self._db = connect(setup["threads"], setup["memory_limit"], spill, max_expression_depth="250")
         tables = {
             name: ([Part(path, role, tuple(lacks)) for path, role, lacks in t["parts"]], t["columns"], t["key"])
             for name, t in setup["tables"].items()
