@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import anyio
 import pytest
 
+import lakehouse
 from lakehouse import Lakehouse, NotFound
 
 pytestmark = pytest.mark.anyio
@@ -39,3 +41,19 @@ async def test_a_profile_and_a_card(lake: Lakehouse, home: Path) -> None:
     assert (await lake.call("describe.text", {"name": "customers"})).startswith("Tables for query_sql")
     with pytest.raises(NotFound):
         await lake.call("schema_card", {"names": ["ordres"]})
+
+
+@pytest.mark.slow
+async def test_a_new_version_is_profiled_before_anybody_asks(home: Path) -> None:
+    """Unless `ingest.profile` is off, which it is in the other tests."""
+    async with lakehouse.open(home, overrides={"ingest.profile": True}) as lake:
+        await lake.call("ingest_file", {"name": "t", "content": "id\n1\n2\n"})
+        manifest = await lake.datasets.get("t")
+        with anyio.fail_after(60):
+            while (found := await lake.profiler.known(manifest)) is None:
+                await anyio.sleep(0.05)
+        assert [column.name for column in found.columns] == ["id"]
+        assert found == await lake.profiler.profile(lake.datasets, "t")
+    async with lakehouse.open(home, overrides={"ingest.profile": False}) as lake:
+        await lake.call("ingest_file", {"name": "u", "content": "id\n1\n"})
+        assert not lake.profiler._waiting

@@ -71,7 +71,7 @@ class Profiler:
     def early(self, datasets: Datasets, manifest: Manifest, later: Later) -> None:
         """Measure a version beside whatever else happens, with the least claim to the processor."""
         key = _key(manifest)
-        if key in self._waiting or len(self._waiting) >= _MOST_WAITING:
+        if not self._settings.profile or key in self._waiting or len(self._waiting) >= _MOST_WAITING:
             return
 
         async def work() -> None:
