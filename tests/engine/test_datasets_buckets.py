@@ -119,3 +119,14 @@ async def test_a_name_two_buckets_have(lake: Lakehouse) -> None:
     assert [why for why in await lake.datasets.refresh() if "hidden" in why] == [
         "dataset 'both' of bucket 'archive' is hidden by that of 'primary'."
     ]
+
+
+async def test_an_older_version_is_of_the_dataset_that_is_seen(home: Path, tmp_path: Path) -> None:
+    """A number that only the hidden dataset of another bucket has is no version of this one."""
+    async with lakehouse.open(home, overrides=buckets(tmp_path)) as lake:
+        await lake.datasets.commit("both", COLUMNS, [a_file("one")])
+        for content in ("two", "three"):
+            await lake.datasets.commit("both", COLUMNS, [a_file(content)], bucket="archive")
+        assert (await lake.datasets.get("both", 1)).bucket == "primary"
+        with pytest.raises(DatasetNotFound, match="no version 2"):
+            await lake.datasets.get("both", 2)

@@ -195,7 +195,7 @@ class Catalog:
         Raises DatasetDamaged, and Upstream when the bucket cannot be listed for the first time.
         """
         folder = folder_of(check_name(name))
-        await self._load()
+        await self.load()
         found = self._index.newest.get(folder)
         if found is None and folder in self._index.problems:
             found = await self._reread(folder)  # it may have been mended
@@ -218,17 +218,19 @@ class Catalog:
         """The numbers of the versions there are, oldest first; none for a name that is not there."""
         return await self.stored.numbers(folder_of(check_name(name)))
 
-    async def list(self) -> list[Manifest]:
-        """The newest version of every dataset, in no order, dropped ones too; not of damaged ones (see `problems`)."""
-        await self._load()
-        return [m.copy() for m in self._index.newest.values()]
-
-    async def names(self) -> set[str]:
-        """The names of all datasets but dropped ones; those of damaged ones, too."""
-        await self._load()
+    def names(self) -> set[str]:
+        """The names of all datasets but dropped ones; those of damaged ones, too. None of them before `load`."""
         index = self._index
         there = {m.name for m in index.newest.values() if not m.dropped}
         return there | {shown_name(folder) for folder in index.problems}
+
+    def has(self, name: str) -> bool | None:
+        """Whether a dataset is there, if damaged; False for one that was dropped, None for a name it does not know."""
+        folder = folder_of(name)
+        found = self._index.newest.get(folder)
+        if found is None:
+            return True if folder in self._index.problems else None
+        return not found.dropped
 
     @property
     def problems(self) -> Texts:
@@ -286,7 +288,8 @@ class Catalog:
 
         await anyio.to_thread.run_sync(drop)
 
-    async def _load(self) -> None:
+    async def load(self) -> None:
+        """Read the newest versions, unless that is done. Raises Upstream when the bucket cannot be listed."""
         if not self._loaded:
             async with self._loading:
                 if not self._loaded:

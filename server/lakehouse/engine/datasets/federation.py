@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -59,21 +60,17 @@ class Datasets:
         self.profile: Profile | None = None
         self.gate: Gatekeeper | None = None  # raises what keeps a next version from being committed
         self._index = Index(home / "catalog.db" if indexed else None)
-        self._all = {
+        self._catalogs: Mapping[str, Catalog] = {
             name: Catalog(bucket, storage.cache_of(name), storage.claims_of(name), self._index, record)
             for name, bucket in storage.buckets.items()
         }
-        self._catalogs: Mapping[str, Catalog] = self._all
         self._away: dict[str, str] = {}  # buckets that could not be listed, and why
         self._rests: dict[str, float] = {}  # until when they are not asked again
 
     def within(self, profile: "Profile") -> "Datasets":
         """The same datasets as a reader of this profile sees them. Raises NotFound for a bucket that is not there."""
-        bound = object.__new__(Datasets)
-        bound.profile, bound._all, bound._away, bound._index = profile, self._all, self._away, self._index
-        bound.gate = self.gate
-        bound._rests = self._rests
-        bound._catalogs = {profile.bucket: self._catalog(profile.bucket)}
+        bound = copy(self)
+        bound.profile, bound._catalogs = profile, {profile.bucket: self._catalog(profile.bucket)}
         return bound
 
     async def aclose(self) -> None:
@@ -139,36 +136,24 @@ class Datasets:
 
         return await self.change(name, replaced, bucket=bucket)
 
-    async def check_schema(self, name: str, columns: Sequence[Column]) -> None:
-        """Raises SchemaChanged when data of these columns cannot be a dataset's next version.
-
-        A commit checks it again. Whoever asks before data files are stored leaves none behind that nothing names.
-        """
-        try:
-            current = await self.get(name)
-        except DatasetNotFound:
-            return
-        check_same_schema(current, columns)
-
     async def get(self, name: str, version: int | None = None) -> Manifest:
         """A dataset's manifest: the newest, or that of a version, even one before it was dropped.
 
         Raises DatasetNotFound, with the nearest names, and DatasetDamaged.
         """
-        check_name(name)
-        if version is not None and self._sees(name):
-            for catalog in self._catalogs.values():
-                if (found := await catalog.version(name, version)) is not None:
-                    return found
+        if version is None:
+            _, newest = await self._find(check_name(name))
+            if newest.dropped:
+                raise dropped(name)
+            return newest
+        catalog = await self.catalog_of(name)
+        if (found := await catalog.version(name, version)) is not None:
+            return found
         _, newest = await self._find(name)
-        if version is not None:
-            gone = " any more: it was removed, as gc does" if 0 < version < newest.version else ""
-            raise DatasetNotFound(
-                f"dataset {name!r} has no version {version}{gone}.", fix=f"Its newest version is {newest.version}."
-            )
-        if newest.dropped:
-            raise dropped(name)
-        return newest
+        gone = " any more: it was removed, as gc does" if 0 < version < newest.version else ""
+        raise DatasetNotFound(
+            f"dataset {name!r} has no version {version}{gone}.", fix=f"Its newest version is {newest.version}."
+        )
 
     async def at(self, name: str, when: int | str, *, ended: bool = False) -> Manifest:
         """A dataset as it was: at a version (3, "3" or "v3"), or at a moment ("2026-05-01", RFC 3339; UTC if unsaid).
@@ -210,19 +195,19 @@ class Datasets:
     async def list(self) -> list[Manifest]:
         """The newest version of every dataset, sorted by name; damaged and dropped ones are left out."""
         found: dict[str, Manifest] = {}
-        for manifests in await fan_out([partial(self._listed, catalog) for catalog in self.catalogs()]):
-            for manifest in manifests:
+        await fan_out([partial(self._loaded, catalog) for catalog in self.catalogs()])
+        for catalog in self.catalogs():
+            for manifest in catalog.known:
                 if not manifest.dropped and self._sees(manifest.name):
                     found.setdefault(manifest.name, manifest)
-        return [found[name] for name in sorted(found)]
+        return [found[name].copy() for name in sorted(found)]
 
     async def names(self) -> Texts:
         """The names of all datasets, sorted; those of damaged ones, too."""
         found: set[str] = set()
         for catalog in self.catalogs():
-            await self._listed(catalog)
-            if catalog.loaded:
-                found |= {name for name in await catalog.names() if self._sees(name)}
+            if await self._loaded(catalog):
+                found |= {name for name in catalog.names() if self._sees(name)}
         return sorted(found)
 
     @property
@@ -299,32 +284,39 @@ class Datasets:
         return wanted.bucket.name
 
     async def catalog_of(self, name: str) -> Catalog:
-        """The catalog that has a dataset, one that was dropped included. Raises DatasetNotFound, DatasetDamaged."""
-        return (await self._find(check_name(name)))[0]
+        """The catalog that has a dataset: damaged or dropped ones, too; of two buckets, one where it was not dropped.
+
+        Raises DatasetNotFound, with the nearest names.
+        """
+        check_name(name)
+        gone: Catalog | None = None
+        if self._sees(name):
+            for catalog in self.catalogs():
+                there = catalog.has(name) if await self._loaded(catalog) else None
+                if there:
+                    return catalog
+                if there is False:
+                    gone = gone or catalog
+        if gone is not None:
+            return gone
+        error = unknown(name, [manifest.name for manifest in await self.list()])
+        away = [catalog.bucket.name for catalog in self.catalogs() if not catalog.loaded]
+        if away:
+            where = f"It may be in bucket {' or '.join(away)}, which cannot be read now."
+            raise DatasetAway(error.detail, fix=f"{where} {error.fix}")
+        raise error
 
     def catalogs(self) -> Sequence[Catalog]:
         """The catalogs of the buckets a reader sees, first the one where new datasets go."""
         return tuple(self._catalogs.values())
 
     async def _find(self, name: str) -> tuple[Catalog, Manifest]:
-        """The catalog that has a name, and its newest version; of two buckets, one where it was not dropped."""
-        gone: tuple[Catalog, Manifest] | None = None
-        if self._sees(name):
-            for catalog in self.catalogs():
-                await self._listed(catalog)
-                if not catalog.loaded or (found := await catalog.newest(name)) is None:
-                    continue
-                if not found.dropped:
-                    return catalog, found
-                gone = gone or (catalog, found)
-        if gone is None:
-            error = unknown(name, [manifest.name for manifest in await self.list()])
-            away = [catalog.bucket.name for catalog in self.catalogs() if not catalog.loaded]
-            if away:
-                where = f"It may be in bucket {' or '.join(away)}, which cannot be read now."
-                raise DatasetAway(error.detail, fix=f"{where} {error.fix}")
-            raise error
-        return gone
+        """The catalog that has a name, and its newest version. Raises DatasetNotFound, DatasetDamaged."""
+        catalog = await self.catalog_of(name)
+        newest = await catalog.newest(name)
+        if newest is None:  # it was damaged, and is gone
+            raise unknown(name, await self.names())
+        return catalog, newest
 
     async def _home_of(self, name: str, bucket: str | None) -> Catalog:
         """Where a dataset is, or shall be."""
@@ -351,22 +343,22 @@ class Datasets:
     def _sees(self, name: str) -> bool:
         return self.profile is None or self.profile.sees(name)
 
-    async def _listed(self, catalog: Catalog) -> Sequence[Manifest]:
-        """A catalog's newest versions; none of a bucket beside the first that cannot be listed, which is a problem."""
+    async def _loaded(self, catalog: Catalog) -> bool:
+        """Whether a catalog can be used: not one beside the first that cannot be listed, which is a problem."""
         name = catalog.bucket.name
-        if not catalog.loaded and anyio.current_time() < self._rests.get(name, 0.0):
-            return []
-        fresh = not catalog.loaded
+        if catalog.loaded:
+            return True
+        if anyio.current_time() < self._rests.get(name, 0.0):
+            return False
         try:
-            found = await catalog.list()
+            await catalog.load()
         except LakehouseError as error:
             if catalog is next(iter(self._catalogs.values())):
                 raise
             self._note_away(name, error)
-            return []
-        if fresh:
-            self._away.pop(name, None)
-        return found
+            return False
+        self._away.pop(name, None)
+        return True
 
     async def _refreshed(self, catalog: Catalog) -> None:
         name = catalog.bucket.name
