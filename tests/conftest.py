@@ -83,7 +83,7 @@ def no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterat
         patch.setenv("LAKEHOUSE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         patch.setenv("HF_HUB_OFFLINE", "1")
         # A process for each ingest that a test outlives by a second; those that are about it ask for it.
-        patch.setenv("LAKEHOUSE_INGEST__PROFILE", "false")
+        patch.setenv("LAKEHOUSE_INGEST__PROFILING", "false")
         patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # each process would compile every tool: 65 ms
         yield
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from lakehouse import Lakehouse, resource, tool
-from lakehouse.engine.profile import Profile
+from lakehouse.engine.profiling import Profile
 
 INSTRUCTIONS = "Before writing SQL about unfamiliar tables: schema_card, columns with types, ranges, values and joins."
 

@@ -45,8 +45,8 @@ async def test_a_profile_and_a_card(lake: Lakehouse, home: Path) -> None:
 
 @pytest.mark.slow
 async def test_a_new_version_is_profiled_before_anybody_asks(home: Path) -> None:
-    """Unless `ingest.profile` is off, which it is in the other tests."""
-    async with lakehouse.open(home, overrides={"ingest.profile": True}) as lake:
+    """Unless `ingest.profiling` is off, which it is in the other tests."""
+    async with lakehouse.open(home, overrides={"ingest.profiling": True}) as lake:
         await lake.call("ingest_file", {"name": "t", "content": "id\n1\n2\n"})
         manifest = await lake.datasets.get("t")
         with anyio.fail_after(60):
@@ -54,6 +54,6 @@ async def test_a_new_version_is_profiled_before_anybody_asks(home: Path) -> None
                 await anyio.sleep(0.05)
         assert [column.name for column in found.columns] == ["id"]
         assert found == await lake.profiler.profile(lake.datasets, "t")
-    async with lakehouse.open(home, overrides={"ingest.profile": False}) as lake:
+    async with lakehouse.open(home, overrides={"ingest.profiling": False}) as lake:
         await lake.call("ingest_file", {"name": "u", "content": "id\n1\n"})
         assert not lake.profiler._waiting

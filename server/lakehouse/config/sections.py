@@ -191,7 +191,7 @@ class Ingest(Section):
     memory_limit: str = Field(
         "512MB", pattern=_SIZE, description="Memory the reading engine may use before it spills to disk."
     )
-    profile: bool = Field(True, description="Profile each new version in the background, not when first asked for.")
+    profiling: bool = Field(True, description="Profile each new version in the background, not when first asked for.")
     # 200 files of 1,000 rows take 25 ms to group where one takes 16.
     compact_files: int = Field(
         50, ge=2, description="Files of a dataset past which small ones are folded by themselves."

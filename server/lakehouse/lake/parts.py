@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from lakehouse.engine.journal import Journal
     from lakehouse.engine.matrix import Matrix
     from lakehouse.engine.observer import Observer
-    from lakehouse.engine.profile import Profiler
     from lakehouse.engine.profiles import Profile, Profiles
+    from lakehouse.engine.profiling import Profiler
     from lakehouse.engine.queries import Queries
     from lakehouse.engine.redact import Redactor
     from lakehouse.engine.results import Results
@@ -90,7 +90,7 @@ class Parts:
     @cached_property
     def profiler(self) -> "Profiler":
         """What is in datasets, column by column."""
-        from lakehouse.engine.profile import Profiler
+        from lakehouse.engine.profiling import Profiler
 
         return self.owned(Profiler(self.home, self.everything.storage, self.config.ingest))
 

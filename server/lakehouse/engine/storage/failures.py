@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("lakehouse")
 
 PREFIX = "_errors/"
-MAX_LISTED = 1000
 _KEPT = 10_000  # rows of the table
 _GATHER_SECS = 0.005
 _REST_SECS = 30.0  # a bucket that did not take a record is not asked again for so long

@@ -5,8 +5,8 @@ import hypothesis.strategies as st
 import pytest
 
 from lakehouse.engine.manifests import Column, Manifest
-from lakehouse.engine.profile import ColumnFacts, Common, Profile, card
-from lakehouse.engine.profile.pii import hints, masked
+from lakehouse.engine.profiling import ColumnFacts, Common, Profile, card
+from lakehouse.engine.profiling.pii import hints, masked
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 from lakehouse import config
 from lakehouse.engine import files
 from lakehouse.engine.datasets import Datasets, Manifest
-from lakehouse.engine.profile.card import card
-from lakehouse.engine.profile.facts import FORMAT, Profile
-from lakehouse.engine.profile.measure import TABLE, measure
+from lakehouse.engine.profiling.card import card
+from lakehouse.engine.profiling.facts import FORMAT, Profile
+from lakehouse.engine.profiling.measure import TABLE, measure
 from lakehouse.engine.storage import Storage
 from lakehouse.errors import LakehouseError
 
@@ -71,7 +71,7 @@ class Profiler:
     def early(self, datasets: Datasets, manifest: Manifest, later: Later) -> None:
         """Measure a version beside whatever else happens, with the least claim to the processor."""
         key = _key(manifest)
-        if not self._settings.profile or key in self._waiting or len(self._waiting) >= _MOST_WAITING:
+        if not self._settings.profiling or key in self._waiting or len(self._waiting) >= _MOST_WAITING:
             return
 
         async def work() -> None:

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lakehouse.engine.manifests import Manifest
-from lakehouse.engine.profile.facts import ColumnFacts, Profile
-from lakehouse.engine.profile.joins import joins
-from lakehouse.engine.profile.measure import is_number
+from lakehouse.engine.profiling.facts import ColumnFacts, Profile
+from lakehouse.engine.profiling.joins import joins
+from lakehouse.engine.profiling.measure import is_number
 
-MIN_CHARS = 400
 _VALUE_CHARS = 40
 _NAME_CHARS = 130
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")

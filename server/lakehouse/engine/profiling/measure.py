@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from lakehouse.engine.profile import pii
-from lakehouse.engine.profile.facts import ColumnFacts, Common
+from lakehouse.engine.profiling import pii
+from lakehouse.engine.profiling.facts import ColumnFacts, Common
 from lakehouse.engine.quoting import identifier
 from lakehouse.errors import TooLarge
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lakehouse.engine.profile.facts import ColumnFacts, Profile
-from lakehouse.engine.profile.measure import is_number
+from lakehouse.engine.profiling.facts import ColumnFacts, Profile
+from lakehouse.engine.profiling.measure import is_number
 
 _MOST = 200
 _BARE = ("id", "key", "code", "uuid", "no", "nr")

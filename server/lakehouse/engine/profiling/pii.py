@@ -4,7 +4,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Sequence
 
-from lakehouse.engine.profile.facts import Hint
+from lakehouse.engine.profiling.facts import Hint
 
 _MOST = 0.5  # of the values must be such
 _SOME = 0.1  # of the values must have one within, of what stands in texts
