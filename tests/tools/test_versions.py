@@ -38,7 +38,7 @@ async def test_the_life_of_a_dataset(lake: Lakehouse, home: Path) -> None:
     ):
         with pytest.raises(DatasetNotFound, match="dropped"):
             await lake.call(name, arguments)
-    with pytest.raises(InvalidInput, match="no dataset"):
+    with pytest.raises(InvalidInput, match="was dropped"):
         await lake.call("query_sql", {"sql": "SELECT * FROM o"})
     readers: tuple[tuple[str, dict[str, Any]], ...] = (
         ("query_sql", {"sql": "SELECT * FROM o", "as_of": 3}),

@@ -5,6 +5,7 @@ from lakehouse.engine.datasets.draft import Change, Draft
 from lakehouse.engine.datasets.failures import (
     DatasetAway,
     DatasetDamaged,
+    DatasetDropped,
     DatasetNotFound,
     SchemaChanged,
     check_same_schema,
@@ -30,6 +31,7 @@ __all__ = [
     "DataFile",
     "DatasetAway",
     "DatasetDamaged",
+    "DatasetDropped",
     "DatasetNotFound",
     "Datasets",
     "Draft",

@@ -14,6 +14,10 @@ class DatasetAway(DatasetNotFound):
     """No bucket that can be read has a dataset of this name; one that cannot be read may."""
 
 
+class DatasetDropped(DatasetNotFound):
+    """The dataset was dropped, and can be restored."""
+
+
 class SchemaChanged(Conflict):
     """The data has other columns than the dataset; `data` holds both schemas and what differs."""
 
@@ -54,7 +58,7 @@ def dropped(name: str, version: int | None = None) -> DatasetNotFound:
         return DatasetNotFound(
             f"with version {version} dataset {name!r} was dropped; it holds nothing.", fix="Name a version before it."
         )
-    return DatasetNotFound(
+    return DatasetDropped(
         f"dataset {name!r} was dropped.", fix="restore_dataset brings it back, unless gc has removed its versions."
     )
 

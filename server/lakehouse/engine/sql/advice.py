@@ -34,7 +34,7 @@ class Advice:
                 error.fix = f"{error.fix} {where}".strip()
 
     async def _check(self, error: InvalidInput) -> None:
-        from lakehouse.engine.datasets import DatasetAway
+        from lakehouse.engine.datasets import DatasetAway, DatasetDropped
 
         try:
             await self._datasets.get(error.data["dataset"])
@@ -42,5 +42,7 @@ class Advice:
             raise
         except DatasetAway as away:
             error.fix = away.fix
+        except DatasetDropped as gone:
+            error.detail, error.fix = f"sql: {gone.detail}", gone.fix
         except LakehouseError:
             return
