@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lakehouse.engine.journal import Journal
     from lakehouse.engine.matrix import Matrix
     from lakehouse.engine.observer import Observer
+    from lakehouse.engine.playbook import Playbook
     from lakehouse.engine.profiles import Profile, Profiles
     from lakehouse.engine.profiling import Profiler
     from lakehouse.engine.queries import Queries
@@ -155,7 +156,14 @@ class Parts:
         """Search over corpora."""
         from lakehouse.engine.matrix import Matrix
 
-        return self.owned(Matrix(self.embed, Parts.vectors.of(self)))
+        return self.owned(Matrix(self.embed, Parts.vectors.of(self), Parts.playbook.of(self)))
+
+    @Whole
+    def playbook(self) -> "Playbook":
+        """Which answers served which questions."""
+        from lakehouse.engine.playbook import Playbook
+
+        return self.owned(Playbook(self.embed, Parts.vectors.of(self), self.config, self.record))
 
     @Whole
     def observer(self) -> "Observer":

@@ -1,5 +1,6 @@
 """Vector indexes: immutable mapped segments, a create-only log, numbered generations, searches without locks."""
 
+from lakehouse.engine.vectors.asking import Answer, Ask, Match, Term
 from lakehouse.engine.vectors.items import (
     Added,
     Distance,
@@ -15,6 +16,8 @@ from lakehouse.engine.vectors.store import Vectors
 
 __all__ = [
     "Added",
+    "Answer",
+    "Ask",
     "Distance",
     "Hit",
     "IndexDamaged",
@@ -23,5 +26,7 @@ __all__ = [
     "IndexNotFound",
     "Item",
     "ItemNotFound",
+    "Match",
+    "Term",
     "Vectors",
 ]

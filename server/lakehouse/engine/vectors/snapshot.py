@@ -1,13 +1,16 @@
 """What a search reads: one immutable state of an index, and the step to the next. Load it in a worker thread."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from lakehouse.engine.filters import Filter
+from lakehouse.engine.vectors.asking import Match
 from lakehouse.engine.vectors.batch import DELETE, F32, Batch, Rows
 from lakehouse.engine.vectors.format import Manifest, Number
 from lakehouse.engine.vectors.items import Hit, Item
@@ -17,6 +20,7 @@ from lakehouse.engine.vectors.scan import Part, Query, nearest
 from lakehouse.engine.vectors.segment import Segment
 
 _FIRST_ROOM = 64
+Masks = list[NDArray[np.bool_]]
 
 
 class Fresh:
@@ -116,11 +120,61 @@ class State:
         fresh = self.fresh
         return [*parts, Part(fresh.coded, union(fresh.dead, fresh.blind))]
 
-    def search(self, vector: F32, k: int) -> list[Hit]:
-        """The k nearest items, by distance, then id."""
-        found = nearest(self._parts, Query.of(vector, self.manifest.distance), k)
+    def search(self, vector: F32, k: int, masks: Masks | None = None) -> list[Hit]:
+        """The k nearest items that the masks let through, by distance, then id."""
+        found = nearest(self._masked(masks), Query.of(vector, self.manifest.distance), k)
         named = sorted((distance, self._id(place, row), place, row) for distance, place, row in found)[:k]
         return [Hit(id, distance, json.loads(self._meta(place, row))) for distance, id, place, row in named]
+
+    def masks(self, wanted: Filter | None, ids: Collection[str] | None) -> Masks:
+        """For each segment, then for the fresh rows: which rows the filter and the ids let through."""
+        masks: Masks = [np.ones(s.segment.rows, np.bool_) for s in self.sealed]
+        masks.append(np.ones(self.fresh.count, np.bool_))
+        for place, mask in enumerate(masks):
+            for row in range(len(mask)):
+                allowed = ids is None or self._id(place, row) in ids
+                mask[row] = allowed and (wanted is None or wanted.matches(json.loads(self._meta(place, row))))
+        return masks
+
+    def _masked(self, masks: Masks | None) -> list[Part]:
+        if masks is None:
+            return self._parts
+        return [
+            Part(part.coded, union(part.hidden, np.flatnonzero(~mask[: len(part.coded)])))
+            for part, mask in zip(self._parts, masks, strict=True)
+        ]
+
+    def left_out(self, masks: Masks) -> int:
+        """How many live items the masks hide."""
+        live = [*(s.live_rows for s in self.sealed), self.fresh.live_rows]
+        return sum(int((~mask[rows]).sum()) for mask, rows in zip(masks, live, strict=True))
+
+    def matching(self, text: str, k: int, masks: Masks | None = None) -> list[Match]:
+        """The k items whose `text` matches best by BM25, by falling score, then id."""
+        words = set(text.lower().split())
+        found = []
+        live = [*(s.live_rows for s in self.sealed), self.fresh.live_rows]
+        for place, rows in enumerate(live):
+            for row in rows.tolist():
+                if masks is None or masks[place][row]:
+                    meta = json.loads(self._meta(place, row))
+                    held = str(meta.get("text", "")).lower().split() if isinstance(meta, dict) else []
+                    score = float(sum(word in words for word in held))
+                    if score:
+                        found.append(Match(self._id(place, row), score, meta))
+        return sorted(found, key=lambda match: (-match.score, match.id))[:k]
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, F32]:
+        """The vectors of those of the ids that have one, as copies."""
+        wanted, found = set(ids), dict[str, F32]()
+        for row in self.fresh.live_rows.tolist():
+            if self.fresh.rows.ids[row] in wanted and row not in self.fresh.blind:
+                found[self.fresh.rows.ids[row]] = self.fresh.coded.vectors[row].copy()
+        for id, (place, row) in self.locate([id for id in ids if id not in found]).items():
+            coded = self.sealed[place].segment.coded
+            if row < len(coded):
+                found[id] = coded.vectors[row].copy()
+        return found
 
     def _id(self, place: int, row: int) -> str:
         ids: Any = self.fresh.rows.ids if place == len(self.sealed) else self.sealed[place].segment.ids

@@ -18,6 +18,7 @@ from lakehouse.engine.fanout import fan_out
 from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.storage import Storage
 from lakehouse.engine.vectors import format
+from lakehouse.engine.vectors.asking import Answer, Ask
 from lakehouse.engine.vectors.format import Manifest, Number
 from lakehouse.engine.vectors.items import (
     Added,
@@ -250,24 +251,23 @@ class Vectors:
         return await anyio.to_thread.run_sync(state.ids)
 
     async def search(self, name: str, vector: "Sequence[float] | np.ndarray", k: int = 10) -> Hits:
-        """The k nearest items by distance, then id; all of them when there are fewer. The answer is exact.
+        """The k nearest items by distance, then id; all of them when there are fewer.
 
         Raises InvalidInput for a bad k or vector, IndexNotFound.
         """
-        if not 1 <= k <= self.settings.max_k:
+        return (await self.ask(name, Ask(k, vector))).near
+
+    async def ask(self, name: str, ask: Ask) -> Answer:
+        """Everything a question asks for, from one snapshot. Raises InvalidInput for a bad k or vector, IndexNotFound."""
+        if not 1 <= ask.k <= self.settings.max_k:
             raise InvalidInput(
-                f"k: {k} is not between 1 and {self.settings.max_k} (vectors.max_k).",
+                f"k: {ask.k} is not between 1 and {self.settings.max_k} (vectors.max_k).",
                 fix="Ask for fewer, or raise it.",
             )
-        from lakehouse.engine.vectors import batch
+        from lakehouse.engine.vectors import answer
 
         state = await (await self._index(name)).state()
-
-        def answer() -> Hits:
-            checked = batch.query(vector, state.manifest.dimension, state.manifest.distance)
-            return state.search(checked, k)
-
-        return await anyio.to_thread.run_sync(answer, limiter=self._searches)
+        return await anyio.to_thread.run_sync(answer.of, name, state, ask, limiter=self._searches)
 
     async def set_builder(self, name: str, builder: dict[str, Any]) -> None:
         """Replace what is noted about how the index is filled; a new generation."""

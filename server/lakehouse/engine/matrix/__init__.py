@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from lakehouse.engine.embed import Embedder
+    from lakehouse.engine.playbook import Playbook
     from lakehouse.engine.vectors import Hit, IndexInfo, Vectors
 
 DEFAULT_K = 8
@@ -59,9 +60,10 @@ class Corpus(BaseModel):
 class Matrix:
     """Searches across corpora. Keeps nothing itself."""
 
-    def __init__(self, embed: "Embedder", vectors: "Vectors") -> None:
+    def __init__(self, embed: "Embedder", vectors: "Vectors", playbook: "Playbook") -> None:
         self._embed = embed
         self._vectors = vectors
+        self._playbook = playbook
 
     def problems(self) -> list[str]:
         """What is wrong with indexes that are damaged and therefore not listed."""
