@@ -258,7 +258,7 @@ class Vectors:
         return (await self.ask(name, Ask(k, vector))).near
 
     async def ask(self, name: str, ask: Ask) -> Answer:
-        """Everything a question asks for, from one snapshot. Raises InvalidInput for a bad k or vector, IndexNotFound."""
+        """All that is asked for, from one snapshot. Raises InvalidInput for a bad k or vector, IndexNotFound."""
         if not 1 <= ask.k <= self.settings.max_k:
             raise InvalidInput(
                 f"k: {ask.k} is not between 1 and {self.settings.max_k} (vectors.max_k).",
