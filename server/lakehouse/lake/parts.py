@@ -136,34 +136,25 @@ class Parts:
 
         return self.owned(Embedder(self.home, self.config.embed))
 
-    @Whole
+    @property
     def vectors(self) -> "Vectors":
-        """Vector indexes."""
-        from lakehouse.engine.vectors import Vectors
+        """Vector indexes: those that whoever makes the running call may see."""
+        return self._data.vectors
 
-        return self.owned(Vectors(self.home, self.everything.storage, self.config.vectors, self.record))
-
-    @Whole
+    @property
     def corpora(self) -> "Corpora":
         """Datasets and folders made searchable."""
-        from lakehouse.engine.corpora import Corpora
+        return self._data.corpora
 
-        vectors = Parts.vectors.of(self)
-        return self.owned(Corpora(self.everything.datasets, self.embed, vectors, self.config.corpora, self.record))
-
-    @Whole
+    @property
     def matrix(self) -> "Matrix":
         """Search over corpora."""
-        from lakehouse.engine.matrix import Matrix
+        return self._data.matrix
 
-        return self.owned(Matrix(self.embed, Parts.vectors.of(self), Parts.playbook.of(self)))
-
-    @Whole
+    @property
     def playbook(self) -> "Playbook":
         """Which answers served which questions."""
-        from lakehouse.engine.playbook import Playbook
-
-        return self.owned(Playbook(self.embed, Parts.vectors.of(self), self.config, self.record))
+        return self._data.playbook
 
     @Whole
     def observer(self) -> "Observer":
