@@ -141,7 +141,7 @@ class Parts:
         """Vector indexes."""
         from lakehouse.engine.vectors import Vectors
 
-        return self.owned(Vectors(self.home, self.everything.storage, self.config.vectors, self.record))
+        return self.owned(Vectors(self.home, self.everything.storage, self.config.vectors, self.record, self.later))
 
     @Whole
     def corpora(self) -> "Corpora":
