@@ -64,7 +64,8 @@ class Coding:
         """The codes of vectors (n, d)."""
         wide = self.moved(vectors)
         wide *= self.scale
-        return np.clip(np.rint(wide, out=wide), -127, 127, out=wide).astype(np.int8)
+        codes: I8 = np.clip(np.rint(wide, out=wide), -127, 127, out=wide).astype(np.int8)
+        return codes
 
 
 class Graph:

@@ -92,7 +92,7 @@ class Sealed:
     @property
     def problem(self) -> str | None:
         """What turned out to be damaged after it was opened."""
-        return self.segment.problem or (self.graph and self.graph.problem)
+        return self.segment.problem or (None if self.graph is None else self.graph.problem)
 
     @property
     def live(self) -> int:

@@ -98,7 +98,7 @@ async def _run(index: Index, job: Job, turns: anyio.CapacityLimiter) -> bool:
 
 async def _made(index: Index, job: Job, manifest: Manifest, sources: Sequence[Segment], dead: Sequence[Rows]) -> Made:
     """Have a process do the job, then store what it wrote."""
-    epoch = manifest.number.epoch
+    new = format.new_id(manifest.number.epoch)
     request = {
         "index": index.name,
         "sources": [
@@ -111,15 +111,16 @@ async def _made(index: Index, job: Job, manifest: Manifest, sources: Sequence[Se
             }
             for source, rows in zip(sources, dead, strict=True)
         ],
-        "segment": format.new_id(epoch) if job.merge else None,
-        "graph": format.new_id(epoch) if job.graph else None,
+        "segment": new if job.merge else None,
+        "graph": new if job.graph else None,
         "wishes": vars(Wishes(manifest.m, manifest.ef_construction, manifest.ef_search)),
     }
     async with index.storage.scratch() as folder:
         answer = await _answered(request | {"folder": str(folder)}, np.concatenate(dead).astype(np.int64).tobytes())
-        ref, opened, moved = job.segments[0], sources[0], ()
+        ref, opened = job.segments[0], sources[0]
+        moved: tuple[Rows, ...] = ()
         if job.merge:
-            ref, opened = await _stored(index, request["segment"], answer, folder)
+            ref, opened = await _stored(index, new, answer, folder)
             kept = [
                 split(np.delete(np.arange(s.rows), rows), s.doc.vectors) for s, rows in zip(sources, dead, strict=True)
             ]
@@ -175,16 +176,20 @@ async def _publish(index: Index, made: Made) -> bool:
     """Make it part of the index as it is now; False when what it was made from is not there any more."""
     async with index.changing, index.committing:
         with anyio.CancelScope(shield=True):
-            while True:
-                state = await index.shown()
-                known = {ref.id: ref for ref in state.manifest.segments}
-                refs = [known[ref.id] for ref in made.job.segments if ref.id in known]
-                if len(refs) < len(made.job.segments) or (not made.job.merge and refs[0].graph is not None):
-                    return False
+            while refs := _still_there(made, state := await index.shown()):
                 manifest, after = await _next(index, state, made, refs)
                 if await index.publish(manifest):
                     await anyio.to_thread.run_sync(index.swap, after)
                     return True
+    return False
+
+
+def _still_there(made: Made, state: State) -> list[SegmentRef]:
+    """What it was made from, as the generation names it now; nothing when it is not all there, or was done already."""
+    known = {ref.id: ref for ref in state.manifest.segments}
+    refs = [known[ref.id] for ref in made.job.segments if ref.id in known]
+    done = not made.job.merge and any(ref.graph is not None for ref in refs)
+    return [] if done or len(refs) < len(made.job.segments) else refs
 
 
 async def _next(index: Index, state: State, made: Made, refs: Sequence[SegmentRef]) -> tuple[Manifest, Any]:
