@@ -113,8 +113,7 @@ class Tomb:
 class GraphRef:
     """The graph of a segment. `scale` makes its codes (graph.Coding).
 
-    `misses` of the rows sampled after the build were not found by their own vector; beyond one in a thousand the graph
-    was built again with a larger `ef_construction`.
+    `misses` of the rows sampled after the build were not found by their own vector (graph.Builder).
     """
 
     id: str

@@ -24,6 +24,7 @@ M, EF_CONSTRUCTION, EF_SEARCH = 16, 128, 96  # 100K x 384: recall@10 0.999; with
 WIDER = (1, 1.5, 2, 3, 4, 6)  # times EF_SEARCH, until a new graph finds what a scan finds
 RECALL = 0.995
 LOST = 0.001  # the share of a sample that may be unfindable by its own vector
+_FAR_EF, _MOST_EF = 512, 1024
 _SAMPLE, _ASKED = 2000, 100  # rows looked up, questions asked of a new graph
 _MIDDLE_ROWS = 1024
 _QUANTILE = 0.9995  # of components within the scale; the others are clipped
@@ -144,7 +145,9 @@ class Wishes:
 class Builder:
     """Builds one graph over the rows of a segment; only for a process of its own.
 
-    `misses` counts the rows of the sample that the first try did not find by their own vector.
+    `misses` counts the rows of a sample that the first try did not find by their own vector. Some are only far away for
+    a narrow search (100K x 384: 3 of 2,000, none of them for a wide one); when a wide one misses more than LOST, the
+    graph is built again with twice the care.
     """
 
     def __init__(self, coded: Coded, distance: str, wishes: Wishes) -> None:
@@ -158,12 +161,10 @@ class Builder:
     def build(self) -> Iterator[int]:
         """Build, repair, measure; yields the number of rows added as it goes."""
         yield from self._added()
-        lost = self._lost()
-        self.misses = lost
-        while lost > LOST * self._sampled and self._ef_construction < 1024:
+        self.misses = self._lost(EF_SEARCH)
+        while self.misses and self._lost(_FAR_EF) > LOST * self._sampled and self._ef_construction < _MOST_EF:
             self._ef_construction *= 2
             yield from self._added()
-            lost = self._lost()
         self._graph.expansion_search = self._wide_enough()
 
     def save(self, path: Path, id: str) -> GraphRef:
@@ -188,8 +189,9 @@ class Builder:
     def _sampled(self) -> int:
         return len(self._sample(_SAMPLE))
 
-    def _lost(self) -> int:
+    def _lost(self, ef: int) -> int:
         """How many rows of a sample their own codes do not lead to; a row that equals another one counts as found."""
+        self._graph.expansion_search = ef
         lost = 0
         for row in self._sample(_SAMPLE).tolist():
             codes = self._coding.codes(self._coded.vectors[row : row + 1])
