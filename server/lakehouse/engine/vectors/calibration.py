@@ -1,0 +1,161 @@
+"""How good an index's graph is: its answers and its speed beside an exact search of the same items, on record."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+
+from lakehouse.engine import moment
+from lakehouse.engine.log import Log
+from lakehouse.engine.progress import Progress, unheard
+from lakehouse.engine.vectors.asking import Ask
+from lakehouse.errors import Conflict, InvalidInput
+
+if TYPE_CHECKING:
+    from lakehouse.engine.vectors.store import Vectors
+
+MAX_QUERIES = 1000
+LADDER = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # what is tried for a target, from the quickest on
+_KEPT = 10_000
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One comparison over `n` questions: the share of the true `k` nearest that were found, and milliseconds.
+
+    `params` are the graph's: m, ef_construction, and the ef_search of this trial. `build_s` is how long the index's
+    graphs took to build; 0 where it has none, and then every search is exact.
+    """
+
+    ts: str
+    index: str
+    generation: int
+    count: int
+    params: dict[str, int | None]
+    n: int
+    k: int
+    recall_at_k: float
+    p50_ms: float
+    p95_ms: float
+    exact_p50_ms: float
+    build_s: float
+    scanned: str
+
+
+class Calibration:
+    """Makes trials and keeps them, over restarts too."""
+
+    def __init__(self, home: Path, vectors: "Vectors") -> None:
+        self._vectors = vectors
+        self._log = Log(home / "vectors" / "trials.jsonl", durable=True)
+
+    async def calibrate(
+        self,
+        index: str,
+        queries: Sequence[Any] | None = None,
+        *,
+        sample: int = 100,
+        k: int = 10,
+        ef_search: int | None = None,
+        target: float | None = None,
+        progress: Progress = unheard,
+    ) -> list[Trial]:
+        """Compare the graph with exact search over `queries`, or over so many of the index's own vectors.
+
+        With a `target`, efforts are tried from the quickest on until one finds that share of the true neighbours; the
+        index keeps it for its searches. Otherwise one trial is made, with `ef_search` or what the index has.
+
+        Raises InvalidInput, IndexNotFound; Conflict for an index without vectors, or a target that none reaches.
+        """
+        if target is not None and not (0 < target <= 1) or (target is not None and ef_search is not None):
+            raise InvalidInput("target: it is a share above 0 and up to 1, without ef_search.", fix="Try 0.99.")
+        if queries is not None and not 1 <= len(queries) <= MAX_QUERIES:
+            raise InvalidInput(f"queries: {len(queries)} are not 1 to {MAX_QUERIES}.", fix="Send fewer, or a sample.")
+        if not 1 <= sample <= MAX_QUERIES:
+            raise InvalidInput(f"sample: {sample} is not between 1 and {MAX_QUERIES}.", fix="Try 100.")
+        asked = queries if queries is not None else await self._vectors.sample(index, sample)
+        if not len(asked):
+            raise Conflict(f"index {index!r} has no vectors to be searched for.", fix="Add some first.")
+        right, exact = await self._answers(index, asked, k, None, True)
+        trials: list[Trial] = []
+        efforts = [ef_search] if target is None else [effort for effort in LADDER if effort >= k]
+        for place, effort in enumerate(efforts):
+            await progress(place, len(efforts), f"ef_search {effort or 'as it is'}")
+            trial = await self._trial(index, asked, k, effort, right, exact)
+            trials.append(trial)
+            await anyio.to_thread.run_sync(self._log.append, [asdict(trial)])
+            if target is not None and trial.recall_at_k >= target:
+                await self._vectors.tune(index, trial.params["ef_search"])
+                return trials
+        if target is not None:
+            best = max(trials, key=lambda trial: trial.recall_at_k, default=None)
+            raise Conflict(
+                f"target: {target} was not reached; {best.recall_at_k:.4f} was, with ef_search "
+                f"{best.params['ef_search']}."
+                if best
+                else f"k: {k} is more than any effort that is tried.",
+                fix="Create the index with a larger m or ef_construction, or lower the target.",
+            )
+        return trials
+
+    async def trials(self, limit: int = 50, index: str | None = None) -> list[Trial]:
+        """Past trials, newest first."""
+        records = (await anyio.to_thread.run_sync(self._log.tail, _KEPT if index else limit)).records
+        found = [trial for record in reversed(records) if (trial := _trial(record)) is not None]
+        return [trial for trial in found if index in (None, trial.index)][:limit]
+
+    async def aclose(self) -> None:
+        """Let the file go."""
+        await anyio.to_thread.run_sync(self._log.close)
+
+    async def _trial(
+        self, index: str, asked: Sequence[Any], k: int, effort: int | None, right: list[set[str]], exact: list[float]
+    ) -> Trial:
+        found, times = await self._answers(index, asked, k, effort, False)
+        facts = await self._vectors.graphs(index)
+        wanted = sum(len(ids) for ids in right)
+        hits = sum(len(ids & those) for ids, those in zip(right, found, strict=True))
+        return Trial(
+            ts=moment.now(),
+            index=index,
+            generation=facts.generation,
+            count=facts.count,
+            params={"m": facts.m, "ef_construction": facts.ef_construction, "ef_search": effort or facts.ef_search},
+            n=len(asked),
+            k=k,
+            recall_at_k=round(hits / wanted, 6) if wanted else 1.0,
+            p50_ms=_at(times, 0.5),
+            p95_ms=_at(times, 0.95),
+            exact_p50_ms=_at(exact, 0.5),
+            build_s=facts.build_s,
+            scanned=facts.scanned,
+        )
+
+    async def _answers(
+        self, index: str, asked: Sequence[Any], k: int, effort: int | None, exact: bool
+    ) -> tuple[list[set[str]], list[float]]:
+        """What is found for each question, and how many milliseconds it took."""
+        found, times = [], []
+        for vector in asked:
+            began = time.perf_counter()
+            answer = await self._vectors.ask(index, Ask(k, vector, exact=exact, ef_search=effort))
+            times.append((time.perf_counter() - began) * 1e3)
+            found.append({hit.id for hit in answer.near})
+        return found, times
+
+
+def _at(times: Sequence[float], share: float) -> float:
+    """The nearest-rank percentile."""
+    return round(sorted(times)[max(0, math.ceil(share * len(times)) - 1)], 4)
+
+
+def _trial(record: dict[str, Any]) -> Trial | None:
+    try:
+        return Trial(**{each.name: record[each.name] for each in fields(Trial)})
+    except KeyError:  # another version's record
+        return None
