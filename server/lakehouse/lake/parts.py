@@ -143,7 +143,7 @@ class Parts:
         from lakehouse.engine.vectors import Vectors
     from lakehouse.engine.vectors.calibration import Calibration
 
-        return self.owned(Vectors(self.home, self.everything.storage, self.config.vectors, self.record))
+        return self.owned(Vectors(self.home, self.everything.storage, self.config.vectors, self.record, self.later))
 
     @Whole
     def calibration(self) -> "Calibration":

@@ -16,6 +16,7 @@ from 32 bits and 4 us from 16 (a row is a page either way), and exact distances 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from lakehouse.engine.files import sha256_of
 from lakehouse.engine.vectors.batch import Rows
 from lakehouse.engine.vectors.format import FileRef, SegmentDoc, damaged, segment_key, write_segment_doc
-from lakehouse.engine.vectors.quantise import Coded
+from lakehouse.engine.vectors.quantise import Coded, Weights
 from lakehouse.engine.vectors.rowset import inside
 
 ROWS, HASHES, HASH_ROWS = "rows.arrow", "hash.u64", "hash.row"
@@ -100,6 +101,16 @@ class Segment:
     @property
     def metas(self) -> pa.LargeStringArray:
         return self._table["meta"]
+
+    @cached_property
+    def weights(self) -> Weights:
+        """What a scan multiplies the products of codes with."""
+        return Weights.of(self.coded, self.doc.distance)
+
+    @property
+    def paths(self) -> Mapping[str, Path]:
+        """Where its files lie, by their names."""
+        return self._paths
 
     @property
     def size(self) -> int:

@@ -13,6 +13,7 @@ from lakehouse.engine.filters import Filter
 from lakehouse.engine.vectors.asking import Match
 from lakehouse.engine.vectors.batch import DELETE, F32, Batch, Rows
 from lakehouse.engine.vectors.format import Manifest, Number
+from lakehouse.engine.vectors.graph import Graph
 from lakehouse.engine.vectors.items import Hit, Item
 from lakehouse.engine.vectors.quantise import Coded, encode
 from lakehouse.engine.vectors.rowset import EMPTY, inside, union
@@ -82,10 +83,16 @@ class Seen:
 
 @dataclass(frozen=True)
 class Sealed:
-    """A segment and its dead rows, as one snapshot has them."""
+    """A segment, its dead rows and its graph, as one snapshot has them."""
 
     segment: Segment
     dead: Rows = field(default_factory=lambda: EMPTY)
+    graph: Graph | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """What turned out to be damaged after it was opened."""
+        return self.segment.problem or (None if self.graph is None else self.graph.problem)
 
     @property
     def live(self) -> int:
@@ -116,15 +123,22 @@ class State:
 
     @cached_property
     def _parts(self) -> list[Part]:
-        parts = [Part(s.segment.coded, s.dead[s.dead < s.segment.doc.vectors]) for s in self.sealed]
+        parts = [
+            Part(s.segment.coded, s.dead[: np.searchsorted(s.dead, s.segment.doc.vectors)], s.graph, s.segment.weights)
+            for s in self.sealed
+        ]
         fresh = self.fresh
         return [*parts, Part(fresh.coded, union(fresh.dead, fresh.blind))]
 
-    def search(self, vector: F32, k: int, masks: Masks | None = None) -> list[Hit]:
-        """The k nearest items that the masks let through, by distance, then id."""
-        found = nearest(self._masked(masks), Query.of(vector, self.manifest.distance), k)
+    def search(self, vector: F32, k: int, masks: Masks | None = None, *, exact: bool = False) -> tuple[list[Hit], str]:
+        """The k nearest items that the masks let through, by distance, then id; and what was looked at.
+
+        That is "graph", "scan", or "graph+scan". `exact` leaves graphs alone.
+        """
+        found, used = nearest(self._parts, Query.of(vector, self.manifest.distance), k, masks, exact=exact)
         named = sorted((distance, self._id(place, row), place, row) for distance, place, row in found)[:k]
-        return [Hit(id, distance, json.loads(self._meta(place, row))) for distance, id, place, row in named]
+        hits = [Hit(id, distance, json.loads(self._meta(place, row))) for distance, id, place, row in named]
+        return hits, "+".join(sorted(used)) or "scan"
 
     def masks(self, wanted: Filter | None, ids: Collection[str] | None) -> Masks:
         """For each segment, then for the fresh rows: which rows the filter and the ids let through."""
@@ -135,14 +149,6 @@ class State:
                 allowed = ids is None or self._id(place, row) in ids
                 mask[row] = allowed and (wanted is None or wanted.matches(json.loads(self._meta(place, row))))
         return masks
-
-    def _masked(self, masks: Masks | None) -> list[Part]:
-        if masks is None:
-            return self._parts
-        return [
-            Part(part.coded, union(part.hidden, np.flatnonzero(~mask[: len(part.coded)])))
-            for part, mask in zip(self._parts, masks, strict=True)
-        ]
 
     def left_out(self, masks: Masks) -> int:
         """How many live items the masks hide."""
