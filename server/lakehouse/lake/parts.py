@@ -141,7 +141,6 @@ class Parts:
     def vectors(self) -> "Vectors":
         """Vector indexes."""
         from lakehouse.engine.vectors import Vectors
-    from lakehouse.engine.vectors.calibration import Calibration
 
         return self.owned(Vectors(self.home, self.everything.storage, self.config.vectors, self.record, self.later))
 

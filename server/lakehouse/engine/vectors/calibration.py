@@ -17,6 +17,9 @@ from lakehouse.engine.vectors.asking import Ask
 from lakehouse.errors import Conflict, InvalidInput
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from lakehouse.engine.vectors.snapshot import State
     from lakehouse.engine.vectors.store import Vectors
 
 MAX_QUERIES = 1000
@@ -72,16 +75,17 @@ class Calibration:
 
         Raises InvalidInput, IndexNotFound; Conflict for an index without vectors, or a target that none reaches.
         """
-        if target is not None and not (0 < target <= 1) or (target is not None and ef_search is not None):
+        if (target is not None and not (0 < target <= 1)) or (target is not None and ef_search is not None):
             raise InvalidInput("target: it is a share above 0 and up to 1, without ef_search.", fix="Try 0.99.")
         if queries is not None and not 1 <= len(queries) <= MAX_QUERIES:
             raise InvalidInput(f"queries: {len(queries)} are not 1 to {MAX_QUERIES}.", fix="Send fewer, or a sample.")
         if not 1 <= sample <= MAX_QUERIES:
             raise InvalidInput(f"sample: {sample} is not between 1 and {MAX_QUERIES}.", fix="Try 100.")
-        asked = queries if queries is not None else await self._vectors.sample(index, sample)
+        state = await self._vectors.state(index)
+        asked = list(queries if queries is not None else await anyio.to_thread.run_sync(_sampled, state, sample))
         if not len(asked):
             raise Conflict(f"index {index!r} has no vectors to be searched for.", fix="Add some first.")
-        right, exact = await self._answers(index, asked, k, None, True)
+        right, exact, _ = await self._answers(index, asked, k, None, True)
         trials: list[Trial] = []
         efforts = [ef_search] if target is None else [effort for effort in LADDER if effort >= k]
         for place, effort in enumerate(efforts):
@@ -90,7 +94,7 @@ class Calibration:
             trials.append(trial)
             await anyio.to_thread.run_sync(self._log.append, [asdict(trial)])
             if target is not None and trial.recall_at_k >= target:
-                await self._vectors.tune(index, trial.params["ef_search"])
+                await self._vectors.set_effort(index, effort or LADDER[-1])
                 return trials
         if target is not None:
             best = max(trials, key=lambda trial: trial.recall_at_k, default=None)
@@ -116,37 +120,61 @@ class Calibration:
     async def _trial(
         self, index: str, asked: Sequence[Any], k: int, effort: int | None, right: list[set[str]], exact: list[float]
     ) -> Trial:
-        found, times = await self._answers(index, asked, k, effort, False)
-        facts = await self._vectors.graphs(index)
+        found, times, scanned = await self._answers(index, asked, k, effort, False)
+        state = await self._vectors.state(index)
+        graphs = [sealed.graph.ref for sealed in state.sealed if sealed.graph is not None]
         wanted = sum(len(ids) for ids in right)
         hits = sum(len(ids & those) for ids, those in zip(right, found, strict=True))
         return Trial(
             ts=moment.now(),
             index=index,
-            generation=facts.generation,
-            count=facts.count,
-            params={"m": facts.m, "ef_construction": facts.ef_construction, "ef_search": effort or facts.ef_search},
+            generation=state.manifest.number.count,
+            count=state.count,
+            params={
+                "m": max((graph.m for graph in graphs), default=None),
+                "ef_construction": max((graph.ef_construction for graph in graphs), default=None),
+                "ef_search": effort
+                or state.manifest.ef_search
+                or max((graph.ef_search for graph in graphs), default=None),
+            },
             n=len(asked),
             k=k,
             recall_at_k=round(hits / wanted, 6) if wanted else 1.0,
             p50_ms=_at(times, 0.5),
             p95_ms=_at(times, 0.95),
             exact_p50_ms=_at(exact, 0.5),
-            build_s=facts.build_s,
-            scanned=facts.scanned,
+            build_s=round(sum(graph.build_s for graph in graphs), 3),
+            scanned=scanned,
         )
 
     async def _answers(
         self, index: str, asked: Sequence[Any], k: int, effort: int | None, exact: bool
-    ) -> tuple[list[set[str]], list[float]]:
-        """What is found for each question, and how many milliseconds it took."""
-        found, times = [], []
+    ) -> tuple[list[set[str]], list[float], str]:
+        """What is found for each question, how many milliseconds it took, and how."""
+        found, times, scanned = [], [], set[str]()
         for vector in asked:
             began = time.perf_counter()
             answer = await self._vectors.ask(index, Ask(k, vector, exact=exact, ef_search=effort))
             times.append((time.perf_counter() - began) * 1e3)
             found.append({hit.id for hit in answer.near})
-        return found, times
+            scanned.update(answer.scanned.split("+"))
+        return found, times, "+".join(sorted(scanned))
+
+
+def _sampled(state: "State", count: int) -> "np.ndarray":
+    """So many of the stored vectors, evenly spread; the same ones each time."""
+    import numpy as np
+
+    held = [(s.segment.coded.vectors, s.live_rows[s.live_rows < len(s.segment.coded)]) for s in state.sealed]
+    fresh = state.fresh
+    held.append((fresh.coded.vectors, np.setdiff1d(fresh.live_rows, fresh.blind)))
+    ends = np.cumsum([len(rows) for _, rows in held])
+    chosen = np.unique(np.linspace(0, ends[-1] - 1, min(count, int(ends[-1]))).astype(np.int64))
+    places = np.searchsorted(ends, chosen, side="right")
+    return np.array(
+        [held[p][0][held[p][1][at - (ends[p] - len(held[p][1]))]] for p, at in zip(places, chosen, strict=True)],
+        np.float32,
+    )
 
 
 def _at(times: Sequence[float], share: float) -> float:

@@ -111,7 +111,7 @@ class Tomb:
 
 @dataclass(frozen=True)
 class GraphRef:
-    """The graph of a segment. `scale` makes its codes (graph.Coding).
+    """The graph of a segment, built in `build_s` seconds. `scale` makes its codes (graph.Coding).
 
     `misses` of the rows sampled after the build were not found by their own vector; beyond one in a thousand the graph
     was built again with a larger `ef_construction`.
@@ -125,6 +125,7 @@ class GraphRef:
     ef_search: int
     scale: float
     misses: int
+    build_s: float
 
 
 @dataclass(frozen=True)
