@@ -130,12 +130,16 @@ class State:
         fresh = self.fresh
         return [*parts, Part(fresh.coded, union(fresh.dead, fresh.blind))]
 
-    def search(self, vector: F32, k: int, masks: Masks | None = None, *, exact: bool = False) -> tuple[list[Hit], str]:
+    def search(
+        self, vector: F32, k: int, masks: Masks | None = None, *, exact: bool = False, ef: int | None = None
+    ) -> tuple[list[Hit], str]:
         """The k nearest items that the masks let through, by distance, then id; and what was looked at.
 
-        That is "graph", "scan", or "graph+scan". `exact` leaves graphs alone.
+        That is "graph", "scan", or "graph+scan". `exact` leaves graphs alone; `ef` is the effort in
+        them, where the index's own is not meant.
         """
-        found, used = nearest(self._parts, Query.of(vector, self.manifest.distance), k, masks, exact=exact)
+        query, ef = Query.of(vector, self.manifest.distance), ef or self.manifest.ef_search
+        found, used = nearest(self._parts, query, k, masks, exact=exact, ef=ef)
         named = sorted((distance, self._id(place, row), place, row) for distance, place, row in found)[:k]
         hits = [Hit(id, distance, json.loads(self._meta(place, row))) for distance, id, place, row in named]
         return hits, "+".join(sorted(used)) or "scan"
