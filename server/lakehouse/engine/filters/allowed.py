@@ -1,7 +1,7 @@
 """SQL as a condition on items: the ids that a query over the datasets selects."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field
@@ -47,8 +47,8 @@ async def allowed(sql: "Sql", limits: "config.Sql", asked: SqlFilter) -> frozens
         names = [column["name"] for column in spool.columns]
         if asked.id_column not in names:
             raise InvalidInput(
-                f"id_column: the query has no column {asked.id_column[:80]!r}.{did_you_mean(asked.id_column, names)}",
-                fix=f"It has {', '.join(names[:20])}.",
+                f"id_column: the query has no column {asked.id_column[:80]!r}.",
+                fix=did_you_mean(asked.id_column, names),
             )
         return await anyio.to_thread.run_sync(_ids, spool.path, names.index(asked.id_column), asked)
 
@@ -73,10 +73,12 @@ def _ids(path: Path, column: int, asked: SqlFilter) -> frozenset[str]:
     return frozenset(asked.id_prefix + id for id in found) if asked.id_prefix else frozenset(found)
 
 
-def _names(kind: "pa.DataType") -> Any:
+def _names(kind: "pa.DataType") -> bool:
     import pyarrow as pa
 
     types = pa.types
     if types.is_dictionary(kind):
         kind = kind.value_type
-    return types.is_string(kind) or types.is_large_string(kind) or types.is_integer(kind) or types.is_null(kind)
+    if types.is_decimal(kind):
+        return bool(kind.scale == 0)  # HUGEINT, the type of sums
+    return any(is_one(kind) for is_one in (types.is_string, types.is_large_string, types.is_integer, types.is_null))
