@@ -9,7 +9,7 @@ from lakehouse.engine.filters import checked
 from lakehouse.engine.filters.allowed import SqlFilter
 from lakehouse.engine.vectors import IndexInfo, Item
 from lakehouse.engine.vectors.asking import Ask
-from lakehouse.engine.vectors.hybrid import Question, hybrid
+from lakehouse.engine.vectors.hybrid import Question, ranked
 
 Name = Annotated[str, "Name of the index."]
 
@@ -275,7 +275,7 @@ async def search(
 
 
 @tool(name="hybrid_search", route="/v1/vectors/hybrid", toolset="retrieval", title="Rank what SQL selects by meaning")
-async def rank(
+async def hybrid(
     lake: Lakehouse,
     index: Name,
     sql: Annotated[str, "One read-only statement that selects ids; all its rows count."],
@@ -292,7 +292,7 @@ async def rank(
     """
     chosen = SqlFilter(sql=sql, id_column=id_column, id_prefix=id_prefix)
     question = Question(query_text, query_vector)
-    found = await hybrid(lake.vectors, lake.embed, lake.sql, lake.config.sql, index, question, chosen, k)
+    found = await ranked(lake.vectors, lake.embed, lake.sql, lake.config.sql, index, question, chosen, k)
     hits = [Hit(**vars(hit)) for hit in found.hits]
     return Ranked(results=hits, count=len(hits), allowed=found.allowed)
 

@@ -35,7 +35,7 @@ class Question:
     vector: Sequence[float] | None = None
 
 
-async def hybrid(
+async def ranked(
     vectors: "Vectors",
     embed: "Embedder",
     sql: "Sql",
