@@ -1,4 +1,4 @@
-"""The filter language: what each condition means, and that columns of typed values answer as one item by itself does."""
+"""The filter language: what each condition means; columns of typed values answer as one item by itself does."""
 
 import json
 from pathlib import Path
