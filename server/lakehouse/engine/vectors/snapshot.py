@@ -15,6 +15,7 @@ from lakehouse.engine.vectors.batch import DELETE, F32, Batch, Rows
 from lakehouse.engine.vectors.format import Manifest, Number
 from lakehouse.engine.vectors.graph import Graph
 from lakehouse.engine.vectors.items import Hit, Item
+from lakehouse.engine.vectors.masks import Growing, Ids
 from lakehouse.engine.vectors.quantise import Coded, encode
 from lakehouse.engine.vectors.rowset import EMPTY, inside, union
 from lakehouse.engine.vectors.scan import Part, Query, nearest
@@ -33,6 +34,7 @@ class Fresh:
         self.metas: list[str] = []
         self.where: dict[str, int] = {}  # live ids; for whoever holds the index's memory lock
         self.coded = Coded.empty(_FIRST_ROOM, dimension)
+        self.filtered = Growing()
 
     def extend(self, ids: Sequence[str], metas: Sequence[str], vectors: F32, has: Any) -> None:
         """Add rows behind the others; `vectors` has one for each row where `has` is true."""
@@ -146,18 +148,31 @@ class State:
 
     def masks(self, wanted: Filter | None, ids: Collection[str] | None) -> Masks:
         """For each segment, then for the fresh rows: which rows the filter and the ids let through."""
-        masks: Masks = [np.ones(s.segment.rows, np.bool_) for s in self.sealed]
-        masks.append(np.ones(self.fresh.count, np.bool_))
-        for place, mask in enumerate(masks):
-            for row in range(len(mask)):
-                allowed = ids is None or self._id(place, row) in ids
-                mask[row] = allowed and (wanted is None or wanted.matches(json.loads(self._meta(place, row))))
-        return masks
+        if wanted is not None:
+            wanted.check()
+        parts: list[Masks] = []
+        if wanted is not None:
+            fresh = self.fresh.rows.filtered.mask(wanted, self.fresh.rows.metas, self.fresh.count)
+            parts.append([*(s.segment.mask(wanted) for s in self.sealed), fresh])
+        if ids is not None:
+            chosen = Ids(ids)
+            parts.append([*(chosen.of(s.segment.ids, s.segment.find) for s in self.sealed), self._fresh_of(chosen.ids)])
+        if len(parts) == 2:
+            return [some & other for some, other in zip(*parts, strict=True)]
+        return parts[0] if parts else [np.ones(size, np.bool_) for size in self._sizes]
+
+    @property
+    def _sizes(self) -> list[int]:
+        return [*(s.segment.rows for s in self.sealed), self.fresh.count]
+
+    def _fresh_of(self, ids: Collection[str]) -> NDArray[np.bool_]:
+        return np.fromiter(map(ids.__contains__, self.fresh.rows.ids[: self.fresh.count]), np.bool_, self.fresh.count)
 
     def left_out(self, masks: Masks) -> int:
         """How many live items the masks hide."""
-        live = [*(s.live_rows for s in self.sealed), self.fresh.live_rows]
-        return sum(int((~mask[rows]).sum()) for mask, rows in zip(masks, live, strict=True))
+        dead = [*(s.dead for s in self.sealed), self.fresh.dead]
+        shown = sum(np.count_nonzero(m) - np.count_nonzero(m[rows]) for m, rows in zip(masks, dead, strict=True))
+        return self.count - int(shown)
 
     def matching(self, text: str, k: int, masks: Masks | None = None) -> list[Match]:
         """The k items whose `text` matches best by BM25, by falling score, then id."""
