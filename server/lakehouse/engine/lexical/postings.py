@@ -1,0 +1,213 @@
+"""Postings: in which texts a term stands and how often, made at once for many texts or text by text.
+
+Load it in a worker thread.
+"""
+
+import threading
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from lakehouse.engine.lexical.analysis import SPACED, terms
+
+Found = tuple[NDArray[Any], NDArray[Any]]  # the rows of a term, ascending, and how often it stands in each
+
+
+class Words(Protocol):
+    """Texts by row, as terms. `lengths` has the number of terms in each row: 0 where there is no text."""
+
+    @property
+    def lengths(self) -> NDArray[np.uint32]: ...
+
+    @property
+    def documents(self) -> int: ...
+
+    @property
+    def total(self) -> int: ...
+
+    def find(self, term: str) -> Found | None:
+        """The rows a term stands in."""
+
+
+@dataclass(frozen=True)
+class Postings:
+    """The postings of texts that do not change. Term t, in the order of its UTF-8, has `rows[starts[t]:starts[t+1]]`.
+
+    `vocabulary` is all terms in a row, term t at `ends[t]:ends[t+1]`.
+    """
+
+    vocabulary: memoryview
+    ends: NDArray[np.uint32]
+    starts: NDArray[np.uint64]
+    rows: NDArray[Any]
+    counts: NDArray[Any]
+    lengths: NDArray[np.uint32]
+
+    @cached_property
+    def documents(self) -> int:
+        """How many rows have a term."""
+        return int(np.count_nonzero(self.lengths))
+
+    @cached_property
+    def total(self) -> int:
+        """How many terms there are in all rows, each counted as often as it stands there."""
+        return int(self.lengths.sum(dtype=np.int64))
+
+    def find(self, term: str) -> Found | None:
+        """The rows of a term."""
+        wanted, ends = term.encode(), self.ends
+
+        def at(place: int) -> bytes:
+            return bytes(self.vocabulary[ends[place] : ends[place + 1]])
+
+        place = bisect_left(range(len(ends) - 1), wanted, key=at)
+        if place == len(ends) - 1 or at(place) != wanted:
+            return None
+        own = slice(int(self.starts[place]), int(self.starts[place + 1]))
+        return self.rows[own], self.counts[own]
+
+
+def build(blocks: Iterable[Sequence[str]]) -> Postings:
+    """The postings of texts, row by row; an empty text has none. Blocks of a few thousand take little memory."""
+    vocabulary = _Vocabulary()
+    done = list[tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint32]]]()
+    lengths = [np.empty(0, np.uint32)]
+    base = 0
+    for block in blocks:
+        found, rows = _of(vocabulary, block)
+        keys = np.sort(found * len(block) + rows)
+        first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])) if len(keys) else np.empty(0, np.int64)
+        own, row = np.divmod(keys[first], max(1, len(block)))
+        counts = np.diff(first, append=len(keys)).astype(np.uint32)
+        done.append((own, (row + base).astype(np.uint32), counts))
+        lengths.append(np.bincount(rows, minlength=len(block)).astype(np.uint32))
+        base += len(block)
+    names = sorted((term.encode(), number) for term, number in vocabulary.numbers.items())
+    order = np.array([number for _, number in names], np.int64)
+    texts = b"".join(name for name, _ in names)
+    ends = np.cumsum([0, *(len(name) for name, _ in names)]).astype(np.uint32)
+    spread = np.zeros(len(names), np.int64)
+    for own, _, _ in done:
+        spread += np.bincount(own, minlength=len(names))
+    starts = np.append(0, np.cumsum(spread[order])).astype(np.uint64)
+    free = np.empty(len(names), np.int64)  # where the next row of a term goes
+    free[order] = starts[:-1]
+    most = max((int(counts.max()) for _, _, counts in done if len(counts)), default=0)
+    all_rows = np.empty(int(starts[-1]), fitting(base))
+    all_counts = np.empty(int(starts[-1]), fitting(most))
+    for own, row, counts in done:
+        first = np.flatnonzero(np.append(True, own[1:] != own[:-1])) if len(own) else np.empty(0, np.int64)
+        runs = np.diff(first, append=len(own))
+        places = np.arange(len(own)) + np.repeat(free[own[first]] - first, runs)
+        all_rows[places], all_counts[places] = row, counts
+        free[own[first]] += runs
+    return Postings(memoryview(texts), ends, starts, all_rows, all_counts, np.concatenate(lengths))
+
+
+def fitting(largest: int) -> Any:
+    """The smallest unsigned type, of 1, 2 or 4 bytes, that holds numbers up to `largest`."""
+    return np.uint8 if largest < 256 else np.uint16 if largest < 65_536 else np.uint32
+
+
+class _Vocabulary:
+    """Numbers for terms, and what each word as it was written gives."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, int] = {}
+        self._words: dict[str, tuple[int, ...]] = {}
+
+    def of(self, word: str) -> tuple[int, ...]:
+        found = self._words.get(word)
+        if found is None:
+            found = tuple(self.numbers.setdefault(term, len(self.numbers)) for term in terms(word))
+            self._words[word] = found
+        return found
+
+
+def _of(vocabulary: _Vocabulary, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The terms of texts by number, and the text each stands in."""
+    packed = pa.array(texts, pa.large_string())
+    buffers = packed.buffers()
+    spaced = (buffers[2].to_pybytes() if buffers[2] is not None else b"").translate(SPACED)
+    cut = pc.ascii_split_whitespace(pa.LargeStringArray.from_buffers(len(packed), buffers[1], pa.py_buffer(spaced)))
+    encoded = cut.flatten().dictionary_encode()
+    rows = np.repeat(np.arange(len(texts)), np.diff(np.asarray(cut.offsets)))
+    given = [vocabulary.of(word) for word in encoded.dictionary.to_pylist()]
+    sizes = np.array([len(numbers) for numbers in given], np.int64)
+    flat = np.array([number for numbers in given for number in numbers], np.int64)
+    words = np.asarray(encoded.indices)
+    repeats = sizes[words]
+    # Term j of the word at place i: where the word's terms begin, plus j.
+    shift = (np.cumsum(sizes) - sizes)[words] - (np.cumsum(repeats) - repeats)
+    return flat[np.arange(int(repeats.sum())) + np.repeat(shift, repeats)], np.repeat(rows, repeats)
+
+
+class Growing:
+    """The postings of texts that become more. What was found for the first n texts stays true of them."""
+
+    def __init__(self) -> None:
+        self._one = threading.Lock()
+        self._count = 0
+        self._lengths = np.zeros(64, np.uint32)
+        self._found: dict[str, tuple[array[int], array[int]]] = {}
+
+    def first(self, count: int, text: Callable[[int], str]) -> "First":
+        """The postings of the first `count` texts; `text` gives that of a row, and only new ones are asked for."""
+        with self._one:
+            for row in range(self._count, count):
+                self._add(row, text(row))
+            return First(self, self._lengths[:count])
+
+    def _add(self, row: int, text: str) -> None:
+        if row == len(self._lengths):
+            self._lengths = np.append(self._lengths, np.zeros(row, np.uint32))
+        often: dict[str, int] = {}
+        for word in text.encode(errors="replace").translate(SPACED).decode().split():
+            for term in terms(word):
+                often[term] = often.get(term, 0) + 1
+        for term, count in often.items():
+            rows, counts = self._found.setdefault(term, (array("I"), array("I")))
+            rows.append(row)
+            counts.append(count)
+        self._lengths[row] = sum(often.values())
+        self._count = row + 1
+
+    def _find(self, term: str) -> Found | None:
+        with self._one:
+            found = self._found.get(term)
+            # Copies: an array that is looked at cannot grow.
+            return None if found is None else (np.array(found[0], np.uint32), np.array(found[1], np.uint32))
+
+
+@dataclass(frozen=True)
+class First:
+    """The postings of the first texts of growing ones."""
+
+    growing: Growing
+    lengths: NDArray[np.uint32]
+
+    @cached_property
+    def documents(self) -> int:
+        """How many rows have a term."""
+        return int(np.count_nonzero(self.lengths))
+
+    @cached_property
+    def total(self) -> int:
+        """How many terms there are in all rows."""
+        return int(self.lengths.sum(dtype=np.int64))
+
+    def find(self, term: str) -> Found | None:
+        """The rows of a term."""
+        found = self.growing._find(term)
+        if found is None:
+            return None
+        end = int(np.searchsorted(found[0], len(self.lengths)))
+        return (found[0][:end], found[1][:end]) if end else None
