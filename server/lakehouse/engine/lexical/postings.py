@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lakehouse.engine.lexical.analysis import SPACED, terms
@@ -134,6 +133,8 @@ class _Vocabulary:
 
 def _of(vocabulary: _Vocabulary, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The terms of texts by number, and the text each stands in."""
+    import pyarrow.compute as pc  # 25 ms, which who only searches need not wait for
+
     packed = pa.array(texts, pa.large_string())
     buffers = packed.buffers()
     spaced = (buffers[2].to_pybytes() if buffers[2] is not None else b"").translate(SPACED)

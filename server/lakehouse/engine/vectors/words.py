@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lakehouse.engine.lexical.postings import Postings, build
 
@@ -46,8 +45,6 @@ def derived(metas: pa.LargeStringArray) -> Postings:
 
 def packed(metas: pa.LargeStringArray) -> Iterator[bytes]:
     """The contents of words.bin, piece by piece; nothing when no row has a text."""
-    if not pc.any(pc.match_substring(metas, '"text"')).as_py():
-        return
     postings = derived(metas)
     if not postings.total:
         return
