@@ -1,9 +1,9 @@
 """Texts as terms: English stems without stop words, codes whole and in parts, pairs of signs where no spaces are.
 
 A text is first cut at ASCII punctuation and spaces, which is done to many texts at once; a word is then looked at
-closely only once, however often it stands there. "OSHA-30" gives osha, 30 and osha30; fooBar and foo_bar give foo, bar and
-foobar; 3.14 gives 3, 14 and 3.14; C++ gives c++. Accents count for nothing. A run of Chinese, Japanese, Korean or Thai
-gives each sign and each pair of neighbours; a question's run gives its pairs only. Load it in a worker thread.
+closely only once, however often it stands there. "OSHA-30" gives osha, 30 and osha30; fooBar and foo_bar give foo, bar
+and foobar; 3.14 gives 3, 14 and 3.14; C++ gives c++. Accents count for nothing. A run of Chinese, Japanese, Korean or
+Thai gives each sign and each pair of neighbours; a question's run gives its pairs only. Load it in a worker thread.
 """
 
 import re

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lakehouse.engine.lexical.analysis import SPACED, terms
+
+PAGE = 65_536
+_BLOCK = PAGE // 4
 
 Found = tuple[NDArray[Any], NDArray[Any]]  # the rows of a term, ascending, and how often it stands in each
 
@@ -38,17 +42,22 @@ class Words(Protocol):
 
 @dataclass(frozen=True)
 class Postings:
-    """The postings of texts that do not change. Term t, in the order of its UTF-8, has `rows[starts[t]:starts[t+1]]`.
+    """The postings of texts that do not change, terms in the order of their UTF-8.
 
-    `vocabulary` is all terms in a row, term t at `ends[t]:ends[t+1]`.
+    `vocabulary` is all terms in a row, term t at `ends[t]:ends[t+1]`. Rows are numbered in pages of 65,536: those of
+    term t in page p are `rows[starts[n]:starts[n+1]]` with n = t x pages + p, each without p x 65,536.
     """
 
     vocabulary: memoryview
     ends: NDArray[np.uint32]
     starts: NDArray[np.uint64]
-    rows: NDArray[Any]
+    rows: NDArray[np.uint16]
     counts: NDArray[Any]
     lengths: NDArray[np.uint32]
+
+    @property
+    def pages(self) -> int:
+        return pages(len(self.lengths))
 
     @cached_property
     def documents(self) -> int:
@@ -70,45 +79,64 @@ class Postings:
         place = bisect_left(range(len(ends) - 1), wanted, key=at)
         if place == len(ends) - 1 or at(place) != wanted:
             return None
-        own = slice(int(self.starts[place]), int(self.starts[place + 1]))
-        return self.rows[own], self.counts[own]
+        some = self.pages
+        starts = [int(start) for start in self.starts[place * some : (place + 1) * some + 1]]
+        rows, counts = self.rows[starts[0] : starts[-1]], self.counts[starts[0] : starts[-1]]
+        if some == 1:
+            return rows, counts
+        whole = rows.astype(np.uint32)
+        for page in range(1, some):
+            whole[starts[page] - starts[0] : starts[page + 1] - starts[0]] += np.uint32(page * PAGE)
+        return whole, counts
 
 
-def build(blocks: Iterable[Sequence[str]]) -> Postings:
-    """The postings of texts, row by row; an empty text has none. Blocks of a few thousand take little memory."""
+def pages(rows: int) -> int:
+    """How many pages so many rows have."""
+    return max(1, -(-rows // PAGE))
+
+
+def build(texts: Iterable[str]) -> Postings:
+    """The postings of texts, row by row; an empty text has none. They are read a few thousand at a time."""
     vocabulary = _Vocabulary()
-    done = list[tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint32]]]()
+    done = list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]]()
     lengths = [np.empty(0, np.uint32)]
-    base = 0
-    for block in blocks:
+    given, base = iter(texts), 0
+    while block := list(islice(given, _BLOCK)):
         found, rows = _of(vocabulary, block)
         keys = np.sort(found * len(block) + rows)
-        first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])) if len(keys) else np.empty(0, np.int64)
-        own, row = np.divmod(keys[first], max(1, len(block)))
-        counts = np.diff(first, append=len(keys)).astype(np.uint32)
-        done.append((own, (row + base).astype(np.uint32), counts))
+        first = _changes(keys)
+        own, row = np.divmod(keys[first], len(block))
+        done.append((own, row + base, np.diff(first, append=len(keys)).astype(np.uint32)))
         lengths.append(np.bincount(rows, minlength=len(block)).astype(np.uint32))
         base += len(block)
     names = sorted((term.encode(), number) for term, number in vocabulary.numbers.items())
     order = np.array([number for _, number in names], np.int64)
-    texts = b"".join(name for name, _ in names)
     ends = np.cumsum([0, *(len(name) for name, _ in names)]).astype(np.uint32)
-    spread = np.zeros(len(names), np.int64)
-    for own, _, _ in done:
-        spread += np.bincount(own, minlength=len(names))
-    starts = np.append(0, np.cumsum(spread[order])).astype(np.uint64)
-    free = np.empty(len(names), np.int64)  # where the next row of a term goes
-    free[order] = starts[:-1]
+    # A block lies in one page. `free` is where the next row of a term in a page goes.
+    spread = np.zeros((len(names), pages(base)), np.int64)
+    for own, row, _ in done:
+        if len(own):
+            spread[:, row[0] // PAGE] += np.bincount(own, minlength=len(names))
+    starts = np.append(0, np.cumsum(spread[order]))
+    free = np.empty_like(spread)
+    free[order] = starts[:-1].reshape(spread.shape)
     most = max((int(counts.max()) for _, _, counts in done if len(counts)), default=0)
-    all_rows = np.empty(int(starts[-1]), fitting(base))
+    all_rows = np.empty(int(starts[-1]), np.uint16)
     all_counts = np.empty(int(starts[-1]), fitting(most))
-    for own, row, counts in done:
-        first = np.flatnonzero(np.append(True, own[1:] != own[:-1])) if len(own) else np.empty(0, np.int64)
-        runs = np.diff(first, append=len(own))
-        places = np.arange(len(own)) + np.repeat(free[own[first]] - first, runs)
-        all_rows[places], all_counts[places] = row, counts
-        free[own[first]] += runs
-    return Postings(memoryview(texts), ends, starts, all_rows, all_counts, np.concatenate(lengths))
+    while done:
+        own, row, counts = done.pop(0)
+        first = _changes(own)
+        runs, page = np.diff(first, append=len(own)), row[0] // PAGE if len(row) else 0
+        places = np.arange(len(own)) + np.repeat(free[own[first], page] - first, runs)
+        all_rows[places], all_counts[places] = row - page * PAGE, counts
+        free[own[first], page] += runs
+    vocabulary_bytes = memoryview(b"".join(name for name, _ in names))
+    return Postings(vocabulary_bytes, ends, starts.astype(np.uint64), all_rows, all_counts, np.concatenate(lengths))
+
+
+def _changes(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where a sorted array has a value for the first time."""
+    return np.flatnonzero(np.append(True, values[1:] != values[:-1])) if len(values) else np.empty(0, np.int64)
 
 
 def fitting(largest: int) -> Any:

@@ -76,17 +76,16 @@ def matching(state: "State", text: str, k: int, masks: list[NDArray[np.bool_]] |
     if not asked:
         return []
     slope = K1 * B * documents / total
-    scored = [
-        _scored(part, [(one.idf, one.found[place]) for one in asked], slope, k, None if masks is None else masks[place])
-        for place, part in enumerate(parts)
-    ]
-    scores = np.concatenate([found for _, found in scored])
-    least = float(np.partition(scores, -k)[-k]) if k < len(scores) else 0.0
+    scored = []
+    for place, part in enumerate(parts):
+        there = [(one.idf, *found) for one in asked if (found := one.found[place]) is not None]
+        rows, scores = _scored(part, there, slope, None if masks is None else masks[place])
+        scored.append(_best(state, place, rows, scores, k))
+    least = _kth(np.concatenate([scores for _, scores in scored]), k)
     named: list[tuple[float, str, int, int]] = []
-    for place, (rows, values) in enumerate(scored):
-        best = values >= least
-        ids = state.named(place, rows[best])
-        named += zip((-values[best]).tolist(), ids, [place] * len(ids), rows[best].tolist(), strict=True)
+    for place, (rows, scores) in enumerate(scored):
+        rows, scores = rows[scores >= least], scores[scores >= least]
+        named += zip((-scores).tolist(), state.named(place, rows), [place] * len(rows), rows.tolist(), strict=True)
     named = sorted(named)[:k]
     explained = _explained(parts, asked, slope, [(place, row) for _, _, place, row in named])
     return [
@@ -115,29 +114,37 @@ def _addends(idf: float, counts: NDArray[Any], lengths: NDArray[Any], slope: flo
     return scores
 
 
+def _kth(scores: F64, k: int) -> float:
+    """The k-th largest score; 0 where there are no more than k."""
+    return float(np.partition(scores, -k)[-k]) if k < len(scores) else 0.0
+
+
+def _best(state: "State", place: int, rows: Rows, scores: F64, k: int) -> tuple[Rows, F64]:
+    """The k best rows of a part, and as many more that tie with the last of them: those that are first by id."""
+    least = _kth(scores, k)
+    better = scores > least
+    tied = state.foremost(place, rows[scores == least], k) if least else rows[:0]
+    return np.append(rows[better], tied), np.append(scores[better], np.full(len(tied), least))
+
+
 def _scored(
-    part: _Part, asked: list[tuple[float, Found | None]], slope: float, k: int, mask: NDArray[np.bool_] | None
+    part: _Part, there: list[tuple[float, Any, Any]], slope: float, mask: NDArray[np.bool_] | None
 ) -> tuple[Rows, F64]:
-    """The rows of a part that may be among the k best, and their scores."""
-    there = [(idf, *found) for idf, found in asked if found is not None]
+    """Rows of a part and their scores, which are 0 where nothing matches."""
     lengths = part.words.lengths
-    postings = sum(len(rows) for _, rows, _ in there)
-    if postings * _SPARSE < len(lengths):
+    if sum(len(rows) for _, rows, _ in there) * _SPARSE < len(lengths):
         rows, scores = _summed(there, lengths, slope)
         for shown in (part.alive, mask):
             if shown is not None:
                 rows, scores = rows[shown[rows]], scores[shown[rows]]
-    else:
-        scores = np.zeros(len(lengths))
-        for idf, own, counts in there:
-            scores[own] += _addends(idf, counts, lengths[own], slope)
-        for shown in (part.alive, mask):
-            if shown is not None:
-                scores *= shown
-        least = float(np.partition(scores, -k)[-k]) if k < len(scores) else 0.0
-        rows = np.flatnonzero(scores >= least if least else scores)
-        scores = scores[rows]
-    return rows, scores
+        return rows, scores
+    scores = np.zeros(len(lengths))
+    for idf, own, counts in there:
+        scores[own] += _addends(idf, counts, lengths[own], slope)
+    for shown in (part.alive, mask):
+        if shown is not None:
+            scores *= shown
+    return np.arange(len(scores)), scores
 
 
 def _summed(there: list[tuple[float, Any, Any]], lengths: Any, slope: float) -> tuple[Rows, F64]:

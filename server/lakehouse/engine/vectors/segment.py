@@ -116,6 +116,15 @@ class Segment:
         except ValueError as error:
             raise damaged(self._key(words.WORDS), str(error)) from error
 
+    @cached_property
+    def places(self) -> NDArray[np.uint32]:
+        """The place of each row among all by id."""
+        import pyarrow.compute as pc  # 25 ms
+
+        places = np.empty(self.rows, np.uint32)
+        places[np.asarray(pc.sort_indices(self.ids))] = np.arange(self.rows, dtype=np.uint32)
+        return places
+
     @property
     def size(self) -> int:
         """Bytes of all files."""

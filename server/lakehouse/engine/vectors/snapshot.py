@@ -1,5 +1,6 @@
 """What a search reads: one immutable state of an index, and the step to the next. Load it in a worker thread."""
 
+import heapq
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -7,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from lakehouse.engine.filters import Filter
@@ -24,7 +24,6 @@ from lakehouse.engine.vectors.segment import Segment
 from lakehouse.engine.vectors.words import text_of
 
 _FIRST_ROOM = 64
-_ONE_BY_ONE = 1000  # ids: Arrow takes more at once faster, after 25 ms for loading that part of it
 Masks = list[NDArray[np.bool_]]
 
 
@@ -186,9 +185,15 @@ class State:
 
     def named(self, place: int, rows: Rows) -> list[str]:
         """The ids of rows of one segment, or of the fresh rows."""
-        if place < len(self.sealed) and len(rows) > _ONE_BY_ONE:
-            return list(self.sealed[place].segment.ids.take(pa.array(rows)).to_pylist())
         return [self._id(place, row) for row in rows.tolist()]
+
+    def foremost(self, place: int, rows: Rows, count: int) -> Rows:
+        """Of rows of one segment, or of the fresh rows, so many that are first by id; in no order."""
+        if len(rows) <= count:
+            return rows
+        if place == len(self.sealed):
+            return np.array(heapq.nsmallest(count, rows.tolist(), key=self.fresh.rows.ids.__getitem__), np.int64)
+        return np.asarray(rows[np.argpartition(self.sealed[place].segment.places[rows], count - 1)[:count]])
 
     def meta(self, place: int, row: int) -> str:
         """A row's metadata as JSON text."""

@@ -2,11 +2,11 @@
 
 A row's text is its metadata's `text`, where that is a string. words.bin is, little-endian and in this order:
 
-header       6 uint64: layout (1), rows, terms, postings, bytes of a row number, bytes of a count
-starts       terms+1 uint64: where each term's postings begin
+header       5 uint64: layout (1), rows, terms, postings, bytes of a count
+starts       terms x pages + 1 uint64: where the postings of each term in each page of 65,536 rows begin
 ends         terms+1 uint32: where each term begins in the vocabulary
 lengths      rows uint32: how many terms each row has
-rows         postings uint16 or uint32, by term, ascending
+rows         postings uint16: the row within its page, ascending
 counts       postings uint8, uint16 or uint32: how often the term stands in the row
 vocabulary   the terms in UTF-8, sorted by it
 
@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lakehouse.engine.lexical.postings import Postings, build
+from lakehouse.engine.lexical.postings import Postings, build, pages
 
 WORDS = "words.bin"
 LAYOUT = 1
 _BLOCK = 4096
-_HEADER = 48
+_HEADER = 40
 
 
 def text_of(meta: str) -> str:
@@ -56,9 +56,8 @@ def packed(metas: pa.LargeStringArray) -> Iterator[bytes]:
         postings.counts,
         np.frombuffer(postings.vocabulary, np.uint8),
     )
-    sizes = (len(postings.lengths), len(postings.ends) - 1, len(postings.rows))
-    widths = (postings.rows.itemsize, postings.counts.itemsize)
-    yield np.array([LAYOUT, *sizes, *widths], np.uint64).tobytes()
+    sizes = (len(postings.lengths), len(postings.ends) - 1, len(postings.rows), postings.counts.itemsize)
+    yield np.array([LAYOUT, *sizes], np.uint64).tobytes()
     for part in parts:
         yield part.tobytes()
         yield bytes(-part.nbytes % 8)
@@ -66,7 +65,7 @@ def packed(metas: pa.LargeStringArray) -> Iterator[bytes]:
 
 def opened(data: pa.Buffer) -> Postings:
     """The postings in words.bin, mapped. Raises ValueError when it is not such a file."""
-    layout, rows, terms, postings, wide, count = (int(n) for n in np.frombuffer(data, np.uint64, 6))
+    layout, rows, terms, postings, count = (int(n) for n in np.frombuffer(data, np.uint64, 5))
     if layout != LAYOUT:
         raise ValueError(f"its layout {layout} is not {LAYOUT}")
     at = _HEADER
@@ -77,8 +76,8 @@ def opened(data: pa.Buffer) -> Postings:
         at += found.nbytes + -found.nbytes % 8
         return found
 
-    starts, ends, lengths = part(np.uint64, terms + 1), part(np.uint32, terms + 1), part(np.uint32, rows)
-    own, counts = part(f"u{wide}", postings), part(f"u{count}", postings)
+    starts, ends, lengths = part(np.uint64, terms * pages(rows) + 1), part(np.uint32, terms + 1), part(np.uint32, rows)
+    own, counts = part(np.uint16, postings), part(f"u{count}", postings)
     found = Postings(memoryview(part(np.uint8, int(ends[-1]))), ends, starts, own, counts, lengths)
     if (
         starts[-1] != postings
@@ -90,6 +89,6 @@ def opened(data: pa.Buffer) -> Postings:
     return found
 
 
-def _texts(metas: pa.LargeStringArray) -> Iterator[list[str]]:
+def _texts(metas: pa.LargeStringArray) -> Iterator[str]:
     for start in range(0, len(metas), _BLOCK):
-        yield [text_of(meta) for meta in metas[start : start + _BLOCK].to_pylist()]
+        yield from map(text_of, metas[start : start + _BLOCK].to_pylist())
