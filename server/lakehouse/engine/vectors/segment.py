@@ -112,8 +112,8 @@ class Segment:
         if self._words is None:
             return words.derived(self.metas)
         try:
-            return words.opened(self._words)
-        except ValueError as error:
+            return words.opened(self._words, self.rows)
+        except (ValueError, OverflowError) as error:
             raise damaged(self._key(words.WORDS), str(error)) from error
 
     @cached_property
