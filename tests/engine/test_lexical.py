@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse.engine.lexical.analysis import MAX_TERM, SPACED, question, terms
-from lakehouse.engine.lexical.postings import PAGE, Growing, Words, build
+from lakehouse.engine.lexical.analysis import MAX_TERM, cut, question, terms
+from lakehouse.engine.lexical.indexing import Growing, build
+from lakehouse.engine.lexical.postings import PAGE, Words
 
 MOST = 100
 
@@ -81,7 +82,19 @@ def test_a_long_question_counts_as_its_first_terms() -> None:
     assert question(" ".join(f"w{i}x" for i in range(1_000_000)), 3) == ["w0x", "w1x", "w2x"]
 
 
-WORDS = ["wing", "Wings", "the", "AC-1001", "日本語", "café", "x\0y", "…", "getUserName", "Ünï", "a/b"]
+WORDS = [
+    "wing",
+    "Wings",
+    "the",
+    "AC-1001",
+    "日本語",
+    "café",
+    "x\0y",
+    "…\u3000C++\u2028wing",
+    "getUserName",
+    "Ünï",
+    "a/b",
+]
 TEXTS = st.lists(st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join), max_size=12)
 
 
@@ -89,8 +102,7 @@ def counted(texts: list[str]) -> dict[str, dict[int, int]]:
     """Each term's rows and how often it stands there, one word after the other."""
     found: dict[str, dict[int, int]] = {}
     for row, text in enumerate(texts):
-        words = text.encode().translate(SPACED).decode().split()
-        for term, count in Counter(term for word in words for term in terms(word)).items():
+        for term, count in Counter(term for word in cut(text) for term in terms(word)).items():
             found.setdefault(term, {})[row] = count
     return found
 

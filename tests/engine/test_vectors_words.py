@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakehouse import config
-from lakehouse.engine.lexical.analysis import SPACED, question, terms
+from lakehouse.engine.lexical.analysis import cut, question, terms
 from lakehouse.engine.storage import Storage
 from lakehouse.engine.vectors import Ask, IndexDamaged, Item, Match, Vectors, words
 
@@ -48,8 +48,7 @@ def naive(texts: dict[str, str], text: str) -> list[tuple[str, float]]:
     """BM25 as it is written down, best first, then by id."""
     counts = {}
     for id, held in texts.items():
-        cut = held.encode().translate(SPACED).decode().split()
-        if found := Counter(term for word in cut for term in terms(word)):
+        if found := Counter(term for word in cut(held) for term in terms(word)):
             counts[id] = found
     average = sum(found.total() for found in counts.values()) / max(1, len(counts))
     scores = defaultdict[str, float](float)
@@ -107,14 +106,14 @@ async def test_the_order_and_scores_are_tantivys(home: Path, tmp_path: Path) -> 
     index = tantivy.Index(schema.build(), path=str(tmp_path))
     writer = index.writer(15_000_000, 1)
     for id, text in texts.items():
-        cut = [term for word in text.split() for term in terms(word)]  # 40 terms at most: it keeps such lengths exactly
-        writer.add_document(tantivy.Document(id=id, text=" ".join(cut)))
+        own = [term for word in cut(text) for term in terms(word)]  # up to 40 terms: it keeps such lengths exactly
+        writer.add_document(tantivy.Document(id=id, text=" ".join(own)))
     writer.commit()
     index.reload()
     vectors = await filled(home, texts)
     for text in ("wing slipstream", "heat transfer flow", "plate"):
-        own = [tantivy.Query.term_query(index.schema, "text", term) for term in question(text, 100)]
-        query = tantivy.Query.boolean_query([(tantivy.Occur.Should, one) for one in own])
+        each = [tantivy.Query.term_query(index.schema, "text", term) for term in question(text, 100)]
+        query = tantivy.Query.boolean_query([(tantivy.Occur.Should, one) for one in each])
         searcher = index.searcher()
         peer = {searcher.doc(place)["id"][0]: score for score, place in searcher.search(query, 300).hits}
         found = await asked(vectors, text, 300)

@@ -5,14 +5,12 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lakehouse.engine.filters import Filter
-from lakehouse.engine.lexical.postings import First, Growing
-from lakehouse.engine.vectors import matching
 from lakehouse.engine.vectors.asking import Match
 from lakehouse.engine.vectors.batch import DELETE, F32, Batch, Rows
 from lakehouse.engine.vectors.format import Manifest, Number
@@ -22,6 +20,9 @@ from lakehouse.engine.vectors.rowset import EMPTY, inside, union
 from lakehouse.engine.vectors.scan import Part, Query, nearest
 from lakehouse.engine.vectors.segment import Segment
 from lakehouse.engine.vectors.words import text_of
+
+if TYPE_CHECKING:
+    from lakehouse.engine.lexical.indexing import First, Growing
 
 _FIRST_ROOM = 64
 Masks = list[NDArray[np.bool_]]
@@ -36,7 +37,13 @@ class Fresh:
         self.metas: list[str] = []
         self.where: dict[str, int] = {}  # live ids; for whoever holds the index's memory lock
         self.coded = Coded.empty(_FIRST_ROOM, dimension)
-        self.words = Growing()  # filled by the first question that asks for words
+
+    @cached_property
+    def words(self) -> "Growing":
+        """The words of the rows' texts, read when they are asked for."""
+        from lakehouse.engine.lexical.indexing import Growing
+
+        return Growing()
 
     def extend(self, ids: Sequence[str], metas: Sequence[str], vectors: F32, has: Any) -> None:
         """Add rows behind the others; `vectors` has one for each row where `has` is true."""
@@ -85,7 +92,7 @@ class Seen:
         return np.delete(np.arange(self.count), self.dead)
 
     @cached_property
-    def words(self) -> First:
+    def words(self) -> "First":
         """The words of the rows' texts, for BM25."""
         return self.rows.words.first(self.count, lambda row: text_of(self.rows.metas[row]))
 
@@ -161,7 +168,9 @@ class State:
 
     def matching(self, text: str, k: int, masks: Masks | None = None) -> list[Match]:
         """The k items whose `text` matches best by BM25, by falling score, then id."""
-        return matching.matching(self, text, k, masks)
+        from lakehouse.engine.vectors.matching import matching  # 7 ms, for which who opens an index need not wait
+
+        return matching(self, text, k, masks)
 
     def vectors(self, ids: Sequence[str]) -> dict[str, F32]:
         """The vectors of those of the ids that have one, as copies."""

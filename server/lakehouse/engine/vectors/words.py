@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lakehouse.engine.lexical.postings import PAGE, Postings, build, pages
+from lakehouse.engine.lexical.postings import PAGE, Postings, pages
 
 WORDS = "words.bin"
 LAYOUT = 1
@@ -40,6 +40,8 @@ def text_of(meta: str) -> str:
 
 def derived(metas: pa.LargeStringArray) -> Postings:
     """The postings of the texts in metadata."""
+    from lakehouse.engine.lexical.indexing import build  # who opens an index need not wait for it
+
     return build(_texts(metas))
 
 
