@@ -156,7 +156,9 @@ class Parts:
         """Search over corpora."""
         from lakehouse.engine.matrix import Matrix
 
-        return self.owned(Matrix(self.embed, Parts.vectors.of(self), Parts.playbook.of(self)))
+        return self.owned(
+            Matrix(self.embed, Parts.vectors.of(self), Parts.playbook.of(self), self.config, lambda: self.sql)
+        )
 
     @Whole
     def playbook(self) -> "Playbook":
