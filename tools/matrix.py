@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from lakehouse import Lakehouse, tool
-from lakehouse.engine.matrix import Chunk, Downgrade, Focus, Found, Relevance, Retrieval, Split, SqlPrefilter
+from lakehouse.engine.filters.allowed import SqlFilter
+from lakehouse.engine.matrix import Chunk, Downgrade, Focus, Found, Relevance, Retrieval, Split
 
 INSTRUCTIONS = (
     "Questions in plain words: matrix_search finds the records nearest in meaning; metadata.doc_id is the row's id, so "
@@ -32,7 +33,7 @@ async def search(
     per_corpus_k: Annotated[int | None, "Results of each corpus at most; 6, or k if more.", Field(ge=0)] = None,
     retrieval: Annotated[Retrieval, "By meaning, by words, or both fused by rank."] = "dense",
     metadata_filter: Annotated[Values | None, "Fields: a value, a list of which one is enough, or operators."] = None,
-    sql_prefilter: Annotated[SqlPrefilter | None, "Only items whose ids a query selects."] = None,
+    sql_prefilter: Annotated[SqlFilter | None, "Only items whose ids a query selects."] = None,
     use_playbook: Annotated[bool, "Let answers recorded for like questions move results."] = False,
     playbook_corpus: Annotated[str | None, "playbook_memory by default."] = None,
     playbook_top_k: Annotated[int | None, "Like questions looked at; 5."] = None,
@@ -72,8 +73,8 @@ async def search(
 @tool(
     name="matrix_relevance",
     route="/v1/matrix/relevance",
-    title="Filter chunks by relevance to code",
-    toolset="learning",
+    title="Filter chunks by relevance",
+    toolset="retrieval",
 )
 async def relevance(
     lake: Lakehouse,
@@ -86,7 +87,7 @@ async def relevance(
     return await lake.matrix.relevance(focus, chunks, threshold)
 
 
-@tool(name="matrix_downgrade", route="/v1/matrix/downgrade", title="Choose a mode for a model", toolset="learning")
+@tool(name="matrix_downgrade", route="/v1/matrix/downgrade", title="Choose a mode for a model", toolset="retrieval")
 async def downgrade(
     lake: Lakehouse,
     mode: Annotated[str, "The mode asked for."],

@@ -85,9 +85,9 @@ def read(
                 )
             for key, value in keys.items():
                 _set(values, origins, section, key, _shaped(section, key, value, path.parent), str(path))
-    for name, found in ALIASES.items():
+    for name, setting in ALIASES.items():
         if text := environ.get(name, "").strip():
-            _set(values, origins, *found, _shaped(*found, _from_text(*found, text), Path.cwd()), name)
+            _set(values, origins, *setting, _from_text(*setting, text), name)
     for name, text in sorted(environ.items()):
         found = _named(name)
         if found:

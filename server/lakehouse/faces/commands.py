@@ -103,10 +103,8 @@ def command(
     for parameter, inner in schema["properties"].items():
         if parameter not in positional:
             about = for_people(inner.get("description", ""), tools)
-            inner = {**inner, "description": about} | (
-                {"default": defaults[parameter]} if parameter in defaults else {}
-            )
-            params.append(_option(parameter, inner, parameter in schema.get("required", ())))
+            shown = {**inner, "description": about, "default": defaults.get(parameter, inner.get("default"))}
+            params.append(_option(parameter, shown, parameter in schema.get("required", ())))
     # A tool's own --profile says the same.
     params += [one for one in global_options() if "profile" not in schema["properties"] or one.name != "profile_"]
 
@@ -116,11 +114,11 @@ def command(
         arguments = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items() if v not in (None, ())}
         invocation.run(invocation, spec["name"], {**defaults, **arguments})
 
-    shown = for_people(spec["description"], tools)
+    about = for_people(spec["description"], tools)
     line = example(spec, words, positional)
     epilog = f"\b\nExample:\n  {quoted(line)}" if line else None
     title = f"{spec['title']}."
-    return click.Command(words[-1], params=params, callback=callback, help=shown, short_help=title, epilog=epilog)
+    return click.Command(words[-1], params=params, callback=callback, help=about, short_help=title, epilog=epilog)
 
 
 def global_options() -> list[click.Parameter]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
+from lakehouse.engine.filters import checked
 from lakehouse.engine.matrix import downgrade, relevance
 from lakehouse.engine.matrix.downgrade import Downgrade
 from lakehouse.engine.matrix.relevance import Chunk, Focus, Split
@@ -15,7 +16,6 @@ from lakehouse.engine.matrix.request import (
     Relevance,
     Request,
     Retrieval,
-    SqlPrefilter,
     plan,
 )
 from lakehouse.engine.matrix.shapes import Corpus, CorpusNotFound, Found, Result
@@ -80,7 +80,8 @@ class Matrix:
         asked = Request(query_text, query_vector, **options)
         if asked.rerank:
             self.reranker.check()
-        return await Search(self, plan(asked, self.vectors.settings.max_k, self.reranker.top_n)).run()
+        wanted = await checked(asked.metadata_filter, "metadata_filter")
+        return await Search(self, plan(asked, wanted, self.vectors.settings.max_k, self.reranker.top_n)).run()
 
     async def relevance(self, focus: Focus, chunks: Sequence[Chunk], threshold: float | None = None) -> Split:
         """Chunks that have to do with a file, and those that do not: see `relevance.split`."""
@@ -120,5 +121,4 @@ __all__ = [
     "Result",
     "Retrieval",
     "Split",
-    "SqlPrefilter",
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lakehouse.engine.filters import Filter
+from lakehouse.engine.filters.allowed import SqlFilter
 from lakehouse.engine.matrix.relevance import Focus
 from lakehouse.engine.playbook import DEFAULT_CORPUS, DEFAULT_MAX_DISTANCE, DEFAULT_TOP_K
 from lakehouse.errors import InvalidInput
@@ -19,16 +20,6 @@ DEFAULT_PER_CORPUS_K = 6
 FUSED_DEPTH = 100  # ranks beyond it add less than 1/160 to a fused score
 WIDENING = 4  # times k: what later stages choose from
 Retrieval = Literal["dense", "lexical", "hybrid"]
-
-
-class SqlPrefilter(BaseModel):
-    """Rows of a query, whose ids are the items that may be found."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    sql: str = Field(description="A SELECT.")
-    id_column: str = Field(description="Its column of item ids.")
-    id_prefix: str = Field("", description="Put before each.")
 
 
 class Relevance(BaseModel):
@@ -52,7 +43,7 @@ class Request:
     per_corpus_k: int | None = None
     retrieval: Retrieval = "dense"
     metadata_filter: Mapping[str, Any] | None = None
-    sql_prefilter: SqlPrefilter | None = None
+    sql_prefilter: SqlFilter | None = None
     use_playbook: bool = False
     playbook_corpus: str | None = None
     playbook_top_k: int | None = None
@@ -96,7 +87,7 @@ class Plan:
         return self.retrieval != "dense"
 
 
-def plan(asked: Request, max_k: int, top_n: int) -> Plan:
+def plan(asked: Request, wanted: Filter | None, max_k: int, top_n: int) -> Plan:
     """Raises InvalidInput naming the argument. `max_k` is the deepest an index may be asked, `top_n` reranked hits."""
     text = (asked.query_text or "").strip()
     if asked.query_vector is None and not text:
@@ -112,7 +103,6 @@ def plan(asked: Request, max_k: int, top_n: int) -> Plan:
             retrieval, note = "dense", "dense: hybrid needs query_text"
     wide, each = _sizes(asked.k, asked.per_corpus_k, max_k)
     _check_bounds(asked, max_k)
-    wanted = Filter.parse(asked.metadata_filter)
     chooses = asked.use_playbook or asked.relevance or asked.rerank or asked.diversity
     if chooses or wanted is not None or asked.sql_prefilter is not None:
         each = max(each, WIDENING * wide)
