@@ -1,5 +1,6 @@
 """What a search reads: one immutable state of an index, and the step to the next. Load it in a worker thread."""
 
+import heapq
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lakehouse.engine.filters import Filter
+from lakehouse.engine.lexical.postings import First, Growing
+from lakehouse.engine.vectors import matching
 from lakehouse.engine.vectors.asking import Match
 from lakehouse.engine.vectors.batch import DELETE, F32, Batch, Rows
 from lakehouse.engine.vectors.format import Manifest, Number
@@ -18,6 +21,7 @@ from lakehouse.engine.vectors.quantise import Coded, encode
 from lakehouse.engine.vectors.rowset import EMPTY, inside, union
 from lakehouse.engine.vectors.scan import Part, Query, nearest
 from lakehouse.engine.vectors.segment import Segment
+from lakehouse.engine.vectors.words import text_of
 
 _FIRST_ROOM = 64
 Masks = list[NDArray[np.bool_]]
@@ -32,6 +36,7 @@ class Fresh:
         self.metas: list[str] = []
         self.where: dict[str, int] = {}  # live ids; for whoever holds the index's memory lock
         self.coded = Coded.empty(_FIRST_ROOM, dimension)
+        self.words = Growing()  # filled by the first question that asks for words
 
     def extend(self, ids: Sequence[str], metas: Sequence[str], vectors: F32, has: Any) -> None:
         """Add rows behind the others; `vectors` has one for each row where `has` is true."""
@@ -78,6 +83,11 @@ class Seen:
     @cached_property
     def live_rows(self) -> Rows:
         return np.delete(np.arange(self.count), self.dead)
+
+    @cached_property
+    def words(self) -> First:
+        """The words of the rows' texts, for BM25."""
+        return self.rows.words.first(self.count, lambda row: text_of(self.rows.metas[row]))
 
 
 @dataclass(frozen=True)
@@ -151,18 +161,7 @@ class State:
 
     def matching(self, text: str, k: int, masks: Masks | None = None) -> list[Match]:
         """The k items whose `text` matches best by BM25, by falling score, then id."""
-        words = set(text.lower().split())
-        found = []
-        live = [*(s.live_rows for s in self.sealed), self.fresh.live_rows]
-        for place, rows in enumerate(live):
-            for row in rows.tolist():
-                if masks is None or masks[place][row]:
-                    meta = json.loads(self._meta(place, row))
-                    held = str(meta.get("text", "")).lower().split() if isinstance(meta, dict) else []
-                    score = float(sum(word in words for word in held))
-                    if score:
-                        found.append(Match(self._id(place, row), score, meta))
-        return sorted(found, key=lambda match: (-match.score, match.id))[:k]
+        return matching.matching(self, text, k, masks)
 
     def vectors(self, ids: Sequence[str]) -> dict[str, F32]:
         """The vectors of those of the ids that have one, as copies."""
@@ -183,6 +182,22 @@ class State:
     def _meta(self, place: int, row: int) -> str:
         metas: Any = self.fresh.rows.metas if place == len(self.sealed) else self.sealed[place].segment.metas
         return str(metas[row])
+
+    def named(self, place: int, rows: Rows) -> list[str]:
+        """The ids of rows of one segment, or of the fresh rows."""
+        return [self._id(place, row) for row in rows.tolist()]
+
+    def foremost(self, place: int, rows: Rows, count: int) -> Rows:
+        """Of rows of one segment, or of the fresh rows, so many that are first by id; in no order."""
+        if len(rows) <= count:
+            return rows
+        if place == len(self.sealed):
+            return np.array(heapq.nsmallest(count, rows.tolist(), key=self.fresh.rows.ids.__getitem__), np.int64)
+        return np.asarray(rows[np.argpartition(self.sealed[place].segment.places[rows], count - 1)[:count]])
+
+    def meta(self, place: int, row: int) -> str:
+        """A row's metadata as JSON text."""
+        return self._meta(place, row)
 
     def locate(self, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Where ids live in segments: the segment's place and the row."""
