@@ -54,10 +54,10 @@ class Reranker:
         """
         self.check()
         key = self._key()
-        with anyio.move_on_after(self._settings.timeout_secs):
-            from lakehouse.engine.embed import litellm as provider
+        from lakehouse.engine.embed import litellm as provider
 
-            litellm = await anyio.to_thread.run_sync(provider.load, limiter=self._loading)
+        litellm = await anyio.to_thread.run_sync(provider.load, limiter=self._loading)
+        with anyio.move_on_after(self._settings.timeout_secs):
             ask = partial(self._ask, litellm, question, list(texts), key)
             return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
         raise TimedOut(
