@@ -164,7 +164,8 @@ class Parts:
         """Search over corpora."""
         from lakehouse.engine.matrix import Matrix
 
-        return self.owned(Matrix(self.embed, Parts.vectors.of(self), Parts.playbook.of(self)))
+        vectors, playbook = Parts.vectors.of(self), Parts.playbook.of(self)
+        return self.owned(Matrix(self.embed, vectors, playbook, self.config, lambda: self.sql))
 
     @Whole
     def playbook(self) -> "Playbook":
