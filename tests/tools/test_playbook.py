@@ -192,7 +192,7 @@ async def test_writers_are_told_apart(widgets: Lakehouse) -> None:
 
 
 async def test_what_each_entry_is_worth(widgets: Lakehouse) -> None:
-    """Left out in turn: the entry that lifted a right answer helped, the one that lifted another harmed; parts add up."""
+    """Left out in turn: who lifted the right answer helped, who lifted another harmed; and parts add up."""
     good = (await widgets.call("playbook_record", of(score=1.0)))["playbook_id"]
     bad = (await widgets.call("playbook_record", of("widget-b", query=QUESTION + " x", score=1.0)))["playbook_id"]
     judged = [{"query_text": QUESTION, "answers": {"widgets": ["widget-c"]}}]
