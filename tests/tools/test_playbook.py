@@ -19,10 +19,10 @@ WIDGETS = {
 }
 
 
-async def fill(lake: Lakehouse, name: str = "widgets") -> None:
-    done = await lake.embed.embed([*WIDGETS.values()])
+async def fill(lake: Lakehouse, name: str = "widgets", texts: dict[str, str] = WIDGETS) -> None:
+    done = await lake.embed.embed([*texts.values()])
     await lake.vectors.create(name, done.dimension, model=done.model)
-    items = [Item(id, vector, {"text": text}) for (id, text), vector in zip(WIDGETS.items(), done.vectors, strict=True)]
+    items = [Item(id, vector, {"text": text}) for (id, text), vector in zip(texts.items(), done.vectors, strict=True)]
     await lake.vectors.add(name, items)
 
 
@@ -193,9 +193,12 @@ async def test_writers_are_told_apart(widgets: Lakehouse) -> None:
 
 async def test_what_each_entry_is_worth(widgets: Lakehouse) -> None:
     """Left out in turn: who lifted the right answer helped, who lifted another harmed; and parts add up."""
-    good = (await widgets.call("playbook_record", of(score=1.0)))["playbook_id"]
-    bad = (await widgets.call("playbook_record", of("widget-b", query=QUESTION + " x", score=1.0)))["playbook_id"]
-    judged = [{"query_text": QUESTION, "answers": {"widgets": ["widget-c"]}}]
+    await fill(widgets, "even", {word: f"alpha bravo charlie {word}" for word in ("echo", "golf", "hotel")})
+    ranked, _ = await search(widgets, corpora=["even"])
+    _, other, right = ranked  # all three are about as far
+    good = (await widgets.call("playbook_record", of(right, "even", score=0.5)))["playbook_id"]
+    bad = (await widgets.call("playbook_record", of(other, "even", QUESTION + " x", score=1.0)))["playbook_id"]
+    judged = [{"query_text": QUESTION, "answers": {"even": [right]}}]
     report = await widgets.call("playbook_report", {"questions": judged})
     worth = {one["playbook_id"]: one for one in report["entries"]}
     assert (report["questions"], report["measured"], report["skipped"], report["searches"]) == (1, 1, 0, 3)
