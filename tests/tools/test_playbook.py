@@ -234,4 +234,4 @@ async def test_a_profile_is_refused(widgets: Lakehouse) -> None:
 async def test_a_corpus_is_no_playbook(widgets: Lakehouse) -> None:
     await widgets.vectors.set_builder("widgets", {"dataset": "w"})
     with pytest.raises(Conflict, match="widgets"):
-        await widgets.call("playbook_record", of(score=1.0, corpus="widgets"))
+        await widgets.call("playbook_record", of(score=1.0) | {"corpus": "widgets"})
