@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lakehouse.engine.sql import History, Processes, Sql
     from lakehouse.engine.storage import Storage
     from lakehouse.engine.vectors import Vectors
+    from lakehouse.engine.vectors.calibration import Calibration
 
 T = TypeVar("T")
 MAX_SCOPES = 8  # profiles whose query processes are kept for the next call
@@ -140,6 +141,13 @@ class Parts:
     def vectors(self) -> "Vectors":
         """Vector indexes: those that whoever makes the running call may see."""
         return self._data.vectors
+
+    @Whole
+    def calibration(self) -> "Calibration":
+        """Vector indexes measured against exact search."""
+        from lakehouse.engine.vectors.calibration import Calibration
+
+        return self.owned(Calibration(self.home, self.everything.vectors))
 
     @property
     def corpora(self) -> "Corpora":
