@@ -15,7 +15,7 @@ def of(index: str, state: State, ask: Ask) -> Answer:
     scanned = "scan"
     if ask.vector is not None:
         vector = batch.query(ask.vector, manifest.dimension, manifest.distance)
-        near, scanned = state.search(vector, ask.k, masks, exact=ask.exact)
+        near, scanned = state.search(vector, ask.k, masks, exact=ask.exact, ef=ask.ef_search)
     matches = [] if ask.text is None else state.matching(ask.text, ask.k, masks)
     shown = [hit.id for hit in near] + [match.id for match in matches]
     return Answer(

@@ -111,7 +111,7 @@ class Tomb:
 
 @dataclass(frozen=True)
 class GraphRef:
-    """The graph of a segment. `scale` makes its codes (graph.Coding).
+    """The graph of a segment, built in `build_s` seconds. `scale` makes its codes (graph.Coding).
 
     `misses` of the rows sampled after the build were not found by their own vector (graph.Builder).
     """
@@ -124,6 +124,7 @@ class GraphRef:
     ef_search: int
     scale: float
     misses: int
+    build_s: float
 
 
 @dataclass(frozen=True)

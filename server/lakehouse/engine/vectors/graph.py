@@ -8,6 +8,7 @@ Concurrent `add` leaves nodes that no search reaches (usearch issue 735), so one
 """
 
 import errno
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,6 +31,7 @@ _SAMPLE, _ASKED = 2000, 100  # rows looked up, questions asked of a new graph
 _MIDDLE_ROWS = 1024
 _QUANTILE = 0.9995  # of components within the scale; the others are clipped
 _STEP = 4096
+_VIEWS = 4  # efforts of one graph that stay open
 
 
 @dataclass(frozen=True)
@@ -84,22 +86,33 @@ class Graph:
             raise damaged(self.key, "it is missing") from None
         if size != ref.size:
             raise damaged(self.key, f"it has {size} bytes instead of {ref.size}")
-        self._graph = _empty(coded.vectors.shape[1], _metric(distance), ref.m, ref.ef_construction)
+        self._views = {ref.ef_search: self._view(ref.ef_search)}
+        if len(self._views[ref.ef_search]) != len(coded):
+            raise damaged(self.key, f"it has {len(self._views[ref.ef_search])} nodes instead of {len(coded)}")
+
+    def _view(self, ef: int) -> Any:
+        """The file as a graph that is searched with an effort, which is not a search's but an open graph's own."""
+        view = _empty(self._coded.vectors.shape[1], _metric(self._distance), self.ref.m, self.ref.ef_construction)
         try:
-            self._graph.view(str(path))
+            view.view(str(self.path))
         except (RuntimeError, ValueError) as error:
             raise damaged(self.key, "it is no graph") from error
-        if len(self._graph) != len(coded):
-            raise damaged(self.key, f"it has {len(self._graph)} nodes instead of {len(coded)}")
-        self._graph.expansion_search = ref.ef_search
+        view.expansion_search = ef
+        return view
 
     @cached_property
     def _coding(self) -> Coding:
         return Coding.of(self._coded, self._distance, self.ref.scale)
 
-    def near(self, vector: F32, count: int) -> Rows:
-        """About the `count` rows nearest to a vector, nearest first."""
-        return _near(self._graph, self._coding.codes(vector[None])[0], count)
+    def near(self, vector: F32, count: int, ef: int | None = None) -> Rows:
+        """About the `count` rows nearest to a vector, nearest first, found with an effort of `ef`."""
+        ef = ef or self.ref.ef_search
+        view = self._views.get(ef)
+        if view is None:
+            view = self._views[ef] = self._view(ef)
+            while len(self._views) > _VIEWS:
+                self._views.pop(next(other for other in [*self._views] if other not in (ef, self.ref.ef_search)), None)
+        return _near(view, self._coding.codes(vector[None])[0], count)
 
     def verify(self) -> list[str]:
         """Read the file against its checksum; the problem found, naming the file."""
@@ -156,6 +169,7 @@ class Builder:
         self._coding = Coding.of(coded, distance)
         self._distance = distance
         self.misses = 0
+        self._began = time.perf_counter()
         self._ef_construction = wishes.ef_construction or EF_CONSTRUCTION
         self._m = wishes.m or M
 
@@ -174,8 +188,8 @@ class Builder:
             self._graph.save(str(path))
         except RuntimeError as error:
             raise OSError(errno.EIO, "a graph could not be written") from error
-        ef = int(self._graph.expansion_search)
-        found = GraphRef(id, 0, "", self._m, self._ef_construction, ef, self._coding.scale, self.misses)
+        ef, took = int(self._graph.expansion_search), round(time.perf_counter() - self._began, 3)
+        found = GraphRef(id, 0, "", self._m, self._ef_construction, ef, self._coding.scale, self.misses, took)
         return replace(found, size=path.stat().st_size, sha256=sha256_of(path))
 
     def _added(self) -> Iterator[int]:

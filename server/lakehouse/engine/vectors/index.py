@@ -309,11 +309,11 @@ class Index:
             return False
         return True
 
-    async def note(self, builder: dict[str, Any]) -> bool:
-        """Publish a generation that differs in its builder only; False when another process published first."""
+    async def note(self, **changes: Any) -> bool:
+        """Publish a generation that differs in facts only, as its builder; False when another process was faster."""
         async with self.changing, self.committing:
             state = self._state or await self.load()
-            manifest = state.manifest.successor(builder=builder)
+            manifest = state.manifest.successor(**changes)
             with anyio.CancelScope(shield=True):
                 if not await self.publish(manifest):
                     return False

@@ -76,18 +76,26 @@ _cdist: Any = numkong.cdist  # its stubs know no integers
 
 
 def nearest(
-    parts: Sequence[Part], query: Query, k: int, masks: Sequence[Mask] | None = None, *, exact: bool = True
+    parts: Sequence[Part],
+    query: Query,
+    k: int,
+    masks: Sequence[Mask] | None = None,
+    *,
+    exact: bool = True,
+    ef: int | None = None,
 ) -> tuple[list[tuple[float, int, int]], set[str]]:
     """The k nearest as (distance, part, row), and all that tie with the last of them, in no particular order.
 
-    `masks` say of each part's rows which are wanted. With `exact`, graphs are left alone. The second value names what
-    was done: "graph", "scan".
+    `masks` say of each part's rows which are wanted. With `exact`, graphs are left alone; `ef` is the effort in them
+    instead of their own. The second value names what was done: "graph", "scan".
     """
     found: list[Bounds] = []
     used = set()
     for place, part in enumerate(parts):
         mask = None if masks is None else masks[place][: len(part.coded)]
-        proposed = None if exact or part.graph is None or k > GRAPH_K else _by_graph(part, part.graph, query, k, mask)
+        proposed = (
+            None if exact or part.graph is None or k > GRAPH_K else _by_graph(part, part.graph, query, k, mask, ef)
+        )
         if proposed is None:
             proposed = _by_codes(part, query, k, mask)
             if len(part.coded):
@@ -119,7 +127,7 @@ def _kth(values: Any, k: int) -> float:
     return float(np.partition(values, k - 1)[k - 1]) if k < len(values) else float("inf")
 
 
-def _by_graph(part: Part, graph: Graph, query: Query, k: int, mask: Mask | None) -> Bounds | None:
+def _by_graph(part: Part, graph: Graph, query: Query, k: int, mask: Mask | None, ef: int | None) -> Bounds | None:
     """The rows a graph proposes; None where a scan is faster, or has to look again.
 
     What survives of the nearest rows are the nearest of the wanted ones, however these are chosen, as long as enough
@@ -134,7 +142,7 @@ def _by_graph(part: Part, graph: Graph, query: Query, k: int, mask: Mask | None)
             return None
     count = min(total, max(30, int(PROPOSED * k / share)) + min(len(part.hidden), 64))
     while True:
-        rows = graph.near(query.vector, count)
+        rows = graph.near(query.vector, count, ef)
         kept = rows[~inside(rows, part.hidden)] if len(part.hidden) else rows
         kept = kept if mask is None else kept[mask[kept]]
         if len(kept) >= min(2 * k, total):

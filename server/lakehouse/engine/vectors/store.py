@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from lakehouse.engine.vectors.index import Index
     from lakehouse.engine.vectors.objects import Objects
     from lakehouse.engine.vectors.replacement import Replacement
+    from lakehouse.engine.vectors.snapshot import State
 
 Names = list[str]
 Hits = list[Hit]
@@ -290,9 +291,19 @@ class Vectors:
         found = await self._index(name)
         from lakehouse.engine.vectors import lifecycle
 
-        while not await found.note(copy.deepcopy(builder)):
+        while not await found.note(builder=copy.deepcopy(builder)):
             continue  # another process published; do it on top of its generation
         await lifecycle.tidy(found.objects)
+
+    async def set_effort(self, name: str, ef_search: int) -> None:
+        """Have searches in the index's graphs made with this effort from now on."""
+        found = await self._index(name)
+        while not await found.note(ef_search=ef_search):
+            continue
+
+    async def state(self, name: str) -> "State":
+        """One snapshot of an index, to be measured."""
+        return await (await self._index(name)).state()
 
     async def optimise(self, name: str) -> int:
         """Merge segments and build the graphs that are missing, until nothing is left to do; in how many steps.
