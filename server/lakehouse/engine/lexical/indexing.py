@@ -140,9 +140,12 @@ class Growing:
             for term in terms(word):
                 often[term] = often.get(term, 0) + 1
         for term, count in often.items():
-            rows, counts = self._found.setdefault(term, (array("I"), array("I")))
-            rows.append(row)
-            counts.append(count)
+            found = self._found.get(term)
+            if found is None:
+                self._found[term] = array("I", (row,)), array("I", (count,))
+            else:
+                found[0].append(row)
+                found[1].append(count)
         self._lengths[row] = sum(often.values())
         self._count = row + 1
 
