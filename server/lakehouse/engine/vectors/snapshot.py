@@ -24,7 +24,7 @@ from lakehouse.engine.vectors.segment import Segment
 from lakehouse.engine.vectors.words import text_of
 
 if TYPE_CHECKING:
-    from lakehouse.engine.lexical.indexing import First, Growing
+    from lakehouse.engine.lexical import indexing
 
 _FIRST_ROOM = 64
 Masks = list[NDArray[np.bool_]]
@@ -42,11 +42,11 @@ class Fresh:
         self.filtered = Growing()
 
     @cached_property
-    def words(self) -> "Growing":
+    def words(self) -> "indexing.Growing":
         """The words of the rows' texts, read when they are asked for."""
-        from lakehouse.engine.lexical.indexing import Growing
+        from lakehouse.engine.lexical import indexing
 
-        return Growing()
+        return indexing.Growing()
 
     def extend(self, ids: Sequence[str], metas: Sequence[str], vectors: F32, has: Any) -> None:
         """Add rows behind the others; `vectors` has one for each row where `has` is true."""
@@ -95,7 +95,7 @@ class Seen:
         return np.delete(np.arange(self.count), self.dead)
 
     @cached_property
-    def words(self) -> "First":
+    def words(self) -> "indexing.First":
         """The words of the rows' texts, for BM25."""
         return self.rows.words.first(self.count, lambda row: text_of(self.rows.metas[row]))
 
