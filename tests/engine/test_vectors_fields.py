@@ -185,7 +185,7 @@ def test_true_and_one_are_kept_apart(written: tuple[segment.Segment, list[Any]])
         assert opened.mask(wanted).tolist() == [wanted.matches(meta) for meta in metas]
 
 
-@pytest.mark.parametrize("count", [0, 2, 500])
+@pytest.mark.parametrize("count", [0, 2, 18, 500])
 def test_ids_are_found_few_or_many(written: tuple[segment.Segment, list[Any]], count: int) -> None:
     opened, _ = written
     ids = {f"w-{row}" for row in range(0, 2 * count, 2)} | {"none"}
