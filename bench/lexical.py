@@ -8,6 +8,7 @@ metadata of every answer; tantivy is asked in this thread and gives the ids.
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,7 +18,10 @@ from typing import Any
 import anyio
 import numpy as np
 import tantivy
-from vectors import middle, timed, times, told
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.vectors import middle, timed, times, told
 
 from lakehouse import config
 from lakehouse.engine.storage import Storage

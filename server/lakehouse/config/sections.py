@@ -260,6 +260,10 @@ class Vectors(Section):
     max_k: int = Field(1000, ge=1, description="The largest k of one search.")
     max_dimension: int = Field(8192, ge=1, description="The largest vector dimension.")
     seal_rows: int = Field(8192, ge=1, description="Fresh rows after which a new segment is written.")
+    graph_rows: int = Field(
+        10_000, ge=1, description="Vectors from which on a segment gets a graph; fewer are scanned."
+    )
+    compaction: bool = Field(True, description="Merge segments and build graphs in the background.")
 
 
 class Embed(Section):

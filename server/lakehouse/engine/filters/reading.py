@@ -104,9 +104,12 @@ class Reader:
         try:
             text = json.dumps(given, ensure_ascii=False, allow_nan=False)
             text.encode()
-            return json.loads(text)
+            value = json.loads(text)
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidInput(f"{place}: it is not JSON: {error}.", fix=_EXAMPLE) from None
+        if _deep(value, MAX_DEPTH):
+            raise InvalidInput(f"{place}: its value is nested over {MAX_DEPTH} deep.", fix="Compare what is in it.")
+        return value
 
     def _count(self, place: str, depth: int) -> None:
         self._conditions += 1
@@ -114,6 +117,11 @@ class Reader:
             raise InvalidInput(f"{place[:200]}: it is nested over {MAX_DEPTH} deep.", fix="Write it flatter.")
         if self._conditions > MAX_CONDITIONS:
             raise InvalidInput(f"{place[:200]}: the filter has over {MAX_CONDITIONS} conditions.", fix="Use fewer.")
+
+
+def _deep(value: Any, most: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return not most or any(_deep(one, most - 1) for one in inner)
 
 
 def _check_text(text: str, place: str) -> None:

@@ -53,6 +53,11 @@ _analyzer = (
 _one = threading.Lock()  # the analyzer is for one thread at a time
 
 
+def cut(text: str) -> list[str]:
+    """What stands between spaces and ASCII punctuation."""
+    return [word for word in text.encode(errors="replace").translate(SPACED).decode().split(" ") if word]
+
+
 @lru_cache(maxsize=65_536)
 def terms(word: str, asked: bool = False) -> tuple[str, ...]:
     """The terms of what stands between two spaces, in a stored text, or `asked` for in a question."""
@@ -77,7 +82,7 @@ def question(text: str, most: int) -> list[str]:
     """
     found: dict[str, None] = {}
     aside: dict[str, None] = {}
-    for word in text.encode(errors="replace").translate(SPACED).decode().split():
+    for word in cut(text):
         kind = aside if word.lower().strip("-_.'+#") in _ASIDE else found
         kind |= dict.fromkeys(terms(word, True))
         if len(found) >= most:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from lakehouse.engine.playbook import entry as form
 from lakehouse.engine.playbook import holds as quarantine
 from lakehouse.engine.playbook.entry import Entry
 from lakehouse.engine.playbook.holds import Hold
-from lakehouse.errors import Conflict, InvalidInput
+from lakehouse.errors import Conflict, InvalidInput, LakehouseError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +27,16 @@ _AT_ONCE = 1000
 _ATTEMPTS = 3
 
 
+@dataclass(eq=False)
+class Put:
+    """What one caller records, with its vectors; then what stood there before, or why it is not recorded."""
+
+    entries: dict[str, Entry]
+    done: "Embedded"
+    before: dict[str, Entry] = field(default_factory=dict)
+    failure: LakehouseError | None = field(default_factory=lambda: LakehouseError("the entry was not written."))
+
+
 class Memory:
     """The index of one playbook. Reading one that is not there raises IndexNotFound: nothing is recorded yet."""
 
@@ -34,6 +45,7 @@ class Memory:
         self.name, self.most = name, most
         self._embed, self._vectors = embed, vectors
         self._changing = anyio.Lock()  # what stood there before is read, then written behind the new
+        self._waiting: list[Put] = []
 
     async def model(self) -> str | None:
         """The embedding model the index is of, where that is known. Raises IndexNotFound."""
@@ -83,12 +95,46 @@ class Memory:
                     await self._vectors.create(self.name, done.dimension, model=done.model)
                 await self._fit(done)
             with suppress(IndexNotFound):  # it was deleted meanwhile
-                async with self._changing:
-                    before = await self.some([*last])
-                    stored = [entry.after(before.get(id)).stored() for id, entry in last.items()]
-                    await self._vectors.add_matrix(self.name, [*last], done.vectors, stored)
-                return before
+                return await self._together(Put(last, done))
         raise Conflict(f"corpus: playbook {self.name} is being deleted by others.", fix="Try again.")
+
+    async def _together(self, put: "Put") -> dict[str, Entry]:
+        """Write what several callers record at the same time in one step: a hundred take a tenth of the time."""
+        self._waiting.append(put)
+        try:
+            async with self._changing:
+                if put in self._waiting:
+                    group, self._waiting = self._waiting, []
+                    with anyio.CancelScope(shield=True):  # it is of others, too
+                        await self._write(group)
+        finally:
+            if put in self._waiting:  # it was cancelled before its turn
+                self._waiting.remove(put)
+        if put.failure is not None:
+            raise put.failure
+        return put.before
+
+    async def _write(self, group: "list[Put]") -> None:
+        try:
+            stored = await self.some([*{id: None for put in group for id in put.entries}])
+            made: dict[str, tuple[Entry, Any]] = {}
+            for put in group:
+                put.before = {id: stored[id] for id in put.entries if id in stored}
+                for (id, entry), vector in zip(put.entries.items(), put.done.vectors, strict=True):
+                    stored[id] = entry.after(stored.get(id))
+                    made[id] = stored[id], vector
+            import numpy
+
+            vectors = numpy.stack([vector for _, vector in made.values()])
+            await self._vectors.add_matrix(self.name, [*made], vectors, [entry.stored() for entry, _ in made.values()])
+            for put in group:
+                put.failure = None
+        except LakehouseError as failure:
+            if len(group) == 1:
+                group[0].failure = failure
+                return
+            for put in group:  # each for itself: one caller's bad entry is not another's
+                await self._write([put])
 
     async def change(self, changed: Callable[[str, Entry], Entry | None]) -> "tuple[list[str], list[str]]":
         """Put what `changed` makes of each entry in its place; the ids of those that changed, and of those gone."""

@@ -78,7 +78,7 @@ def matching(state: "State", text: str, k: int, masks: list[NDArray[np.bool_]] |
     slope = K1 * B * documents / total
     scored = []
     for place, part in enumerate(parts):
-        there = [(one.idf, *found) for one in asked if (found := one.found[place]) is not None]
+        there = [(one.idf, *own) for one in asked if (own := one.found[place]) is not None]
         rows, scores = _scored(part, there, slope, None if masks is None else masks[place])
         scored.append(_best(state, place, rows, scores, k))
     least = _kth(np.concatenate([scores for _, scores in scored]), k)

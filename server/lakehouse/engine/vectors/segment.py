@@ -5,6 +5,7 @@ vec.f32      vectors x dimension float32, as they were given: for exact distance
 vec.i8       vectors x dimension codes for scanning (quantise.py)
 step.f64     vectors float64: the size of a code step
 norm.f64     vectors float64: the L2 norm
+fields.bin   the metadata as typed columns (fields.py); a segment without it has them made when they are first needed
 hash.u64     rows blake2b-64 hashes of the ids (little-endian), sorted; equal hashes stand beside each other
 hash.row     rows uint32: the row of each hash
 words.bin    the postings of the rows' texts, when one has a text (words.py)
@@ -19,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -26,11 +28,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lakehouse.engine.files import sha256_of
+from lakehouse.engine.filters import Filter
 from lakehouse.engine.lexical.postings import Postings
-from lakehouse.engine.vectors import words
+from lakehouse.engine.vectors import fields, masks, typed, words
 from lakehouse.engine.vectors.batch import Rows
+from lakehouse.engine.vectors.fields import Fields, Mask
 from lakehouse.engine.vectors.format import FileRef, SegmentDoc, damaged, segment_key, write_segment_doc
-from lakehouse.engine.vectors.quantise import Coded
+from lakehouse.engine.vectors.quantise import Coded, Weights
 from lakehouse.engine.vectors.rowset import inside
 
 ROWS, HASHES, HASH_ROWS = "rows.arrow", "hash.u64", "hash.row"
@@ -66,6 +70,9 @@ class Segment:
         )
         self._hashes: NDArray[np.uint64] = self._mapped(HASHES, np.uint64, (doc.rows,))
         self._hash_rows: NDArray[np.uint32] = self._mapped(HASH_ROWS, np.uint32, (doc.rows,))
+        self._columns = self._map(fields.NAME) if fields.NAME in doc.files else None
+        self._deriving = Lock()
+        self.kept = masks.Kept()
         self._words = self._map(words.WORDS) if words.WORDS in doc.files else None
         self._table = self._opened()  # now: the files may be removed while a search still reads the segment
 
@@ -107,13 +114,39 @@ class Segment:
         return self._table["meta"]
 
     @cached_property
+    def weights(self) -> Weights:
+        """What a scan multiplies the products of codes with."""
+        return Weights.of(self.coded, self.doc.distance)
+
+    @property
+    def paths(self) -> Mapping[str, Path]:
+        """Where its files lie, by their names."""
+        return self._paths
+
+    @cached_property
+    def fields(self) -> Fields:
+        """The metadata as typed columns."""
+        if self._columns is None:
+            return typed.of_texts(self.metas)
+        try:
+            return fields.read(self._columns, self.rows)
+        except ValueError as error:
+            raise damaged(self._key(fields.NAME), str(error)) from error
+
+    def mask(self, wanted: Filter) -> Mask:
+        """The rows a filter lets through; it cannot be written to."""
+        with self._deriving:
+            columns = self.fields
+        return self.kept.get(wanted, lambda: masks.of(wanted, columns, self.metas))
+
+    @cached_property
     def words(self) -> Postings:
         """The words of the rows' texts, for BM25. Raises IndexDamaged."""
         if self._words is None:
             return words.derived(self.metas)
         try:
-            return words.opened(self._words)
-        except ValueError as error:
+            return words.opened(self._words, self.rows)
+        except (ValueError, OverflowError) as error:
             raise damaged(self._key(words.WORDS), str(error)) from error
 
     @cached_property
@@ -195,12 +228,14 @@ def write(
         batch = pa.record_batch([ids, metas], names=["id", "meta"])
         with pa.PythonFile(rows, "w") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
             writer.write_batch(batch)
+    with _Hashed(folder / fields.NAME) as typed_columns:
+        fields.write(typed.of_texts(metas), typed_columns)
     hashes = hashes_of(ids.to_pylist())
     order = np.argsort(hashes, kind="stable")
     with _Hashed(folder / HASHES) as sorted_hashes, _Hashed(folder / HASH_ROWS) as hash_rows:
         sorted_hashes.write(hashes[order].data)
         hash_rows.write(order.astype(np.uint32).data)
-    written = [*files, rows, sorted_hashes, hash_rows]
+    written = [*files, rows, typed_columns, sorted_hashes, hash_rows]
     written += _pieces(folder / words.WORDS, words.packed(metas))
     doc = SegmentDoc(id, dimension, distance, len(ids), vectors, {file.path.name: file.ref() for file in written})
     data, check = write_segment_doc(doc)

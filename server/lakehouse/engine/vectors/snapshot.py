@@ -5,23 +5,26 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lakehouse.engine.filters import Filter
-from lakehouse.engine.lexical.postings import First, Growing
-from lakehouse.engine.vectors import matching
 from lakehouse.engine.vectors.asking import Match
 from lakehouse.engine.vectors.batch import DELETE, F32, Batch, Rows
 from lakehouse.engine.vectors.format import Manifest, Number
+from lakehouse.engine.vectors.graph import Graph
 from lakehouse.engine.vectors.items import Hit, Item
+from lakehouse.engine.vectors.masks import Growing, Ids
 from lakehouse.engine.vectors.quantise import Coded, encode
 from lakehouse.engine.vectors.rowset import EMPTY, inside, union
 from lakehouse.engine.vectors.scan import Part, Query, nearest
 from lakehouse.engine.vectors.segment import Segment
 from lakehouse.engine.vectors.words import text_of
+
+if TYPE_CHECKING:
+    from lakehouse.engine.lexical import indexing
 
 _FIRST_ROOM = 64
 Masks = list[NDArray[np.bool_]]
@@ -36,7 +39,14 @@ class Fresh:
         self.metas: list[str] = []
         self.where: dict[str, int] = {}  # live ids; for whoever holds the index's memory lock
         self.coded = Coded.empty(_FIRST_ROOM, dimension)
-        self.words = Growing()  # filled by the first question that asks for words
+        self.filtered = Growing()
+
+    @cached_property
+    def words(self) -> "indexing.Growing":
+        """The words of the rows' texts, read when they are asked for."""
+        from lakehouse.engine.lexical import indexing
+
+        return indexing.Growing()
 
     def extend(self, ids: Sequence[str], metas: Sequence[str], vectors: F32, has: Any) -> None:
         """Add rows behind the others; `vectors` has one for each row where `has` is true."""
@@ -85,17 +95,23 @@ class Seen:
         return np.delete(np.arange(self.count), self.dead)
 
     @cached_property
-    def words(self) -> First:
+    def words(self) -> "indexing.First":
         """The words of the rows' texts, for BM25."""
         return self.rows.words.first(self.count, lambda row: text_of(self.rows.metas[row]))
 
 
 @dataclass(frozen=True)
 class Sealed:
-    """A segment and its dead rows, as one snapshot has them."""
+    """A segment, its dead rows and its graph, as one snapshot has them."""
 
     segment: Segment
     dead: Rows = field(default_factory=lambda: EMPTY)
+    graph: Graph | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """What turned out to be damaged after it was opened."""
+        return self.segment.problem or (None if self.graph is None else self.graph.problem)
 
     @property
     def live(self) -> int:
@@ -126,42 +142,60 @@ class State:
 
     @cached_property
     def _parts(self) -> list[Part]:
-        parts = [Part(s.segment.coded, s.dead[s.dead < s.segment.doc.vectors]) for s in self.sealed]
+        parts = [
+            Part(s.segment.coded, s.dead[: np.searchsorted(s.dead, s.segment.doc.vectors)], s.graph, s.segment.weights)
+            for s in self.sealed
+        ]
         fresh = self.fresh
         return [*parts, Part(fresh.coded, union(fresh.dead, fresh.blind))]
 
-    def search(self, vector: F32, k: int, masks: Masks | None = None) -> list[Hit]:
-        """The k nearest items that the masks let through, by distance, then id."""
-        found = nearest(self._masked(masks), Query.of(vector, self.manifest.distance), k)
+    def search(
+        self, vector: F32, k: int, masks: Masks | None = None, *, exact: bool = False, ef: int | None = None
+    ) -> tuple[list[Hit], str]:
+        """The k nearest items that the masks let through, by distance, then id; and what was looked at.
+
+        That is "graph", "scan", or "graph+scan". `exact` leaves graphs alone; `ef` is the effort in
+        them, where the index's own is not meant.
+        """
+        query, ef = Query.of(vector, self.manifest.distance), ef or self.manifest.ef_search
+        found, used = nearest(self._parts, query, k, masks, exact=exact, ef=ef)
         named = sorted((distance, self._id(place, row), place, row) for distance, place, row in found)[:k]
-        return [Hit(id, distance, json.loads(self._meta(place, row))) for distance, id, place, row in named]
+        hits = [Hit(id, distance, json.loads(self._meta(place, row))) for distance, id, place, row in named]
+        return hits, "+".join(sorted(used)) or "scan"
 
     def masks(self, wanted: Filter | None, ids: Collection[str] | None) -> Masks:
         """For each segment, then for the fresh rows: which rows the filter and the ids let through."""
-        masks: Masks = [np.ones(s.segment.rows, np.bool_) for s in self.sealed]
-        masks.append(np.ones(self.fresh.count, np.bool_))
-        for place, mask in enumerate(masks):
-            for row in range(len(mask)):
-                allowed = ids is None or self._id(place, row) in ids
-                mask[row] = allowed and (wanted is None or wanted.matches(json.loads(self._meta(place, row))))
-        return masks
+        if wanted is not None:
+            wanted.check()
+        parts: list[Masks] = []
+        if wanted is not None:
+            fresh = self.fresh.rows.filtered.mask(wanted, self.fresh.rows.metas, self.fresh.count)
+            parts.append([*(s.segment.mask(wanted) for s in self.sealed), fresh])
+        if ids is not None:
+            chosen = Ids(ids)
+            parts.append([*(chosen.of(s.segment.ids, s.segment.find) for s in self.sealed), self._fresh_of(chosen.ids)])
+        if len(parts) == 2:
+            return [some & other for some, other in zip(*parts, strict=True)]
+        return parts[0] if parts else [np.ones(size, np.bool_) for size in self._sizes]
 
-    def _masked(self, masks: Masks | None) -> list[Part]:
-        if masks is None:
-            return self._parts
-        return [
-            Part(part.coded, union(part.hidden, np.flatnonzero(~mask[: len(part.coded)])))
-            for part, mask in zip(self._parts, masks, strict=True)
-        ]
+    @property
+    def _sizes(self) -> list[int]:
+        return [*(s.segment.rows for s in self.sealed), self.fresh.count]
+
+    def _fresh_of(self, ids: Collection[str]) -> NDArray[np.bool_]:
+        return np.fromiter(map(ids.__contains__, self.fresh.rows.ids[: self.fresh.count]), np.bool_, self.fresh.count)
 
     def left_out(self, masks: Masks) -> int:
         """How many live items the masks hide."""
-        live = [*(s.live_rows for s in self.sealed), self.fresh.live_rows]
-        return sum(int((~mask[rows]).sum()) for mask, rows in zip(masks, live, strict=True))
+        dead = [*(s.dead for s in self.sealed), self.fresh.dead]
+        shown = sum(np.count_nonzero(m) - np.count_nonzero(m[rows]) for m, rows in zip(masks, dead, strict=True))
+        return self.count - int(shown)
 
     def matching(self, text: str, k: int, masks: Masks | None = None) -> list[Match]:
         """The k items whose `text` matches best by BM25, by falling score, then id."""
-        return matching.matching(self, text, k, masks)
+        from lakehouse.engine.vectors.matching import matching  # 7 ms, for which who opens an index need not wait
+
+        return matching(self, text, k, masks)
 
     def vectors(self, ids: Sequence[str]) -> dict[str, F32]:
         """The vectors of those of the ids that have one, as copies."""

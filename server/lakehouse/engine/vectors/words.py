@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lakehouse.engine.lexical.postings import Postings, build, pages
+from lakehouse.engine.lexical.postings import PAGE, Postings, pages
 
 WORDS = "words.bin"
 LAYOUT = 1
@@ -40,6 +40,8 @@ def text_of(meta: str) -> str:
 
 def derived(metas: pa.LargeStringArray) -> Postings:
     """The postings of the texts in metadata."""
+    from lakehouse.engine.lexical.indexing import build  # who opens an index need not wait for it
+
     return build(_texts(metas))
 
 
@@ -63,11 +65,11 @@ def packed(metas: pa.LargeStringArray) -> Iterator[bytes]:
         yield bytes(-part.nbytes % 8)
 
 
-def opened(data: pa.Buffer) -> Postings:
-    """The postings in words.bin, mapped. Raises ValueError when it is not such a file."""
-    layout, rows, terms, postings, count = (int(n) for n in np.frombuffer(data, np.uint64, 5))
-    if layout != LAYOUT:
-        raise ValueError(f"its layout {layout} is not {LAYOUT}")
+def opened(data: pa.Buffer, rows: int) -> Postings:
+    """The postings in words.bin of a segment with so many rows, mapped. Raises ValueError when it is no such file."""
+    layout, own, terms, postings, width = (int(n) for n in np.frombuffer(data, np.uint64, 5))
+    if layout != LAYOUT or own != rows or width not in (1, 2, 4):
+        raise ValueError("it does not begin like a file of words")
     at = _HEADER
 
     def part(kind: Any, size: int) -> Any:
@@ -76,17 +78,24 @@ def opened(data: pa.Buffer) -> Postings:
         at += found.nbytes + -found.nbytes % 8
         return found
 
-    starts, ends, lengths = part(np.uint64, terms * pages(rows) + 1), part(np.uint32, terms + 1), part(np.uint32, rows)
-    own, counts = part(np.uint16, postings), part(f"u{count}", postings)
-    found = Postings(memoryview(part(np.uint8, int(ends[-1]))), ends, starts, own, counts, lengths)
-    if (
-        starts[-1] != postings
-        or (own >= rows).any()
-        or (starts[1:] < starts[:-1]).any()
-        or (ends[1:] < ends[:-1]).any()
-    ):
+    starts, ends = part(np.uint64, terms * pages(rows) + 1), part(np.uint32, terms + 1)
+    lengths, places, counts = part(np.uint32, rows), part(np.uint16, postings), part(f"u{width}", postings)
+    vocabulary = memoryview(part(np.uint8, int(ends[-1])))
+    ordered = (starts[1:] >= starts[:-1]).all() and (ends[1:] >= ends[:-1]).all()
+    if not ordered or starts[-1] != postings or not _inside(starts, places, rows):
         raise ValueError("its parts do not fit together")
-    return found
+    return Postings(vocabulary, ends, starts, places, counts, lengths)
+
+
+def _inside(starts: Any, places: Any, rows: int) -> bool:
+    """Whether the postings in the last page, the only one that is not full, are of rows that there are."""
+    every = pages(rows)
+    edges = np.stack([starts[every - 1 : -1 : every], starts[every::every]], 1).astype(np.int64)
+    edges = edges[edges[:, 0] < edges[:, 1]].ravel()
+    if not len(edges):
+        return True
+    largest = np.maximum.reduceat(places, edges[:-1] if edges[-1] == len(places) else edges)[::2].max()
+    return bool(largest < rows - (every - 1) * PAGE)
 
 
 def _texts(metas: pa.LargeStringArray) -> Iterator[str]:
