@@ -76,6 +76,12 @@ class Stored(BaseModel):
     metadata: Any = Field(None, description="Its metadata.")
 
 
+class Optimized(BaseModel):
+    """An index whose files are as they should be."""
+
+    steps: int = Field(description="Merges and graphs it took; 0: there was nothing to do.")
+
+
 class Removed(BaseModel):
     """What was removed."""
 
@@ -140,9 +146,9 @@ async def create(
     name: Annotated[str, "1 to 128 of A-Z a-z 0-9 _ . -"],
     dimension: Annotated[int, "Components of each vector."],
     distance: Annotated[Literal["cosine", "euclidean"], "How nearness is measured."] = "cosine",
-    m: Annotated[int | None, "Graph links per item, kept with the index; searches are exact so far."] = None,
-    ef_construction: Annotated[int | None, "Graph effort when building, likewise."] = None,
-    ef_search: Annotated[int | None, "Graph effort when searching, likewise."] = None,
+    m: Annotated[int | None, "Links of each item in the graphs of large indexes."] = None,
+    ef_construction: Annotated[int | None, "Effort when building them."] = None,
+    ef_search: Annotated[int | None, "Effort when searching them."] = None,
 ) -> Index:
     """Create an empty index for your own vectors. For text use build_corpus, which embeds it.
 
@@ -169,6 +175,20 @@ async def get(lake: Lakehouse, name: Name) -> Index:
     shown = _shown(info)
     shown.generations = [Generation(**vars(each)) for each in info.generations] or None
     return shown
+
+
+@tool(
+    "writes",
+    name="optimize_index",
+    route="/v1/vectors/index/{name}/optimize",
+    toolset="retrieval",
+    title="Optimize a vector index",
+    long=True,
+    idempotent=True,
+)
+async def optimize(lake: Lakehouse, name: Name) -> Optimized:
+    """Merge an index's files and build its graphs now, instead of soon by itself; returns when searches use them."""
+    return Optimized(steps=await lake.vectors.optimise(name))
 
 
 @tool(
