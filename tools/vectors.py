@@ -123,8 +123,8 @@ Floats = list[float]
 Query = Annotated[list[float], "What to look for."]
 Where = Annotated[
     dict[str, Any] | None,
-    "Fields with a value, a list of values, or operators ($eq $ne $in $nin $gt $gte $lt $lte $prefix $contains $regex "
-    "$exists $not); $and, $or, $not join. Dots reach nested fields.",
+    "Fields with a value, a list of values or operators ($eq $ne $in $nin $gt $gte $lt $lte $prefix $contains $regex "
+    "$exists), joined by $and, $or, $not; dots reach nested ones.",
 ]
 
 
@@ -315,17 +315,16 @@ async def search(
 async def hybrid(
     lake: Lakehouse,
     index: Name,
-    sql: Annotated[str, "One read-only statement that selects ids; all its rows count."],
+    sql: Annotated[str, "One read-only statement; all its rows count."],
     id_column: Annotated[str, "Its column of ids."],
-    query_text: Annotated[str | None, "What to rank by, in plain words."] = None,
-    query_vector: Annotated[Floats | None, "Or a vector; it wins, and nothing is embedded."] = None,
-    id_prefix: Annotated[str, "Put before each id, as w- for the items w-1, w-2."] = "",
+    query_text: Annotated[str | None, "What to look for."] = None,
+    query_vector: Annotated[Floats | None, "Or its vector."] = None,
+    id_prefix: Annotated[str, "Put before each id."] = "",
     k: Annotated[int, "How many."] = 10,
 ) -> Ranked:
     """Find the nearest of exactly those items whose ids a query selects.
 
-    Example: {"index": "workers", "query_text": "forklift", "sql": "SELECT id FROM workers WHERE state = 'IL'",
-    "id_column": "id", "id_prefix": "w-"}
+    Example: {"index": "w", "query_text": "welder", "sql": "SELECT id FROM workers", "id_column": "id"}
     """
     chosen = SqlFilter(sql=sql, id_column=id_column, id_prefix=id_prefix)
     question = Question(query_text, query_vector)
