@@ -58,9 +58,12 @@ def cut(text: str) -> list[str]:
     return [word for word in text.encode(errors="replace").translate(SPACED).decode().split(" ") if word]
 
 
-@lru_cache(maxsize=65_536)
 def terms(word: str, asked: bool = False) -> tuple[str, ...]:
     """The terms of what stands between two spaces, in a stored text, or `asked` for in a question."""
+    return (_known if len(word) <= MAX_TERM else _terms)(word, asked)
+
+
+def _terms(word: str, asked: bool) -> tuple[str, ...]:
     if word.isascii():
         return tuple(_ascii(word))
     plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", word).replace("\u2019", "'"))
@@ -73,6 +76,9 @@ def terms(word: str, asked: bool = False) -> tuple[str, ...]:
         else:
             found += _ascii(piece[0]) if piece[0].isascii() else _other(piece[0])
     return tuple(found)
+
+
+_known = lru_cache(maxsize=65_536)(_terms)
 
 
 def question(text: str, most: int) -> list[str]:
