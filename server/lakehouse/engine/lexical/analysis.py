@@ -123,6 +123,9 @@ def _other(word: str) -> list[str]:
 
 
 def _stem(word: str) -> list[str]:
-    """The stem of a word in lower case; nothing for a stop word."""
+    """The stem of a word in lower case; nothing for a stop word. What has other signs than a to z is its own stem."""
+    word = word[:MAX_TERM]
+    if not (word.isascii() and word.isalpha()):
+        return [word]
     with _one:
-        return list(_analyzer.analyze(word[:MAX_TERM]))
+        return list(_analyzer.analyze(word))
