@@ -127,7 +127,7 @@ class Scorer:
             "defined_match": DEFINED * defined,
             "token_overlap": OVERLAP * jaccard(tokens(text), self._tokens),
             "prefix_match": PREFIX * (self._prefix is not None and file_prefix(source or "") == self._prefix),
-            "import_penalty": IMPORT * (imported and not defined),
+            "import_penalty": IMPORT if imported and not defined else 0.0,
         }
         total = 0.0
         for value in fired.values():

@@ -8,6 +8,7 @@ from lakehouse.engine.matrix.relevance import Signals
 from lakehouse.errors import NotFound
 
 Fusion = Literal["distance", "score", "rank"]
+_NULLABLE = {"distance", "metadata"}
 _NEAR = "Smaller is nearer; null where only words matched."
 
 
@@ -98,8 +99,8 @@ class Result(BaseModel):
     @model_serializer(mode="wrap")
     def _with_nulls(self, rest: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
         # Absent fields are left out of answers; null is a value here. A return type would replace the fields' schema.
-        nulls = {name: None for name in ("distance", "metadata") if getattr(self, name) is None}
-        return nulls | rest(self)
+        shown = rest(self)
+        return {name: shown.get(name) for name in type(self).model_fields if name in shown or name in _NULLABLE}
 
 
 class CorpusExplained(BaseModel):
