@@ -34,7 +34,7 @@ HEAP = 200_000_000
 
 
 def texts(count: int) -> list[str]:
-    """Reviews of about 90 words from a vocabulary of 30,000 in Zipf's proportions, each with a code and a word of its own."""
+    """Reviews of about 90 words, 30,000 in Zipf's proportions, each with a code and a word of its own."""
     rng = np.random.default_rng(0)
     syllables = [a + b for a in "bcdfglmnprst" for b in "aeiou"]
     words = ["".join(rng.choice(syllables, rng.integers(2, 5))) for _ in range(30_000)]
