@@ -1,5 +1,6 @@
 """What a search finds by words, by meaning and by both, how it is ordered, and every number behind that."""
 
+import random
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -419,3 +420,30 @@ def test_addends_add_up_exactly(parts: list[float], effects: list[float], by: An
     assert changed == (effect != 0)
     assert one.value == (start * (1 - 0.5 * effect) if by == "distance" else start / (1 - 0.5 * effect))
     assert reduce(add, (addend.value for addend in one.addends), 0.0) == one.value
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_a_fused_score_is_that_of_the_two_lists(lake: Lakehouse, seed: int) -> None:
+    """Over random corpora: hybrid ranks as the dense and the lexical search of the words say, by 1 / (60 + rank)."""
+    chance = random.Random(seed)
+    vocabulary = [f"word{n}" for n in range(30)]
+    names = ["b", "a"]
+    for name in names:
+        held = {f"{name}{n}": " ".join(chance.choices(vocabulary, k=chance.randint(1, 12))) for n in range(40)}
+        await texts(lake, name, held)
+    question = " ".join(chance.sample(vocabulary, 4))
+    lists = [
+        (await lake.matrix.search(question, corpora=names, k=80, retrieval=retrieval)).results
+        for retrieval in ("dense", "lexical")
+    ]
+    expected: dict[tuple[str, str], float] = {}
+    for listed in lists:
+        for rank, hit in enumerate(listed, 1):
+            expected[hit.corpus, hit.id] = expected.get((hit.corpus, hit.id), 0.0) + 1 / (60 + rank)
+    order = sorted(expected, key=lambda key: (-expected[key], names.index(key[0]), key[1]))
+    found = await lake.matrix.search(question, corpora=names, k=80, retrieval="hybrid", explain=True)
+    assert [(hit.corpus, hit.id) for hit in found.results] == order[:80]
+    assert [hit.score for hit in found.results] == [expected[key] for key in order[:80]]
+    check_sums(found)
+    for how in told(found):
+        assert how.lexical is None or reduce(add, (t.score for t in how.lexical.terms)) == how.lexical.score
