@@ -116,15 +116,16 @@ def told(words: Words, every: set[str]) -> dict[str, dict[int, int]]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(texts=TEXTS, cut=st.integers(0, 12))
-def test_postings_are_what_a_plain_count_gives(texts: list[str], cut: int) -> None:
-    """Made at once or text by text; what is made later does not show in what was taken before."""
+@given(texts=TEXTS, stops=st.lists(st.integers(0, 12), max_size=4).map(sorted), together=st.sampled_from([1, 3, 99]))
+def test_postings_are_what_a_plain_count_gives(texts: list[str], stops: list[int], together: int) -> None:
+    """Made at once, in parts or text by text; what is made later does not show in what was taken before."""
     every = set(counted(texts)) | {"absent", "", "zzz"}
-    growing = Growing()
-    cut = min(cut, len(texts))
-    before = growing.first(cut, texts.__getitem__)
-    whole = growing.first(len(texts), texts.__getitem__)
-    for words, some in ((build(texts), texts), (whole, texts), (before, texts[:cut])):
+    growing = Growing(together)
+    cuts = [min(stop, len(texts)) for stop in [*stops, 99]]
+    grown = [growing.first(cut, texts.__getitem__) for cut in cuts]
+    made: list[tuple[Words, list[str]]] = [(build(texts), texts)]
+    made += [(first, texts[:end]) for first, end in zip(grown, cuts, strict=True)]
+    for words, some in made:
         expected = counted(some)
         assert told(words, every) == expected
         totals = Counter(row for rows in expected.values() for row, count in rows.items() for _ in range(count))

@@ -15,6 +15,7 @@ from lakehouse.engine.lexical.analysis import SPACED, cut, terms
 from lakehouse.engine.lexical.postings import PAGE, Found, Postings, pages
 
 _ROWS = PAGE // 4  # of a block, at most
+_TOGETHER = 256  # texts: from here on indexing them together takes a third of the time
 _SIZE = 2**24  # of a block's texts, but for the last of them
 
 
@@ -117,40 +118,71 @@ def _of(vocabulary: _Vocabulary, texts: Sequence[str]) -> tuple[NDArray[np.int64
 
 
 class Growing:
-    """The postings of texts that become more. What was found for the first n texts stays true of them."""
+    """The postings of texts that become more. What was found for the first n texts stays true of them.
 
-    def __init__(self) -> None:
+    From `together` new texts on they are indexed together.
+    """
+
+    def __init__(self, together: int = _TOGETHER) -> None:
+        self._together = together
         self._one = threading.Lock()
         self._count = 0
         self._lengths = np.zeros(64, np.uint32)
         self._found: dict[str, tuple[array[int], array[int]]] = {}
+        self._many: list[tuple[int, Postings]] = []  # rows that came together, from the first of them on
 
     def first(self, count: int, text: Callable[[int], str]) -> "First":
         """The postings of the first `count` texts; `text` gives that of a row, and only new ones are asked for."""
         with self._one:
-            for row in range(self._count, count):
-                self._add(row, text(row))
+            if count - self._count < self._together:
+                for row in range(self._count, count):
+                    self._add(row, text(row))
+            else:
+                self._add_many(list(map(text, range(self._count, count))))
             return First(self, self._lengths[:count])
 
+    def _make_room(self, rows: int) -> None:
+        if rows > len(self._lengths):
+            self._lengths = np.append(self._lengths, np.zeros(rows, np.uint32))
+
+    def _add_many(self, texts: list[str]) -> None:
+        start, self._count = self._count, self._count + len(texts)
+        self._make_room(self._count)
+        self._many.append((start, build(texts)))
+        self._lengths[start : self._count] = self._many[-1][1].lengths
+
     def _add(self, row: int, text: str) -> None:
-        if row == len(self._lengths):
-            self._lengths = np.append(self._lengths, np.zeros(row, np.uint32))
+        self._make_room(row + 1)
         often: dict[str, int] = {}
         for word in cut(text):
             for term in terms(word):
                 often[term] = often.get(term, 0) + 1
         for term, count in often.items():
-            rows, counts = self._found.setdefault(term, (array("I"), array("I")))
-            rows.append(row)
-            counts.append(count)
+            found = self._found.get(term)
+            if found is None:
+                self._found[term] = array("I", (row,)), array("I", (count,))
+            else:
+                found[0].append(row)
+                found[1].append(count)
         self._lengths[row] = sum(often.values())
         self._count = row + 1
 
     def _find(self, term: str) -> Found | None:
         with self._one:
-            found = self._found.get(term)
+            one_by_one, many = self._found.get(term), [*self._many]
             # Copies: an array that is looked at cannot grow.
-            return None if found is None else (np.array(found[0], np.uint32), np.array(found[1], np.uint32))
+            parts = (
+                [] if one_by_one is None else [(np.array(one_by_one[0], np.uint32), np.array(one_by_one[1], np.uint32))]
+            )
+        for start, postings in many:
+            found = postings.find(term)
+            if found is not None:
+                parts.append((found[0] + np.uint32(start), found[1].astype(np.uint32)))
+        if len(parts) < 2:
+            return parts[0] if parts else None
+        rows, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
+        order = np.argsort(rows)
+        return rows[order], counts[order]
 
 
 @dataclass(frozen=True)

@@ -167,21 +167,45 @@ def read(buffer: Any, rows: int) -> Fields:
             kind, start, count = ref
             return np.frombuffer(data, np.dtype(kind), count, start) if count else np.empty(0, np.dtype(kind))
 
-        def column(one: Any) -> Column:
+        def column(one: Any, above: int) -> Column:
+            size = int(one["size"])
             texts = members = None
             if one.get("offsets") is not None:
                 offsets, letters = array(one["offsets"]), array(one["letters"])
                 buffers = [None, pa.py_buffer(offsets), pa.py_buffer(letters)]
                 texts = pa.Array.from_buffers(pa.large_string(), len(offsets) - 1, buffers)
+                texts.validate(full=True)  # nothing else checks where a large segment's texts begin and end
             if "members" in one:
-                members = column(one["members"])
-            found = {name: array(one[name]) for name in ("kinds", *_ARRAYS)}
-            return Column(one["size"], **found, texts=texts, members=members)
+                members = column(one["members"], one["members"]["size"])
+            found = Column(
+                size, **{name: array(one[name]) for name in ("kinds", *_ARRAYS)}, texts=texts, members=members
+            )
+            _check(found, above)
+            return found
 
         objects = array(header["objects"])
         if header["rows"] != rows:
             raise ValueError(f"it has {header['rows']} rows instead of {rows}")
-        columns = {path: column(one) for path, one in header["columns"].items()}
+        columns = {path: column(one, rows) for path, one in header["columns"].items()}
         return Fields(rows, columns, None if objects is None else objects.view(np.bool_), header["whole"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{error} is missing or of the wrong kind") from error
+
+
+def _check(column: Column, above: int) -> None:
+    """Raises ValueError for arrays that do not fit each other and the rows there are."""
+    of_all = [column.kinds, column.numbers, column.codes, column.rows]
+    fits = all(len(array) == column.size for array in of_all if isinstance(array, np.ndarray))
+    fits = (
+        fits
+        and (column.codes is None) == (column.texts is None)
+        and (column.owners is None) == (column.members is None)
+    )
+    if column.members is not None:
+        fits = fits and len(column.owners) == column.members.size and column.owners.max(initial=0) < column.size
+    if column.rows is None:
+        fits = fits and column.size == above
+    else:
+        fits = fits and column.rows.max(initial=0) < above
+    if not fits:
+        raise ValueError("its arrays do not fit each other")

@@ -7,6 +7,7 @@ Concurrent `add` leaves nodes that no search reaches (usearch issue 735), so one
 `keys` are of no use without key lookups and are never called; a served graph is never added to.
 """
 
+import errno
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -182,8 +183,11 @@ class Builder:
         self._graph.expansion_search = self._wide_enough()
 
     def save(self, path: Path, id: str) -> GraphRef:
-        """Write the graph; what a generation names it by."""
-        self._graph.save(str(path))
+        """Write the graph; what a generation names it by. Raises OSError when the disk fails."""
+        try:
+            self._graph.save(str(path))
+        except RuntimeError as error:
+            raise OSError(errno.EIO, "a graph could not be written") from error
         ef, took = int(self._graph.expansion_search), round(time.perf_counter() - self._began, 3)
         found = GraphRef(id, 0, "", self._m, self._ef_construction, ef, self._coding.scale, self.misses, took)
         return replace(found, size=path.stat().st_size, sha256=sha256_of(path))

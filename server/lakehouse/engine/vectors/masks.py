@@ -38,7 +38,7 @@ Known = tuple[Any, Any]
 _KEPT = 8
 _BLOCK = 8192
 _FRESH_BLOCK = 512
-_FIND_COST = 100  # an id is found by its hash in the time 100 ids are compared
+_FIND_COST = 30  # an id is found by its hash in the time 30 ids are compared
 
 
 class Kept:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from lakehouse.engine.vectors.snapshot import State
 
 K1, B = 1.2, 0.75
-MAX_TERMS = 1024  # of a question; the first ones count
+MAX_LOOKED_UP = 1024  # terms of a question: the first
+MAX_TERMS = 128  # of those count: the rarest. 500 common words of 100,000 texts take 180 ms, 128 take 15
 _GRID = 2.0**36
 _SPARSE = 8  # up to an eighth of the rows, sorting the postings is cheaper than a score for each row
 
@@ -58,9 +59,10 @@ class _Asked:
 def matching(state: "State", text: str, k: int, masks: list[NDArray[np.bool_]] | None = None) -> list[Match]:
     """The k rows that the masks let through whose text matches best, by falling score, then id.
 
-    A text without a word, or with stop words only, matches nothing. Of more than 1,024 distinct terms the first count.
+    A text without a word, or with stop words only, matches nothing. Of a long one the 128 rarest terms count, among the
+    first 1,024.
     """
-    wanted = question(text, MAX_TERMS)
+    wanted = question(text, MAX_LOOKED_UP)
     if not wanted:
         return []
     parts = [_part(s.segment.words, s.dead) for s in state.sealed]
@@ -75,6 +77,8 @@ def matching(state: "State", text: str, k: int, masks: list[NDArray[np.bool_]] |
             asked.append(_Asked(term, math.log(1 + (documents - often + 0.5) / (often + 0.5)), found))
     if not asked:
         return []
+    if len(asked) > MAX_TERMS:
+        asked = sorted(asked, key=lambda one: -one.idf)[:MAX_TERMS]
     slope = K1 * B * documents / total
     scored = []
     for place, part in enumerate(parts):

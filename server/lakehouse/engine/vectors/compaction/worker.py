@@ -14,6 +14,8 @@ from lakehouse.engine.vectors.merging import joined_texts, split
 from lakehouse.engine.vectors.segment import Segment
 from lakehouse.errors import LakehouseError, TooLarge, disk_failed
 
+GRAPH = "graph.usearch"
+
 
 def main() -> None:
     """Do what is asked, until the parent goes away."""
@@ -22,7 +24,7 @@ def main() -> None:
         os.nice(setup["nice"])
     for request, dead in requests:
         try:
-            answer = _done(request, np.frombuffer(dead, np.int64), reply)
+            answer = work(request, np.frombuffer(dead, np.int64), reply)
         except LakehouseError as error:
             answer = child.error_frame(error)
         except OSError as error:
@@ -32,7 +34,7 @@ def main() -> None:
         reply(answer)
 
 
-def _done(request: dict[str, Any], dead: Any, reply: child.Reply) -> dict[str, Any]:
+def work(request: dict[str, Any], dead: Any, reply: child.Reply) -> dict[str, Any]:
     """Write the merged segment and the graph that are asked for into the folder; what was written."""
     folder = Path(request["folder"])
     sources = [_opened(request["index"], source) for source in request["sources"]]
@@ -74,8 +76,6 @@ def _merged(folder: Path, id: str, sources: list[Segment], dead: list[Any]) -> t
         segment.gathered((source.coded, rows) for source, (rows, _) in zip(sources, kept, strict=True)),
     )
 
-
-GRAPH = "graph.usearch"
 
 if __name__ == "__main__":
     main()
