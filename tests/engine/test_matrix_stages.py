@@ -12,7 +12,7 @@ from tests.doubles.fake_ollama import FakeOllama
 from tests.searching import WORDS, check_sums, endorse, points, texts, told
 
 import lakehouse
-from lakehouse import Lakehouse, NotInstalled, Upstream
+from lakehouse import InvalidInput, Lakehouse, NotInstalled, Upstream
 from lakehouse.engine.matrix.boosting import moved
 from lakehouse.engine.matrix.candidate import Candidate
 from lakehouse.engine.matrix.relevance import Focus
