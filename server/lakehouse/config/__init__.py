@@ -9,6 +9,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
+from lakehouse.config.playbook import Playbook
+from lakehouse.config.section import Section
 from lakehouse.config.sections import (
     GIB,
     KIB,
@@ -23,10 +25,8 @@ from lakehouse.config.sections import (
     Export,
     Ingest,
     Observer,
-    Playbook,
     Plugins,
     Results,
-    Section,
     Server,
     Sql,
     Storage,
