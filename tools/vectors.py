@@ -5,7 +5,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 from lakehouse import Lakehouse, resource, tool
+from lakehouse.engine.filters import checked
+from lakehouse.engine.filters.allowed import SqlFilter
 from lakehouse.engine.vectors import IndexInfo, Item
+from lakehouse.engine.vectors.asking import Ask
+from lakehouse.engine.vectors.hybrid import Question, ranked
 
 Name = Annotated[str, "Name of the index."]
 
@@ -85,10 +89,24 @@ class Hits(BaseModel):
     count: int = Field(description="How many there are.")
 
 
+class Ranked(BaseModel):
+    """The nearest of the items that the SQL chose."""
+
+    results: list[Hit] = Field(description="By distance, then id.")
+    count: int = Field(description="How many there are.")
+    allowed: int = Field(description="Ids the SQL selected; those the index lacks count too.")
+
+
 # `list` is a capability below, so the built-in one is named here.
 Batch = Annotated[list[Vector], "At least one."]
 Columns = list[str]
+Floats = list[float]
 Query = Annotated[list[float], "What to look for."]
+Where = Annotated[
+    dict[str, Any] | None,
+    "Fields with a value, a list of values, or operators ($eq $ne $in $nin $gt $gte $lt $lte $prefix $contains $regex "
+    "$exists $not); $and, $or, $not join. Dots reach nested fields.",
+]
 
 
 def _shown(info: IndexInfo) -> Index:
@@ -248,10 +266,35 @@ async def search(
     index: Name,
     vector: Query,
     k: Annotated[int, "How many."] = 10,
+    filter: Where = None,
 ) -> Hits:
-    """Find the stored vectors nearest to one of yours. To search with words use matrix_search."""
-    hits = await lake.vectors.search(index, vector, k)
+    """Find the stored vectors nearest to one of yours, where metadata meets a filter. To search with words use
+    matrix_search. Example: {"index": "faces", "vector": [0.1, 0.9], "filter": {"age": {"$gte": 30}}}"""
+    hits = (await lake.vectors.ask(index, Ask(k, vector, filter=await checked(filter)))).near
     return Hits(results=[Hit(**vars(hit)) for hit in hits], count=len(hits))
+
+
+@tool(name="hybrid_search", route="/v1/vectors/hybrid", toolset="retrieval", title="Rank what SQL selects by meaning")
+async def hybrid(
+    lake: Lakehouse,
+    index: Name,
+    sql: Annotated[str, "One read-only statement that selects ids; all its rows count."],
+    id_column: Annotated[str, "Its column of ids."],
+    query_text: Annotated[str | None, "What to rank by, in plain words."] = None,
+    query_vector: Annotated[Floats | None, "Or a vector; it wins, and nothing is embedded."] = None,
+    id_prefix: Annotated[str, "Put before each id, as w- for the items w-1, w-2."] = "",
+    k: Annotated[int, "How many."] = 10,
+) -> Ranked:
+    """Find the nearest of exactly those items whose ids a query selects.
+
+    Example: {"index": "workers", "query_text": "forklift", "sql": "SELECT id FROM workers WHERE state = 'IL'",
+    "id_column": "id", "id_prefix": "w-"}
+    """
+    chosen = SqlFilter(sql=sql, id_column=id_column, id_prefix=id_prefix)
+    question = Question(query_text, query_vector)
+    found = await ranked(lake.vectors, lake.embed, lake.sql, lake.config.sql, index, question, chosen, k)
+    hits = [Hit(**vars(hit)) for hit in found.hits]
+    return Ranked(results=hits, count=len(hits), allowed=found.allowed)
 
 
 @resource("lakehouse://indexes", title="Vector indexes")

@@ -178,7 +178,7 @@ async def test_a_search_outlives_the_files_of_its_snapshot(home: Path) -> None:
     state = await (await vectors._index("it")).state()
     await vectors.delete("it")
     assert files_of(home, "it") == []
-    found = await anyio.to_thread.run_sync(state.search, np.array(row(3), np.float32), 1)
+    found, _ = await anyio.to_thread.run_sync(state.search, np.array(row(3), np.float32), 1)
     assert found[0].metadata == 3
 
 

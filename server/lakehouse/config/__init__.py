@@ -24,8 +24,11 @@ from lakehouse.config.sections import (
     Embed,
     Export,
     Ingest,
+    Models,
     Observer,
     Plugins,
+    Relevance,
+    Rerank,
     Results,
     Server,
     Sql,
@@ -36,6 +39,13 @@ from lakehouse.config.sections import (
 )
 from lakehouse.errors import InvalidInput, did_you_mean
 from lakehouse.sources import below, config_file, default_home, file_values, parts
+
+# Names that clients of earlier systems set; our own for the same setting wins.
+ALIASES = {
+    "LH_RELEVANCE_THRESHOLD": ("relevance", "threshold"),
+    "LH_RELEVANCE_FILTER": ("relevance", "filter"),
+    "LH_FORCE_FULL_ENRICHMENT": ("models", "force_full_enrichment"),
+}
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,9 @@ def read(
                 )
             for key, value in keys.items():
                 _set(values, origins, section, key, _shaped(section, key, value, path.parent), str(path))
+    for name, setting in ALIASES.items():
+        if text := environ.get(name, "").strip():
+            _set(values, origins, *setting, _from_text(*setting, text), name)
     for name, text in sorted(environ.items()):
         found = _named(name)
         if found:
@@ -220,9 +233,12 @@ __all__ = [
     "Embed",
     "Export",
     "Ingest",
+    "Models",
     "Observer",
     "Playbook",
     "Plugins",
+    "Relevance",
+    "Rerank",
     "Results",
     "Section",
     "Server",

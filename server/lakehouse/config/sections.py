@@ -257,6 +257,10 @@ class Vectors(Section):
     max_k: int = Field(1000, ge=1, description="The largest k of one search.")
     max_dimension: int = Field(8192, ge=1, description="The largest vector dimension.")
     seal_rows: int = Field(8192, ge=1, description="Fresh rows after which a new segment is written.")
+    graph_rows: int = Field(
+        10_000, ge=1, description="Vectors from which on a segment gets a graph; fewer are scanned."
+    )
+    compaction: bool = Field(True, description="Merge segments and build graphs in the background.")
 
 
 class Embed(Section):
@@ -298,6 +302,38 @@ class Corpora(Section):
         return self
 
 
+class Rerank(Section):
+    """An optional model that judges the best hits again."""
+
+    provider: Literal["", "litellm"] = Field("", description="litellm, or empty for none.")
+    model: str = Field("", description="As litellm spells it: cohere/rerank-v3.5, infinity/BAAI/bge-reranker-base.")
+    api_base: str = Field("", description="Where its API is, if not at its usual place.")
+    api_key_env: str = Field("", description="Environment variable that holds its key.")
+    top_n: int = Field(50, ge=1, le=1000, description="Hits it is asked about; the others are left out.")
+    timeout_secs: float = Field(20, gt=0, description="Seconds it may take.")
+
+
+class Relevance(Section):
+    """The relevance filter for chunks of code."""
+
+    threshold: float = Field(
+        0.3, allow_inf_nan=False, description="Least score kept where the request says none; LH_RELEVANCE_THRESHOLD."
+    )
+    filter: bool = Field(True, description="Off: everything is kept, scored; LH_RELEVANCE_FILTER=0.")
+
+
+class Models(Section):
+    """What is known of chat models."""
+
+    weak_models: tuple[str, ...] = Field(
+        ("qwen3.5:latest", "qwen3:latest"),
+        description="Models that keep the composed review mode, beside all whose name has :free.",
+    )
+    force_full_enrichment: bool = Field(
+        False, description="Keep the mode where a request does not say; LH_FORCE_FULL_ENRICHMENT."
+    )
+
+
 class Observer(Section):
     """The record of calls."""
 
@@ -334,6 +370,9 @@ class Config(Section):
     vectors: Vectors = Vectors()
     embed: Embed = Embed()
     corpora: Corpora = Corpora()
+    rerank: Rerank = Rerank()
+    relevance: Relevance = Relevance()
+    models: Models = Models()
     playbook: Playbook = Playbook()
     observer: Observer = Observer()
     results: Results = Results()

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lakehouse.engine.sql import History, Processes, Sql
     from lakehouse.engine.storage import Storage
     from lakehouse.engine.vectors import Vectors
+    from lakehouse.engine.vectors.calibration import Calibration
 
 T = TypeVar("T")
 MAX_SCOPES = 8  # profiles whose query processes are kept for the next call
@@ -141,7 +142,14 @@ class Parts:
         """Vector indexes."""
         from lakehouse.engine.vectors import Vectors
 
-        return self.owned(Vectors(self.home, self.everything.storage, self.config.vectors, self.record))
+        return self.owned(Vectors(self.home, self.everything.storage, self.config.vectors, self.record, self.later))
+
+    @Whole
+    def calibration(self) -> "Calibration":
+        """Vector indexes measured against exact search."""
+        from lakehouse.engine.vectors.calibration import Calibration
+
+        return self.owned(Calibration(self.home, Parts.vectors.of(self)))
 
     @Whole
     def corpora(self) -> "Corpora":
@@ -156,7 +164,8 @@ class Parts:
         """Search over corpora."""
         from lakehouse.engine.matrix import Matrix
 
-        return self.owned(Matrix(self.embed, Parts.vectors.of(self), Parts.playbook.of(self)))
+        vectors, playbook = Parts.vectors.of(self), Parts.playbook.of(self)
+        return self.owned(Matrix(self.embed, vectors, playbook, self.config, lambda: self.sql))
 
     @Whole
     def playbook(self) -> "Playbook":

@@ -49,6 +49,8 @@ class Index:
         self.bucket = objects.bucket
         self.changing = anyio.Lock()  # a new generation is being made
         self.committing = anyio.Lock()  # the log and the state are being moved on
+        self.compacting = anyio.Lock()  # segments are being merged, graphs built, in processes of their own
+        self.busy: frozenset[str] = frozenset()  # segments that are being merged there
         self._memory = threading.Lock()  # the fresh rows are being changed, in a worker thread
         self._state: State | None = None
         self._waiting: list[Work] = []
@@ -61,16 +63,25 @@ class Index:
             async with self.committing:
                 state = self._state or await self.load()
         for sealed in state.sealed:
-            if sealed.segment.problem is not None:
-                raise format.damaged(*sealed.segment.problem.split(": ", 1))
+            if sealed.problem is not None:
+                raise format.damaged(*sealed.problem.split(": ", 1))
         return state
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether its state is known here: it need not be read."""
+        return self._state is not None
+
+    async def shown(self) -> State:
+        """The state that is shown, or the one to be shown. The caller holds `committing`."""
+        return self._state or await self.load()
 
     def not_found(self) -> IndexNotFound:
         return IndexNotFound(f"there is no vector index called {self.name!r}.", fix="List the indexes, or create it.")
 
     async def load(self) -> State:
         """Read the newest generation and the log on top of it. The caller holds `committing`."""
-        opened = {s.segment.doc.id: s.segment for s in self._state.sealed} if self._state else {}
+        opened = {s.segment.doc.id: s for s in self._state.sealed} if self._state else {}
         known = await self._newest()
         try:
             while known is not None:
@@ -96,13 +107,18 @@ class Index:
         generations = await self.objects.generations()
         return generations[-1] if generations else None
 
-    async def _read(self, number: Number, known: Mapping[str, Segment]) -> State:
+    async def _read(self, number: Number, known: Mapping[str, Sealed]) -> State:
         manifest = await self.objects.manifest(number)
         if manifest.deleted:
             raise self.not_found()
 
         async def opened(ref: SegmentRef) -> Sealed:
-            return Sealed(known.get(ref.id) or await self.objects.segment(ref), await self.objects.tomb(ref))
+            found = known.get(ref.id)
+            segment = found.segment if found else await self.objects.segment(ref)
+            graph = found.graph if found else None
+            if graph is None or graph.ref != ref.graph:
+                graph = await self.objects.graph(ref.graph, segment)
+            return Sealed(segment, await self.objects.tomb(ref), graph)
 
         sealed = await fan_out([partial(opened, ref) for ref in manifest.segments])
         state = await anyio.to_thread.run_sync(snapshot.empty, manifest, tuple(sealed))
@@ -293,11 +309,11 @@ class Index:
             return False
         return True
 
-    async def note(self, builder: dict[str, Any]) -> bool:
-        """Publish a generation that differs in its builder only; False when another process published first."""
+    async def note(self, **changes: Any) -> bool:
+        """Publish a generation that differs in facts only, as its builder; False when another process was faster."""
         async with self.changing, self.committing:
             state = self._state or await self.load()
-            manifest = state.manifest.successor(builder=builder)
+            manifest = state.manifest.successor(**changes)
             with anyio.CancelScope(shield=True):
                 if not await self.publish(manifest):
                     return False

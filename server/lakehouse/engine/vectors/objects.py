@@ -16,7 +16,8 @@ from lakehouse.engine.fanout import AT_ONCE, fan_out
 from lakehouse.engine.storage import KeyNotFound, Storage
 from lakehouse.engine.vectors import format, log, segment
 from lakehouse.engine.vectors.batch import Rows
-from lakehouse.engine.vectors.format import Manifest, Number, SegmentRef, Tomb, damaged
+from lakehouse.engine.vectors.format import GraphRef, Manifest, Number, SegmentRef, Tomb, damaged
+from lakehouse.engine.vectors.graph import Graph
 from lakehouse.engine.vectors.items import IndexDamaged
 from lakehouse.engine.vectors.segment import Segment
 
@@ -120,6 +121,47 @@ class Objects:
     def _drop_spoiled(self, doc: format.SegmentDoc) -> bool:
         return any([self._storage.cache.drop_spoiled(ref.sha256) for ref in doc.files.values()])
 
+    async def graph(self, ref: GraphRef | None, over: Segment, *, trusted: bool = False) -> Graph | None:
+        """Open the graph over a segment, checked as a segment is."""
+        if ref is None:
+            return None
+        try:
+            return await self._graph(ref, over, trusted)
+        except IndexDamaged:  # by its copy here, perhaps
+            spoiled = partial(self._storage.cache.drop_spoiled, ref.sha256)
+            if self.bucket.root is not None or not await anyio.to_thread.run_sync(spoiled):
+                raise
+        return await self._graph(ref, over, trusted)
+
+    async def _graph(self, ref: GraphRef, over: Segment, trusted: bool) -> Graph:
+        key = format.graph_key(self.index, ref.id)
+        root = self.bucket.root
+        path = root / key if root is not None else await self._copy(key, ref.sha256, ref.size)
+        opened = await anyio.to_thread.run_sync(Graph, self.index, ref, path, over.coded, over.doc.distance)
+        if root is None:  # its copy stays while it is open
+            self._storage.shelf.pin([ref.sha256], opened)
+        if trusted:
+            return opened
+        if ref.size > CHECK_AT_ONCE:
+            self._later(partial(self._checked_graph, opened))
+        elif problems := await anyio.to_thread.run_sync(opened.verify):
+            raise damaged(*problems[0].split(": ", 1))
+        return opened
+
+    def _checked_graph(self, opened: Graph) -> None:
+        if opened.verify() and self.bucket.root is None:
+            self._storage.cache.drop_spoiled(opened.ref.sha256)
+
+    async def put_graph(self, ref: GraphRef, path: Path) -> None:
+        """Store a finished graph."""
+        self._own.add(f"{ref.id}.usearch")
+        await self._storage.put_immutable(format.graph_key(self.index, ref.id), path, ref.sha256)
+
+    async def remove_graph(self, id: str) -> None:
+        """Remove a graph that no generation names."""
+        self._own.discard(f"{id}.usearch")
+        await self._remove([format.graph_key(self.index, id)])
+
     async def put_segment(self, doc: format.SegmentDoc, folder: Path) -> None:
         """Store a written segment, its description last."""
         self._own.add(doc.id)
@@ -139,9 +181,11 @@ class Objects:
 
     async def _cached(self, doc: format.SegmentDoc, name: str) -> Path:
         ref = doc.files[name]
-        key = format.segment_key(self.index, doc.id, name)
+        return await self._copy(format.segment_key(self.index, doc.id, name), ref.sha256, ref.size)
+
+    async def _copy(self, key: str, sha256: str, size: int) -> Path:
         try:
-            return await self._storage.cache.fetch(key, ref.sha256, ref.size)
+            return await self._storage.cache.fetch(key, sha256, size)
         except KeyNotFound:
             raise damaged(key, "it is missing") from None
         except Altered:
@@ -179,8 +223,12 @@ class Objects:
         for ref in (*manifest.segments, *attached):
             await tried(partial(self.tomb, ref))
             opened = await tried(partial(self.segment, ref, trusted=True))
-            if opened is not None:
-                problems += await anyio.to_thread.run_sync(opened.verify)
+            if opened is None:
+                continue
+            problems += await anyio.to_thread.run_sync(opened.verify)
+            graph = await tried(partial(self.graph, ref.graph, opened, trusted=True))
+            if graph is not None:
+                problems += await anyio.to_thread.run_sync(graph.verify)
         return problems
 
     async def collect(self) -> None:
@@ -201,7 +249,7 @@ class Objects:
             return
         newest = await self.manifest(generations[-1])
         log = _numbers(await self.bucket.names(home + "log/"))
-        parts = {kind: await self.bucket.names(f"{home}{kind}/") for kind in ("seg", "tomb")}
+        parts = {kind: await self.bucket.names(f"{home}{kind}/") for kind in ("seg", "tomb", "graph")}
         if newest.deleted:
             epoch = newest.number.epoch
             log = [number for number in log if number.epoch <= epoch]
@@ -225,9 +273,14 @@ class Objects:
         for name in parts["seg"]:
             await self.remove_segment(name)
         await self._remove([f"{home}tomb/{name}" for name in parts["tomb"]])
-        self._own.difference_update(parts["tomb"])
+        await self._remove([f"{home}graph/{name}" for name in parts["graph"]])
+        self._own.difference_update(parts["tomb"], parts["graph"])
         # The newest last: as long as a deleted generation is there, what is left is known to be removed.
-        folders = (*(f"{home}{kind}/" for kind in ("seg", "tomb", "log", "manifest")), home) if newest.deleted else ()
+        folders = (
+            (*(f"{home}{kind}/" for kind in ("seg", "tomb", "graph", "log", "manifest")), home)
+            if newest.deleted
+            else ()
+        )
         await self._remove([format.manifest_key(self.index, number) for number in generations], folders)
 
     def _forgotten(self, name: str, epoch: int) -> bool:
@@ -287,6 +340,7 @@ def _unlink(root: Path, keys: Sequence[str], folders: Sequence[str]) -> None:
 
 
 def _named(manifest: Manifest) -> set[str]:
-    """The names in seg/ and tomb/ that a generation needs."""
+    """The names in seg/, tomb/ and graph/ that a generation needs."""
     names = {ref.id for ref in manifest.segments}
+    names |= {f"{ref.graph.id}.usearch" for ref in manifest.segments if ref.graph is not None}
     return names | {f"{ref.tomb.id}.bin" for ref in manifest.segments if ref.tomb is not None}

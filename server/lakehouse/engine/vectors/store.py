@@ -3,7 +3,7 @@
 import copy
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
@@ -40,9 +40,13 @@ if TYPE_CHECKING:
     from lakehouse.engine.vectors.index import Index
     from lakehouse.engine.vectors.objects import Objects
     from lakehouse.engine.vectors.replacement import Replacement
+    from lakehouse.engine.vectors.snapshot import State
 
 Names = list[str]
 Hits = list[Hit]
+Later = Callable[[Callable[[], Coroutine[Any, Any, None]]], bool]
+_QUIET_SECS = 1.0  # without a new segment; then background work on an index begins
+_WAIT_SECS = 15.0  # or after so many in any case
 log = logging.getLogger("lakehouse")
 
 
@@ -50,17 +54,29 @@ class Vectors:
     """The vector indexes of one bucket.
 
     Every add and delete is durable when it returns. Searches read one immutable snapshot and never wait for writers.
+    `later` starts work that outlives the call it is started in, and says whether it could: segments are merged and
+    their graphs built so. Without it, only `optimise` does that.
     `problems` names the damaged indexes met so far, with the file at fault.
     """
 
-    def __init__(self, home: Path, storage: Storage, settings: config.Vectors, record: Record = unrecorded) -> None:
+    def __init__(
+        self,
+        home: Path,
+        storage: Storage,
+        settings: config.Vectors,
+        record: Record = unrecorded,
+        later: Later = lambda work: False,
+    ) -> None:
         self.settings = settings
         self._record = record
+        self._later = later
+        self._compacting: set[str] = set()
         self.problems: dict[str, str] = {}
         self._storage = storage
         self._indexes: dict[str, Index] = {}
         self._naming: dict[str, anyio.Lock] = {}
         self._searches = anyio.CapacityLimiter(8)
+        self._compactions = anyio.CapacityLimiter(2)  # processes, of all indexes
         self._checker: ThreadPoolExecutor | None = None
         self._checks: list[Future[object]] = []
         self._epochs: dict[str, int] = {}  # the last ones used here: an index may be made twice in a second
@@ -275,9 +291,61 @@ class Vectors:
         found = await self._index(name)
         from lakehouse.engine.vectors import lifecycle
 
-        while not await found.note(copy.deepcopy(builder)):
+        while not await found.note(builder=copy.deepcopy(builder)):
             continue  # another process published; do it on top of its generation
         await lifecycle.tidy(found.objects)
+
+    async def set_effort(self, name: str, ef_search: int) -> None:
+        """Have searches in the index's graphs made with this effort from now on."""
+        found = await self._index(name)
+        while not await found.note(ef_search=ef_search):
+            continue
+
+    async def state(self, name: str) -> "State":
+        """One snapshot of an index, to be measured."""
+        return await (await self._index(name)).state()
+
+    async def optimise(self, name: str) -> int:
+        """Merge segments and build the graphs that are missing, until nothing is left to do; in how many steps.
+
+        Searches, adds and deletes go on. Raises IndexNotFound, IndexDamaged, and Upstream when a process or the disk
+        fails; the index is as good as before then.
+        """
+        found = await self._index(name)
+        from lakehouse.engine.vectors import compaction
+
+        return await compaction.optimise(found, self.settings, self._compactions)
+
+    async def _compact_later(self, index: "Index") -> None:
+        """Have the index optimised beside the calls, when there is something to do and nothing has been started."""
+        from lakehouse.engine.vectors import compaction
+
+        name = index.name
+        if (
+            not self.settings.compaction
+            or name in self._compacting
+            or not await compaction.wanted(index, self.settings)
+        ):
+            return
+
+        async def work() -> None:
+            try:
+                # Of generations that follow each other quickly, the last is worth it.
+                with anyio.move_on_after(_WAIT_SECS):
+                    seen = None
+                    while seen != (seen := (await index.state()).manifest.number):
+                        await anyio.sleep(_QUIET_SECS)
+                await self.optimise(name)
+            except IndexDamaged as error:
+                self.problems[name] = error.detail
+            except LakehouseError as error:
+                log.warning("vectors.compaction_failed %s: %s", name, error)
+            finally:
+                self._compacting.discard(name)
+
+        self._compacting.add(name)
+        if not self._later(work):
+            self._compacting.discard(name)
 
     async def refresh(self) -> None:
         """Take over what other processes have committed to the indexes that are open here."""
@@ -321,6 +389,7 @@ class Vectors:
             return
         try:
             await seal.seal(index)
+            await self._compact_later(index)
         except LakehouseError as error:
             index.postpone_seal()
             log.warning("vectors.seal_failed %s: %s", index.name, error)
@@ -335,6 +404,7 @@ class Vectors:
 
     async def _index(self, name: str) -> "Index":
         found = self._indexes.get(name)
+        opened = found is None or not found.is_shown
         if found is None:
             check_name(name)
             objects = await self._objects(name)
@@ -350,6 +420,8 @@ class Vectors:
             self.problems[name] = error.detail
             raise
         self.problems.pop(name, None)
+        if opened:
+            await self._compact_later(found)
         return found
 
     async def _missing(self, name: str) -> IndexNotFound:
