@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from lakehouse.config.judging import Models, Relevance, Rerank
+from lakehouse.config.playbook import Playbook
 from lakehouse.config.section import Section
 from lakehouse.config.sections import (
     GIB,
@@ -25,7 +26,6 @@ from lakehouse.config.sections import (
     Export,
     Ingest,
     Observer,
-    Playbook,
     Plugins,
     Results,
     Server,
