@@ -245,7 +245,7 @@ async def test_searches_go_on_and_cancelling_leaves_a_good_corpus(home: Path) ->
             asked = len(fake.requests)
             fake.script.extend([COMPUTE, HANG])
             async with anyio.create_task_group() as group:
-                group.start_soon(lambda: build(lake, batch_size=2))
+                group.start_soon(lambda: build(lake, batch_size=2, workers=1))
                 await waiting_for(fake, asked + 2)
                 found = await lake.matrix.search(query_vector=question)
                 assert len(found.results) == 6

@@ -2,19 +2,20 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 
-from lakehouse import config
 from lakehouse.engine import moment
 from lakehouse.engine.corpora.built import SHOWN, Built, PartialFailure, SkippedFile
-from lakehouse.engine.corpora.documents import Chunk, Document, Source, chunked
+from lakehouse.engine.corpora.documents import Chunk, Cut, Document, Source
 from lakehouse.engine.embed import Embedder
+from lakehouse.engine.fanout import fan_out
 from lakehouse.engine.progress import Progress
 from lakehouse.engine.vectors import IndexDamaged, IndexInfo, IndexNotFound, Item, Vectors
 from lakehouse.engine.vectors.items import MAX_METADATA_BYTES
@@ -33,15 +34,17 @@ _PASSING = (Upstream, TimedOut, Unavailable, Busy)
 class Build:
     """The state of one build. `info` is the index as it stands, None when the build is to make it.
 
-    What `replaces` an index is made `beside` it, and takes its place when it is whole.
+    What `replaces` an index is made `beside` it, and takes its place when it is whole. `workers` batches are embedded
+    at a time. `notes` are kept with the corpus beside the source's own facts.
     """
 
     name: str
     source: Source
     model: str
-    settings: config.Corpora
-    id_prefix: str
+    cut: Cut
     batch_size: int
+    workers: int
+    notes: Mapping[str, Any]
     embed: Embedder
     vectors: Vectors
     info: IndexInfo | None
@@ -63,6 +66,8 @@ class Build:
     why: LakehouseError | None = None
     wanted: set[str] = field(default_factory=set)
     beside: "Replacement | None" = None
+    opening: anyio.Lock = field(default_factory=anyio.Lock)
+    settled: int = 0  # batches of the ones that are under way
 
     async def run(self) -> Built:
         """Read, embed and store everything. Raises PartialFailure after the last batch when one failed."""
@@ -92,29 +97,42 @@ class Build:
 
     def _cut(self, documents: Sequence[Document]) -> list[list[Chunk]]:
         """The chunks of each document; a book has thousands, so not on the event loop."""
-        how = self.settings.max_chars, self.settings.overlap, self.id_prefix
-        return [chunked(self.source.name, document, *how) for document in documents]
+        paths = self.source.paths
+        return [self.cut.chunks(self.source.name, each, each.id if paths else "") for each in documents]
 
     async def _store(self, chunks: Sequence[Chunk], before: int) -> None:
         """Embed and store the chunks of the documents that followed the first `before` ones."""
         self.chunks += len(chunks)
-        self.wanted.update(chunk.id for chunk in chunks)
+        for chunk in chunks:
+            if chunk.id in self.wanted:
+                raise InvalidInput(
+                    f"id: {chunk.id!r} stands for two pieces, one of document {chunk.metadata['doc_id']!r}.",
+                    fix="Choose ids without #, or rename the file.",
+                )
+            self.wanted.add(chunk.id)
         self.empty += [chunk.id for chunk in chunks if not chunk.text]
         chunks = await self._changed(chunks)
         blank = [chunk for chunk in chunks if not chunk.text]
         texts = sorted((chunk for chunk in chunks if chunk.text), key=lambda chunk: -len(chunk.text))
         batches = [texts[at : at + self.batch_size] for at in range(0, len(texts), self.batch_size)]
-        steps = [*((self._add, batch) for batch in batches), *([(self._add_blank, blank)] if blank else [])]
+        steps = [partial(self._add, batch) for batch in batches]
+        steps += [partial(self._add_blank, blank)] if blank else []
         if not steps:
             await self.progress(self.documents, self.total, "unchanged")
-        for place, (add, batch) in enumerate(steps, 1):
+            return
+        self.settled, documents = 0, self.documents - before
+
+        async def settle(step: Callable[[], Awaitable[None]]) -> None:
             try:
-                await add(batch)
+                await step()
             except _PASSING as error:
                 self.failed += 1
                 self.why = error
-            done = before + (self.documents - before) * place / len(steps)
+            self.settled += 1
+            done = before + documents * self.settled / len(steps)
             await self.progress(done, self.total, f"{self.embedded} chunks embedded")
+
+        await fan_out([partial(settle, step) for step in steps], self.workers)
 
     async def _changed(self, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
         """The chunks that are not stored as they are: the text is part of the metadata, the model is pinned."""
@@ -152,10 +170,11 @@ class Build:
 
     async def _open(self, dimension: int) -> None:
         """Make the index when its first vectors are there, so that a build that gets none leaves all as it was."""
-        if self.replaces:
-            self.beside = self.beside or await self.vectors.replacement(self.name, dimension, self.model)
-        elif self.info is None:
-            self.info = await self.vectors.create(self.name, dimension, model=self.model, builder=self._facts(None))
+        async with self.opening:
+            if self.replaces:
+                self.beside = self.beside or await self.vectors.replacement(self.name, dimension, self.model)
+            elif self.info is None:
+                self.info = await self.vectors.create(self.name, dimension, model=self.model, builder=self._facts(None))
         made = self.beside or self.info
         if made is not None and made.dimension != dimension:
             raise Conflict(
@@ -216,9 +235,7 @@ class Build:
         """The builder metadata: where the corpus comes from, how it was cut, and when a build last went through."""
         return self.source.facts() | {
             "model": self.model,
-            "id_prefix": self.id_prefix,
-            "max_chars": self.settings.max_chars,
-            "overlap": self.settings.overlap,
+            **self.notes,
             "built_at": built_at,
             "complete": built_at is not None and not self.failed,
             "documents": self.documents,
