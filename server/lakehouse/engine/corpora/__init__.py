@@ -1,6 +1,7 @@
 """Corpora: indexes that are built from datasets, SQL or folders, and built again when those change."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -10,12 +11,13 @@ import anyio.to_thread
 
 from lakehouse import config
 from lakehouse.engine.corpora.built import Built, PartialFailure
+from lakehouse.engine.corpora.embedding import Embedding
 from lakehouse.engine.corpora.following import Follower, Following, Later
 from lakehouse.engine.corpora.states import Checked, Defined, Listed, Standing
 from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.places import check_remote
 from lakehouse.engine.progress import Progress, unheard
-from lakehouse.errors import Busy, Conflict, InvalidInput, LakehouseError, did_you_mean
+from lakehouse.errors import Busy, Conflict, InvalidInput, LakehouseError, NotFound, did_you_mean
 
 if TYPE_CHECKING:
     from lakehouse.engine.corpora.definitions import Definition, Unusable
@@ -169,6 +171,50 @@ class Corpora:
             raise
         finally:
             await source.aclose()
+
+    async def embedding(
+        self, name: str, dataset: str, text: Sequence[str] | None, id: str | None, key: Sequence[str] | None
+    ) -> Embedding:
+        """A corpus to be built of a dataset that is about to be ingested; what can be known of it is checked before.
+
+        The rows' ids are those of `id`, else of the key: `key`, or that of the dataset there is. Raises InvalidInput
+        and Conflict.
+        """
+        from lakehouse.engine.corpora.orders import check_free
+
+        if not text:
+            raise InvalidInput("corpus, id: they are of no use without embed.", fix="Name the columns to embed.")
+        keys = list(key or ())
+        if not keys:
+            with suppress(NotFound):
+                keys = list((await self._datasets.get(dataset)).key)
+        if id is None and len(keys) != 1:
+            raise InvalidInput(
+                f"id: {'no column is said to name' if not keys else 'the key has several columns; one has to name'} "
+                "each row, and its place would change with each version.",
+                fix="Give id, or a key of one column.",
+            )
+        await check_free(self._vectors, name, dataset)
+        return Embedding(name, dataset, list(text), id or keys[0])
+
+    async def embed(self, embedding: Embedding, progress: Progress) -> Built:
+        """Build it, to follow its dataset from now on.
+
+        Raises what `build` raises, saying that the dataset itself is stored.
+        """
+        try:
+            return await self.build(
+                embedding.name,
+                dataset=embedding.dataset,
+                text=embedding.text,
+                id=embedding.id,
+                follow=True,
+                wait=True,
+                progress=embedding.after(progress),
+            )
+        except LakehouseError as error:
+            error.detail = f"dataset {embedding.dataset!r} is stored, its corpus is not whole: {error.detail}"
+            raise
 
     async def standings(self, corpora: "Sequence[Corpus]") -> list[Listed]:
         """Indexes as they are listed, each corpus with how it stands to its definition and its dataset."""

@@ -106,6 +106,19 @@ async def ordered(
     )
 
 
+async def check_free(vectors: "Vectors", index: str, dataset: str) -> None:
+    """Raises InvalidInput, or Conflict, for a name that no corpus of a dataset can have."""
+    check_name(index)
+    try:
+        info = await vectors.get(index)
+    except IndexNotFound:
+        return
+    if info.builder is None or info.builder.get("dataset") != dataset:
+        raise Conflict(
+            f"corpus: {index!r} is an index of something else.", fix="Choose another name with corpus, or delete it."
+        )
+
+
 def _changed(recipe: Recipe, given: Mapping[str, Any]) -> Recipe:
     fields = recipe.model_dump(exclude_defaults=True)
     source = fields.pop("source")
