@@ -299,12 +299,12 @@ class Corpora:
         """Build a corpus again as it was made last, from its dataset's newest version."""
         from lakehouse.engine.corpora.orders import ordered
 
-        lock = self._building.setdefault(name, anyio.Lock())
-        async with lock:
-            order = await ordered(self._folders, self._vectors, name, name, {}, {}, again=True)
-            if not order.recipe.follow:
-                await self.following.note(name, None)
+        async with self._building.setdefault(name, anyio.Lock()):
+            info, _ = await self._standing(name, False)
+            if info is None or not (info.builder or {}).get("follows"):
+                await self.following.note(name, None)  # it was deleted, or made anew by somebody else
                 return
+            order = await ordered(self._folders, self._vectors, name, name, {}, {}, again=True)
             await self._built(order, False, False, False, unheard)
 
     async def _source(self, order: "Order", roots: Sequence[Path] | None) -> "Source":
