@@ -260,6 +260,7 @@ class Vectors(Section):
     max_k: int = Field(1000, ge=1, description="The largest k of one search.")
     max_dimension: int = Field(8192, ge=1, description="The largest vector dimension.")
     seal_rows: int = Field(8192, ge=1, description="Fresh rows after which a new segment is written.")
+    keep_generations: int = Field(2, ge=0, le=100, description="Generations of an index kept beside the live one.")
 
 
 class Embed(Section):
