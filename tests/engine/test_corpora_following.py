@@ -49,6 +49,7 @@ async def ingest(lake: Lakehouse, content: str, **more: Any) -> Any:
     return await lake.call("ingest_file", {"name": "jobs", "content": content} | more)
 
 
+@pytest.mark.slow
 async def test_a_corpus_follows_every_kind_of_change(lake: Lakehouse) -> None:
     heard: list[tuple[float, str]] = []
 
@@ -84,6 +85,7 @@ async def test_a_corpus_follows_every_kind_of_change(lake: Lakehouse) -> None:
     assert set(await texts(lake)) == {"a", "b", "y", "z"}
 
 
+@pytest.mark.slow
 async def test_a_corpus_follows_what_replaces_and_appends(lake: Lakehouse) -> None:
     await ingest(lake, "id,t\na,one\n", id="id", embed=["t"])
     await ingest(lake, "id,t\nb,two\n")
@@ -106,9 +108,10 @@ async def test_a_dropped_dataset_leaves_the_corpus_and_says_so(lake: Lakehouse) 
 
 
 async def test_a_corpus_deleted_is_followed_no_more(lake: Lakehouse) -> None:
-    await ingest(lake, "id,t\na,one\n", id="id", embed=["t"])
+    await commit(lake, "jobs", {"id": ["a"], "t": ["one"]})
+    await lake.corpora.build("jobs", dataset="jobs", text=["t"], id="id", follow=True)
     await lake.call("delete_index", {"name": "jobs"})
-    await ingest(lake, "id,t\nb,two\n")
+    await commit(lake, "jobs", {"id": ["b"], "t": ["two"]})
     await lake.corpora.following.settled("jobs")
     assert await lake.corpora.following.of("jobs") is None
     assert await lake.vectors.list() == []

@@ -128,6 +128,7 @@ class Corpora:
     async def _built(self, order: "Order", drop: bool, confined: bool, remote: bool, progress: Progress) -> Built:
         from lakehouse.engine.corpora.build import Build
         from lakehouse.engine.corpora.documents import Cut
+        from lakehouse.engine.corpora.target import Target
 
         recipe, name, settings = order.recipe, order.index, self._settings.corpora
         folder = recipe.source.folder
@@ -155,8 +156,7 @@ class Corpora:
                 notes=notes,
                 embed=self._embed,
                 vectors=self._vectors,
-                info=info,
-                replaces=replaces,
+                target=Target(self._vectors, name, identity, info, replaces),
                 whole=recipe.limit is None,
                 total=total,
                 progress=progress,

@@ -3,26 +3,23 @@
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import anyio
 import anyio.to_thread
 
 from lakehouse.engine import moment
 from lakehouse.engine.corpora.built import SHOWN, Built, PartialFailure, SkippedFile
 from lakehouse.engine.corpora.documents import Chunk, Cut, Document, Source
+from lakehouse.engine.corpora.target import Target
 from lakehouse.engine.embed import Embedder
 from lakehouse.engine.fanout import fan_out
 from lakehouse.engine.progress import Progress
-from lakehouse.engine.vectors import IndexDamaged, IndexInfo, IndexNotFound, Item, Vectors
+from lakehouse.engine.vectors import Added, Item, Vectors
 from lakehouse.engine.vectors.items import MAX_METADATA_BYTES
-from lakehouse.errors import Busy, Conflict, InvalidInput, LakehouseError, TimedOut, TooLarge, Unavailable, Upstream
-
-if TYPE_CHECKING:
-    from lakehouse.engine.vectors.replacement import Replacement
+from lakehouse.errors import Busy, InvalidInput, LakehouseError, TimedOut, TooLarge, Unavailable, Upstream
 
 # Chunks are sorted by length among this many batches, so that short texts are not padded to long ones.
 BATCHES_SORTED = 16
@@ -32,10 +29,8 @@ _PASSING = (Upstream, TimedOut, Unavailable, Busy)
 
 @dataclass
 class Build:
-    """The state of one build. `info` is the index as it stands, None when the build is to make it.
-
-    What `replaces` an index is made `beside` it, and takes its place when it is whole. `workers` batches are embedded
-    at a time. `notes` are kept with the corpus beside the source's own facts.
+    """The state of one build. `workers` batches are embedded at a time; `notes` are kept with the corpus beside the
+    source's own facts.
     """
 
     name: str
@@ -47,8 +42,7 @@ class Build:
     notes: Mapping[str, Any]
     embed: Embedder
     vectors: Vectors
-    info: IndexInfo | None
-    replaces: bool
+    target: Target
     whole: bool
     total: int
     progress: Progress
@@ -65,8 +59,6 @@ class Build:
     empty: list[str] = field(default_factory=list)
     why: LakehouseError | None = None
     wanted: set[str] = field(default_factory=set)
-    beside: "Replacement | None" = None
-    opening: anyio.Lock = field(default_factory=anyio.Lock)
     settled: int = 0  # batches of the ones that are under way
 
     async def run(self) -> Built:
@@ -74,9 +66,7 @@ class Build:
         try:
             return await self._run()
         finally:
-            if self.beside is not None:
-                with anyio.CancelScope(shield=True):
-                    await self.beside.discard()
+            await self.target.discard()
 
     async def _run(self) -> Built:
         stored, waiting = 0, list[Chunk]()
@@ -136,7 +126,7 @@ class Build:
 
     async def _changed(self, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
         """The chunks that are not stored as they are: the text is part of the metadata, the model is pinned."""
-        if self.info is None:
+        if self.target.empty:
             return chunks
         stored = await self.vectors.metadata(self.name, [chunk.id for chunk in chunks])
         changed = [chunk for chunk in chunks if stored.get(chunk.id) != chunk.metadata]
@@ -147,64 +137,31 @@ class Build:
         done = await self.embed.embed([chunk.text for chunk in chunks], self.model)
         self.embedded += len(chunks)
         self.truncated += done.truncated
-        await self._open(done.dimension)
         ids, metadata = [chunk.id for chunk in chunks], [chunk.metadata for chunk in chunks]
         with _naming(chunks):
-            if self.beside is not None:
-                self.added += await self.beside.add_matrix(ids, done.vectors, metadata)
-                return
-            stored = await self.vectors.add_matrix(self.name, ids, done.vectors, metadata)
-        self.added += stored.added
-        self.updated += stored.updated
+            self._count(await self.target.add_matrix(ids, done.vectors, metadata, self._facts(None)))
 
     async def _add_blank(self, chunks: Sequence[Chunk]) -> None:
-        await self._open(await self.embed.dimension(self.model))
+        dimension = await self.embed.dimension(self.model)
         items = [Item(chunk.id, None, chunk.metadata) for chunk in chunks]
         with _naming(chunks):
-            if self.beside is not None:
-                self.added += await self.beside.add(items)
-                return
-            stored = await self.vectors.add(self.name, items)
+            self._count(await self.target.add(items, dimension, self._facts(None)))
+
+    def _count(self, stored: Added) -> None:
         self.added += stored.added
         self.updated += stored.updated
 
-    async def _open(self, dimension: int) -> None:
-        """Make the index when its first vectors are there, so that a build that gets none leaves all as it was."""
-        async with self.opening:
-            if self.replaces:
-                self.beside = self.beside or await self.vectors.replacement(self.name, dimension, self.model)
-            elif self.info is None:
-                self.info = await self.vectors.create(self.name, dimension, model=self.model, builder=self._facts(None))
-        made = self.beside or self.info
-        if made is not None and made.dimension != dimension:
-            raise Conflict(
-                f"corpus {self.name} has vectors of {made.dimension} components, {self.model} now of {dimension}.",
-                fix="Build it with drop_existing=true.",
-            )
-
     async def _finish(self) -> Built:
-        built_at = moment.now()
-        if self.beside is not None and not self.failed:
-            await self.beside.publish(self._facts(built_at))
-            self.info = await self.vectors.get(self.name)
-        elif self.replaces:
-            with suppress(IndexDamaged, IndexNotFound):
-                self.info = await self.vectors.get(self.name)
-        elif self.info is not None:
-            if self.whole:
-                gone = sorted(await self.vectors.ids(self.name) - self.wanted)
-                if gone:
-                    await self.vectors.delete_many(self.name, gone)
-                self.removed = len(gone)
-            await self.vectors.set_builder(self.name, self._facts(built_at))
-            self.info = await self.vectors.get(self.name)
+        wanted = self.wanted if self.whole else None
+        self.removed = await self.target.finish(wanted, self._facts(moment.now()), bool(self.failed))
+        info = self.target.info
         seconds = time.perf_counter() - self.began
         skipped = [SkippedFile(path=file.path, reason=file.reason) for file in self.source.skipped]
         built = Built(
             name=self.name,
             model=self.model,
             chunks=self.chunks,
-            count=self.info.count if self.info else 0,
+            count=info.count if info else 0,
             scanned=self.documents,
             embedded=self.embedded,
             added=self.added,
@@ -225,7 +182,9 @@ class Build:
                 f"{self.failed} batches of corpus {self.name} failed, the last one so: {self.why}",
                 fix="Build it again: texts embedded already come from the cache. "
                 + (
-                    "The corpus that was to be replaced stays until then." if self.replaces else "What is stored stays."
+                    "The corpus that was to be replaced stays until then."
+                    if self.target.replaces
+                    else "What is stored stays."
                 ),
                 data=built.model_dump(),
             ) from self.why
