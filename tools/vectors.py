@@ -10,6 +10,18 @@ from lakehouse.engine.vectors import IndexInfo, Item
 Name = Annotated[str, "Name of the index."]
 
 
+class Generation(BaseModel):
+    """A build of an index."""
+
+    generation: int = Field(description="Its number: name@n reads it.")
+    live: bool = Field(description="Whether it is what the name alone stands for.")
+    created: str = Field(description="When it was made.")
+    swapped_at: str = Field(description="When it last went live.")
+    count: int = Field(description="Items in it.")
+    dimension: int = Field(description="Components of each vector.")
+    model: str | None = Field(None, description="Embedding model of its vectors, where known.")
+
+
 class Index(BaseModel):
     """A vector index."""
 
@@ -17,8 +29,9 @@ class Index(BaseModel):
     dimension: int = Field(description="Components of each vector.")
     distance: Literal["cosine", "euclidean"] = Field(description="cosine is 1 - cos; euclidean the L2 norm.")
     count: int = Field(description="Items in it.")
-    generation: int = Field(description="Number of its newest generation.")
+    generation: int = Field(description="Number of the live generation.")
     model: str | None = Field(None, description="Embedding model its vectors come from, where known.")
+    generations: list[Generation] | None = Field(None, description="Of one index: the live one and those kept.")
 
 
 class Damaged(BaseModel):
@@ -92,7 +105,8 @@ Query = Annotated[list[float], "What to look for."]
 
 
 def _shown(info: IndexInfo) -> Index:
-    return Index(**vars(info))  # all but `builder`, which says how a corpus is made
+    # All but `builder`, which says how a corpus is made.
+    return Index(**{name: value for name, value in vars(info).items() if name != "generations"})
 
 
 @tool(
@@ -132,8 +146,11 @@ async def list(lake: Lakehouse) -> Indexes:
 
 @tool(name="get_index", route="GET /v1/vectors/index/{name}", toolset="retrieval", title="Describe a vector index")
 async def get(lake: Lakehouse, name: Name) -> Index:
-    """Describe one vector index."""
-    return _shown(await lake.vectors.get(name))
+    """Describe one vector index, its live generation and those kept beside it; name@n describes one of those."""
+    info = await lake.vectors.get(name)
+    shown = _shown(info)
+    shown.generations = [Generation(**vars(each)) for each in info.generations] or None
+    return shown
 
 
 @tool(

@@ -13,7 +13,6 @@ from lakehouse.engine.places import shut
 from lakehouse.errors import Busy, Forbidden
 from lakehouse.lake.data import Data
 from lakehouse.lake.whole import Whole
-from lakehouse.sources import shipped
 
 if TYPE_CHECKING:
     from lakehouse.engine.backup import Backup
@@ -140,44 +139,25 @@ class Parts:
 
         return self.owned(Embedder(self.home, self.config.embed))
 
-    @Whole
+    @property
     def vectors(self) -> "Vectors":
-        """Vector indexes."""
-        from lakehouse.engine.vectors import Vectors
+        """Vector indexes: those that whoever makes the running call may see."""
+        return self._data.vectors
 
-        return self.owned(Vectors(self.home, self.everything.storage, self.config.vectors, self.record))
-
-    @Whole
+    @property
     def corpora(self) -> "Corpora":
         """Datasets and folders made searchable."""
-        from lakehouse.engine.corpora import Corpora
+        return self._data.corpora
 
-        made = Corpora(
-            self.home,
-            self.everything.datasets,
-            self.embed,
-            Parts.vectors.of(self),
-            self.config,
-            sql=lambda: self.everything.sql,
-            folders=lambda: [shipped("corpora").parent, *self.config.plugins.folders, self.home],
-            record=self.record,
-            later=self.later,
-        )
-        return self.owned(made)
-
-    @Whole
+    @property
     def matrix(self) -> "Matrix":
         """Search over corpora."""
-        from lakehouse.engine.matrix import Matrix
+        return self._data.matrix
 
-        return self.owned(Matrix(self.embed, Parts.vectors.of(self), Parts.playbook.of(self)))
-
-    @Whole
+    @property
     def playbook(self) -> "Playbook":
         """Which answers served which questions."""
-        from lakehouse.engine.playbook import Playbook
-
-        return self.owned(Playbook(self.embed, Parts.vectors.of(self), self.config, self.record))
+        return self._data.playbook
 
     @Whole
     def observer(self) -> "Observer":
@@ -293,12 +273,12 @@ class Parts:
 
     async def committed(self, manifest: "Manifest") -> None:
         """A dataset has a new version: corpora that follow it are refreshed, beside the calls."""
-        await Parts.corpora.of(self).following.changed(manifest.name)
+        await self.everything.corpora.following.changed(manifest.name)
 
     async def _resume(self) -> None:
         """Go on with what the last process left, once whoever opened the lake has what they came for."""
         await anyio.sleep(_RESUMED_SECS)
-        await Parts.corpora.of(self).following.resume()
+        await self.everything.corpora.following.resume()
 
     def owned(self, part: T) -> T:
         """A part that is closed with the lake. Raises Busy where another process owns the data directory."""

@@ -52,7 +52,7 @@ class Corpus(BaseModel):
     dimension: int = Field(description="Components of its vectors.")
     distance: str = Field(description="cosine or euclidean.")
     count: int = Field(description="Items in it.")
-    generation: int = Field(description="Grows with every change.")
+    generation: int = Field(description="Number of the live build; name@n reads another that is kept.")
     model: str | None = Field(default=None, description="The embedding model its vectors are from.")
     builder: dict[str, Any] | None = Field(default=None, description="What it was built from; absent for a raw index.")
 
@@ -138,6 +138,8 @@ class Matrix:
             known = [info.name for info in await self._vectors.list()]
             none = None if known else "There are none yet; build one with build_corpus."
             missing = CorpusNotFound(f"there is no corpus {name!r}.", fix=did_you_mean(name, known, none))
+            if self._vectors.bound:  # for a profile it is as if there were none
+                raise missing from error
             missing.__cause__ = error
             raise Upstream(f"corpus {name}: {missing.detail}", fix=missing.fix) from missing
         except Upstream as error:

@@ -28,15 +28,14 @@ log = logging.getLogger("lakehouse")
 
 
 class Opened:
-    """Indexes are opened when they are first named, and stay open.
+    """Indexes are opened when they are first named, and stay open."""
 
-    `problems` names the damaged indexes met so far, with the file at fault.
-    """
+    bound = False  # to a profile, which has some of the indexes
 
     def __init__(self, home: Path, storage: Storage, settings: config.Vectors, record: Record = unrecorded) -> None:
         self.settings = settings
         self._record = record
-        self.problems: dict[str, str] = {}
+        self._problems: dict[str, str] = {}
         self._storage = storage
         self._indexes: dict[str, Index] = {}
         self._naming: dict[str, anyio.Lock] = {}
@@ -47,9 +46,13 @@ class Opened:
         self._own: set[str] = set()  # segments and bitmaps this process has written
         self._imported = False
 
+    @property
+    def problems(self) -> dict[str, str]:
+        """The damaged indexes met so far, and the file at fault."""
+        return self._problems
+
     async def names(self) -> Names:
         """The names of all indexes; those of damaged ones, too."""
-        await self._ready()
         bucket = self._storage.bucket
         found = await bucket.names(format.PREFIX)
         begun = await fan_out([partial(bucket.names, f"{format.home_of(name)}manifest/") for name in found])
@@ -63,7 +66,7 @@ class Opened:
             except IndexNotFound:
                 self._indexes.pop(name, None)
             except IndexDamaged as error:
-                self.problems[name] = error.detail
+                self._problems[name] = error.detail
 
     async def verify(self, name: str) -> Names:
         """Read every stored byte of an index against its checksums; a line for each damaged or missing file."""
@@ -72,7 +75,7 @@ class Opened:
             raise await self._missing(name)
         problems = await objects.verify()
         if problems:
-            self.problems[name] = problems[0]
+            self._problems[name] = problems[0]
             index = self._indexes.get(name)
             if index is not None:  # opened before the damage: it is to be opened again
                 async with index.committing:
@@ -104,16 +107,20 @@ class Opened:
             self._indexes.pop(name, None)
             raise await self._missing(name) from None
         except IndexDamaged as error:
-            self.problems[name] = error.detail
+            self._problems[name] = error.detail
             raise
-        self.problems.pop(name, None)
+        self._problems.pop(name, None)
         return found
 
     async def _state(self, name: str) -> "State":
         """What a reader of `name`, or `name@n`, is answered from."""
-        base, number = at(name)
-        index = await self._index(base)
+        index, number = await self._found(name)
         return await (index.state() if number is None else index.kept.state(number))
+
+    async def _found(self, name: str) -> "tuple[Index, int | None]":
+        """The index a reader names, and the generation, if one is named."""
+        base, number = at(name)
+        return await self._index(base), number
 
     async def _missing(self, name: str) -> IndexNotFound:
         names = [n for n in await self.names() if n != name]

@@ -19,7 +19,6 @@ from lakehouse.engine.vectors.items import (
     IndexNotFound,
     Item,
     ItemNotFound,
-    at,
     check_builder,
 )
 from lakehouse.errors import InvalidInput, LakehouseError
@@ -102,7 +101,7 @@ class Vectors(Builds):
         manifest = (await found.state()).manifest
         gone = batch.deletes([id], manifest.dimension)
         await found.change(index.Work(gone, manifest.number.epoch, must_exist=True))
-        await self._record("delete", "index", name, after={"deleted": 1})
+        await self._record("delete", "index", found.name, after={"deleted": 1})
         await self._settle(found)
 
     async def delete_many(self, name: str, ids: Sequence[str]) -> int:
@@ -113,7 +112,7 @@ class Vectors(Builds):
         manifest = (await found.state()).manifest
         work = await found.change(index.Work(batch.deletes(ids, manifest.dimension), manifest.number.epoch))
         if work.existed:
-            await self._record("delete", "index", name, after={"deleted": len(work.existed)})
+            await self._record("delete", "index", found.name, after={"deleted": len(work.existed)})
         await self._settle(found)
         return len(work.existed)
 
@@ -176,8 +175,7 @@ class Vectors(Builds):
 
     async def _asked(self, name: str, question: "Callable[[State], T]") -> T:
         """Answer a question that looks at the fresh rows' ids."""
-        base, number = at(name)
-        index = await self._index(base)
+        index, number = await self._found(name)
         if number is None or number == (await index.state()).manifest.build:
             return await index.ask(question)
         return await anyio.to_thread.run_sync(question, await index.kept.state(number))
