@@ -42,7 +42,8 @@ ARROWS = {
     "rendered": {"", "catalogue", "declare", "errors", "observe", "sources"},
     "engine": {"engine", "config", "errors", "verified"},
     "lake": {
-        *("lake", "attach", "catalogue", "declare", "config", "observe", "errors", "engine", "preview", "transfer"),
+        *("lake", "attach", "catalogue", "declare", "config", "observe", "errors", "engine", "preview", "sources"),
+        "transfer",
     },
     # What faces show beside the catalogue: uses of the open lake, not faces.
     "project": {"errors"},

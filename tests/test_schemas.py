@@ -16,7 +16,7 @@ TOOLS = CATALOGUE.public()
 SCHEMAS = [(c, side, schema) for c in TOOLS for side, schema in (("in", c.input_schema), ("out", c.output_schema))]
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 BUILT = set(
-    "add_vectors backup build_corpus check_expectations compact_dataset create_index dataset_history delete_index "
+    "add_vectors backup build_corpus check_corpora check_expectations compact_dataset create_index dataset_history delete_index "
     "delete_profile delete_query delete_rows delete_vector diff_dataset doctor drop_dataset embed_stats embed_text "
     "explain_sql export_result export_sql fsck gc get_index get_manifest get_result get_vector import_datasets "
     "import_vectors ingest_file ingest_postgres journal_append journal_query list_buckets list_datasets list_indexes "

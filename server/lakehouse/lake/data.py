@@ -47,7 +47,7 @@ class Data:
         from lakehouse.engine.datasets import Datasets
 
         made = lake.owned(Datasets(lake.home, self.storage, record=lake.record))
-        made.gate = lake.expectations
+        made.gate, made.after = lake.expectations, lake.committed
         return made
 
     @cached_property

@@ -5,17 +5,20 @@ from contextlib import AsyncExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import anyio
+
 from lakehouse import config
 from lakehouse.catalogue import Catalogue
 from lakehouse.engine.places import shut
 from lakehouse.errors import Busy, Forbidden
 from lakehouse.lake.data import Data
 from lakehouse.lake.whole import Whole
+from lakehouse.sources import shipped
 
 if TYPE_CHECKING:
     from lakehouse.engine.backup import Backup
     from lakehouse.engine.corpora import Corpora
-    from lakehouse.engine.datasets import Datasets
+    from lakehouse.engine.datasets import Datasets, Manifest
     from lakehouse.engine.embed import Embedder
     from lakehouse.engine.expectations import Gatekeeper
     from lakehouse.engine.export import Exporter
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from lakehouse.engine.vectors import Vectors
 
 T = TypeVar("T")
+_RESUMED_SECS = 1.0  # a command is over by then
 MAX_SCOPES = 8  # profiles whose query processes are kept for the next call
 
 
@@ -148,8 +152,18 @@ class Parts:
         """Datasets and folders made searchable."""
         from lakehouse.engine.corpora import Corpora
 
-        vectors = Parts.vectors.of(self)
-        return self.owned(Corpora(self.everything.datasets, self.embed, vectors, self.config.corpora, self.record))
+        made = Corpora(
+            self.home,
+            self.everything.datasets,
+            self.embed,
+            Parts.vectors.of(self),
+            self.config,
+            sql=lambda: self.everything.sql,
+            folders=lambda: [shipped("corpora").parent, *self.config.plugins.folders, self.home],
+            record=self.record,
+            later=self.later,
+        )
+        return self.owned(made)
 
     @Whole
     def matrix(self) -> "Matrix":
@@ -276,6 +290,15 @@ class Parts:
     def later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Start work that ends with the lake at the latest; False where nothing runs beside the calls."""
         return False
+
+    async def committed(self, manifest: "Manifest") -> None:
+        """A dataset has a new version: corpora that follow it are refreshed, beside the calls."""
+        await Parts.corpora.of(self).following.changed(manifest.name)
+
+    async def _resume(self) -> None:
+        """Go on with what the last process left, once whoever opened the lake has what they came for."""
+        await anyio.sleep(_RESUMED_SECS)
+        await Parts.corpora.of(self).following.resume()
 
     def owned(self, part: T) -> T:
         """A part that is closed with the lake. Raises Busy where another process owns the data directory."""

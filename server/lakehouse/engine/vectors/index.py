@@ -1,7 +1,7 @@
 """One index: durable changes in groups, searches on snapshots, other processes' changes. Load it in a worker thread."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,6 +16,7 @@ from lakehouse.engine.vectors import format, log, snapshot
 from lakehouse.engine.vectors.batch import PUT, Batch, deletes, joined
 from lakehouse.engine.vectors.format import Manifest, Number, SegmentRef
 from lakehouse.engine.vectors.items import IndexDamaged, IndexNotFound, ItemNotFound
+from lakehouse.engine.vectors.kept import Kept, sound
 from lakehouse.engine.vectors.objects import Objects
 from lakehouse.engine.vectors.segment import Segment
 from lakehouse.engine.vectors.snapshot import Sealed, State
@@ -53,17 +54,19 @@ class Index:
         self._state: State | None = None
         self._waiting: list[Work] = []
         self._not_before = 0
+        self.kept = Kept(self)
 
     async def state(self) -> State:
         """The newest snapshot. Raises IndexNotFound and, naming the file, IndexDamaged."""
         state = self._state
         if state is None:
             async with self.committing:
-                state = self._state or await self.load()
-        for sealed in state.sealed:
-            if sealed.segment.problem is not None:
-                raise format.damaged(*sealed.segment.problem.split(": ", 1))
-        return state
+                state = await self.standing()
+        return sound(state)
+
+    async def standing(self) -> State:
+        """The newest snapshot, for whoever holds `committing`."""
+        return self._state or await self.load()
 
     def not_found(self) -> IndexNotFound:
         return IndexNotFound(f"there is no vector index called {self.name!r}.", fix="List the indexes, or create it.")
@@ -101,12 +104,21 @@ class Index:
         if manifest.deleted:
             raise self.not_found()
 
-        async def opened(ref: SegmentRef) -> Sealed:
-            return Sealed(known.get(ref.id) or await self.objects.segment(ref), await self.objects.tomb(ref))
-
-        sealed = await fan_out([partial(opened, ref) for ref in manifest.segments])
-        state = await anyio.to_thread.run_sync(snapshot.empty, manifest, tuple(sealed))
+        sealed = await self.sealed(manifest.segments, known)
+        state = await anyio.to_thread.run_sync(snapshot.empty, manifest, sealed)
         return await self._replayed(state)
+
+    async def sealed(
+        self, refs: Sequence[SegmentRef], known: Mapping[str, Segment] | None = None
+    ) -> tuple[Sealed, ...]:
+        """Segments with their dead rows, opened unless they are open."""
+        states = [*self.kept.states, *([] if self._state is None else [self._state])]
+        there = {s.segment.doc.id: s.segment for state in states for s in state.sealed} | dict(known or {})
+
+        async def opened(ref: SegmentRef) -> Sealed:
+            return Sealed(there.get(ref.id) or await self.objects.segment(ref), await self.objects.tomb(ref))
+
+        return tuple(await fan_out([partial(opened, ref) for ref in refs]))
 
     async def _replayed(self, state: State) -> State:
         """The state with the log entries that come after it."""
@@ -319,6 +331,7 @@ class Index:
     def forget(self) -> None:
         """Show nothing any more; whoever asks next reads the store."""
         self._state = None
+        self.kept.clear()
 
     def swap(self, change: Callable[[State], State]) -> None:
         """Replace the state by what `change` makes of it; in a worker thread, while holding `committing`."""

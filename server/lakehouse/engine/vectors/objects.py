@@ -23,8 +23,7 @@ from lakehouse.engine.vectors.segment import Segment
 T = TypeVar("T")
 
 CHECK_AT_ONCE = 16 * 2**20  # bytes hashed while a segment is opened (8 ms); a larger one is checked in the background
-_ORPHAN_SECONDS = 3600
-_STAGED_SECONDS = 24 * 3600
+_ORPHAN_SECONDS = 24 * 3600
 
 Later = Callable[[Callable[[], object]], None]
 
@@ -160,7 +159,7 @@ class Objects:
             raise damaged(key, "it is missing") from None
 
     async def verify(self) -> list[str]:
-        """Read everything the newest generation needs; a line for each file that is not as it was written."""
+        """Read all that the newest generation and the builds beside it need; a line for each file that has changed."""
         problems: list[str] = []
 
         async def tried(read: Callable[[], Awaitable[T]]) -> T | None:
@@ -176,8 +175,12 @@ class Objects:
             return problems
         entries = await tried(partial(self.entries, Number(manifest.number.epoch, manifest.log_from))) or []
         attached = [entry.attach for entry in entries if entry.attach is not None]
-        for ref in (*manifest.segments, *attached):
+        read = set[str]()
+        for ref in (*_refs(manifest), *attached):
             await tried(partial(self.tomb, ref))
+            if ref.id in read:
+                continue
+            read.add(ref.id)
             opened = await tried(partial(self.segment, ref, trusted=True))
             if opened is not None:
                 problems += await anyio.to_thread.run_sync(opened.verify)
@@ -233,14 +236,11 @@ class Objects:
     def _forgotten(self, name: str, epoch: int) -> bool:
         """Whether an unnamed segment or bitmap is what a crash left, or of an index that was replaced.
 
-        A young one may be unfinished work of another process; one of a later epoch is for a replacement, whose
-        making may take hours.
+        A young one may be unfinished work of another process: a build may take hours.
         """
         if format.epoch(name) < epoch:
             return True
-        return name not in self._own and format.age(name) > (
-            _ORPHAN_SECONDS if format.epoch(name) == epoch else _STAGED_SECONDS
-        )
+        return name not in self._own and format.age(name) > _ORPHAN_SECONDS
 
     async def _whole(self, number: Number) -> Manifest | None:
         """A generation, when it can be read."""
@@ -287,6 +287,11 @@ def _unlink(root: Path, keys: Sequence[str], folders: Sequence[str]) -> None:
 
 
 def _named(manifest: Manifest) -> set[str]:
-    """The names in seg/ and tomb/ that a generation needs."""
-    names = {ref.id for ref in manifest.segments}
-    return names | {f"{ref.tomb.id}.bin" for ref in manifest.segments if ref.tomb is not None}
+    """The names in seg/ and tomb/ that a generation needs, for the builds that are kept beside it, too."""
+    refs = _refs(manifest)
+    return {ref.id for ref in refs} | {f"{ref.tomb.id}.bin" for ref in refs if ref.tomb is not None}
+
+
+def _refs(manifest: Manifest) -> list[SegmentRef]:
+    """The segments of the live build and of those kept beside it; one may be named with several tombs."""
+    return [*manifest.segments, *(ref for build in manifest.retained for ref in build.segments)]
