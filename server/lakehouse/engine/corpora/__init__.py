@@ -45,10 +45,14 @@ class Corpora:
         *,
         sql: "Callable[[], Sql]",
         folders: Callable[[], Sequence[Path]] = tuple,
+        shipped: Path | None = None,
         record: Record = unrecorded,
         later: Later = lambda work: False,
     ) -> None:
-        """`folders` gives the projects whose `corpora` folders hold definitions, `sql` the query engine."""
+        """`folders` gives the projects whose `corpora` folders hold definitions, `sql` the query engine.
+
+        Those in the folder `shipped` are listed and checked once what they read is there.
+        """
         self._datasets = datasets
         self._record = record
         self._embed = embed
@@ -56,6 +60,7 @@ class Corpora:
         self._settings = settings
         self._sql = sql
         self._folders = folders
+        self._shipped = shipped
         self._building: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self.following = Following(home, datasets, self._refresh, later)
 
@@ -221,7 +226,7 @@ class Corpora:
         from lakehouse.engine.corpora.standings import standing
 
         found, _ = await self._definitions()
-        recipes = {each.recipe.name: each.recipe for each in found}
+        recipes = {each.recipe.name: each for each in found}
         listed = []
         for corpus in corpora:
             about = None
@@ -229,7 +234,10 @@ class Corpora:
                 follower = await self.following.of(corpus.name)
                 newest = await self._newest(corpus.builder)
                 refreshing = self.following.refreshing(corpus.name)
-                recipe = recipes.get(corpus.name)
+                definition = recipes.get(corpus.name)
+                if definition and self._comes_along(definition) and not corpus.builder.get("defined"):
+                    definition = None  # somebody's own, of the same name
+                recipe = definition.recipe if definition else None
                 about = standing(corpus.builder, recipe, follower, newest, refreshing, self._settings.corpora)
             listed.append(Listed(**dict(corpus), standing=about))
         return listed
@@ -241,7 +249,7 @@ class Corpora:
         unbuilt = [
             Defined(name=each.recipe.name, description=each.recipe.description, source=each.recipe.source.kind)
             for each in found
-            if each.recipe.name not in built
+            if each.recipe.name not in built and await self._listed(each)
         ]
         return unbuilt, [f"{each.path.name}: {each.error.detail}" for each in unusable]
 
@@ -258,6 +266,8 @@ class Corpora:
             for each in unusable
         ]
         for each in found:
+            if each.recipe.name != name and not await self._listed(each):
+                continue
             problem = None
             try:
                 await self._try(Order(each.recipe.name, each.recipe, defined=True))
@@ -273,6 +283,22 @@ class Corpora:
                     fix=did_you_mean(name, names, "Put NAME.yaml into a corpora folder."),
                 )
         return sorted(checked, key=lambda each: each.name)
+
+    def _comes_along(self, definition: "Definition") -> bool:
+        return definition.path.parent == self._shipped
+
+    async def _listed(self, definition: "Definition") -> bool:
+        """Whether a definition is shown: one that comes along is when what it reads is there."""
+        if not self._comes_along(definition):
+            return True
+        source = definition.recipe.source
+        if source.folder is not None:
+            return await anyio.to_thread.run_sync(Path(source.folder).is_dir)
+        try:
+            await self._datasets.get(source.dataset or "")
+        except LakehouseError:  # it was never made, or listing datasets says what is wrong with it
+            return False
+        return True
 
     async def _try(self, order: "Order") -> None:
         """Raises what keeps a definition from being built."""
