@@ -159,7 +159,7 @@ class Parts:
             Parts.vectors.of(self),
             self.config,
             sql=lambda: self.everything.sql,
-            shipped=shipped("corpora"),
+            shipped=lambda: shipped("corpora"),
             folders=lambda: [shipped("corpora").parent, *self.config.plugins.folders, self.home],
             record=self.record,
             later=self.later,

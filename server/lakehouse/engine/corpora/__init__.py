@@ -13,6 +13,7 @@ from lakehouse import config
 from lakehouse.engine.corpora.built import Built, PartialFailure
 from lakehouse.engine.corpora.embedding import Embedding
 from lakehouse.engine.corpora.following import Follower, Following, Later
+from lakehouse.engine.corpora.named import Named
 from lakehouse.engine.corpora.states import Checked, Defined, Listed, Standing
 from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.places import check_remote
@@ -45,13 +46,13 @@ class Corpora:
         *,
         sql: "Callable[[], Sql]",
         folders: Callable[[], Sequence[Path]] = tuple,
-        shipped: Path | None = None,
+        shipped: Callable[[], Path | None] = lambda: None,
         record: Record = unrecorded,
         later: Later = lambda work: False,
     ) -> None:
         """`folders` gives the projects whose `corpora` folders hold definitions, `sql` the query engine.
 
-        Those in the folder `shipped` are listed and checked once what they read is there.
+        Those in the folder that `shipped` gives are listed and checked once what they read is there.
         """
         self._datasets = datasets
         self._record = record
@@ -60,7 +61,7 @@ class Corpora:
         self._settings = settings
         self._sql = sql
         self._folders = folders
-        self._shipped = shipped
+        self._named = Named(shipped, datasets)
         self._building: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self.following = Following(home, datasets, self._refresh, later)
 
@@ -235,7 +236,7 @@ class Corpora:
                 newest = await self._newest(corpus.builder)
                 refreshing = self.following.refreshing(corpus.name)
                 definition = recipes.get(corpus.name)
-                if definition and self._comes_along(definition) and not corpus.builder.get("defined"):
+                if definition and not corpus.builder.get("defined") and await self._named.has(definition):
                     definition = None  # somebody's own, of the same name
                 recipe = definition.recipe if definition else None
                 about = standing(corpus.builder, recipe, follower, newest, refreshing, self._settings.corpora)
@@ -249,7 +250,7 @@ class Corpora:
         unbuilt = [
             Defined(name=each.recipe.name, description=each.recipe.description, source=each.recipe.source.kind)
             for each in found
-            if each.recipe.name not in built and await self._listed(each)
+            if each.recipe.name not in built and not await self._named.hides(each)
         ]
         return unbuilt, [f"{each.path.name}: {each.error.detail}" for each in unusable]
 
@@ -266,7 +267,7 @@ class Corpora:
             for each in unusable
         ]
         for each in found:
-            if each.recipe.name != name and not await self._listed(each):
+            if each.recipe.name != name and await self._named.hides(each):
                 continue
             problem = None
             try:
@@ -283,22 +284,6 @@ class Corpora:
                     fix=did_you_mean(name, names, "Put NAME.yaml into a corpora folder."),
                 )
         return sorted(checked, key=lambda each: each.name)
-
-    def _comes_along(self, definition: "Definition") -> bool:
-        return definition.path.parent == self._shipped
-
-    async def _listed(self, definition: "Definition") -> bool:
-        """Whether a definition is shown: one that comes along is when what it reads is there."""
-        if not self._comes_along(definition):
-            return True
-        source = definition.recipe.source
-        if source.folder is not None:
-            return await anyio.to_thread.run_sync(Path(source.folder).is_dir)
-        try:
-            await self._datasets.get(source.dataset or "")
-        except LakehouseError:  # it was never made, or listing datasets says what is wrong with it
-            return False
-        return True
 
     async def _try(self, order: "Order") -> None:
         """Raises what keeps a definition from being built."""
