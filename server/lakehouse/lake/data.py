@@ -148,6 +148,7 @@ class Data:
             self.vectors,
             lake.config,
             sql=lambda: self.sql,
+            shipped=lambda: shipped("corpora"),
             folders=lambda: [shipped("corpora").parent, *lake.config.plugins.folders, lake.home],
             record=lake.record,
             later=lake.later,

@@ -13,6 +13,7 @@ from lakehouse import config
 from lakehouse.engine.corpora.built import Built, PartialFailure
 from lakehouse.engine.corpora.embedding import Embedding
 from lakehouse.engine.corpora.following import Follower, Following, Later
+from lakehouse.engine.corpora.named import Named
 from lakehouse.engine.corpora.states import Checked, Defined, Listed, Standing
 from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.places import check_remote
@@ -45,11 +46,13 @@ class Corpora:
         *,
         sql: "Callable[[], Sql]",
         folders: Callable[[], Sequence[Path]] = tuple,
+        shipped: Callable[[], Path | None] = lambda: None,
         record: Record = unrecorded,
         later: Later = lambda work: False,
     ) -> None:
         """`folders` gives the projects whose `corpora` folders hold definitions, `sql` the query engine.
 
+        Those in the folder that `shipped` gives are listed and checked once what they read is there.
         Without a `home` nothing follows a dataset: for callers who see a part of the data.
         """
         self._datasets = datasets
@@ -59,6 +62,7 @@ class Corpora:
         self._settings = settings
         self._sql = sql
         self._folders = folders
+        self._named = Named(shipped, datasets)
         self._building: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._bound = home is None
         self.following = Following(home, datasets, self._refresh, later)
@@ -229,7 +233,7 @@ class Corpora:
         from lakehouse.engine.corpora.standings import standing
 
         found, _ = await self._definitions()
-        recipes = {each.recipe.name: each.recipe for each in found}
+        recipes = {each.recipe.name: each for each in found}
         listed = []
         for corpus in corpora:
             about = None
@@ -240,7 +244,10 @@ class Corpora:
                 }
                 newest = {dataset: await self._newest(dataset) for dataset in read if dataset is not None}
                 refreshing = self.following.refreshing(corpus.name)
-                recipe = recipes.get(corpus.name)
+                definition = recipes.get(corpus.name)
+                if definition and not corpus.builder.get("defined") and await self._named.has(definition):
+                    definition = None  # somebody's own, of the same name
+                recipe = definition.recipe if definition else None
                 about = standing(corpus.builder, recipe, follower, newest, refreshing, self._settings.corpora)
             listed.append(Listed(**dict(corpus), standing=about))
         return listed
@@ -252,7 +259,7 @@ class Corpora:
         unbuilt = [
             Defined(name=each.recipe.name, description=each.recipe.description, source=each.recipe.source.kind)
             for each in found
-            if each.recipe.name not in built
+            if each.recipe.name not in built and not await self._named.hides(each)
         ]
         return unbuilt, [f"{each.path.name}: {each.error.detail}" for each in unusable]
 
@@ -269,6 +276,8 @@ class Corpora:
             for each in unusable
         ]
         for each in found:
+            if each.recipe.name != name and await self._named.hides(each):
+                continue
             problem = None
             try:
                 await self._try(Order(each.recipe.name, each.recipe, defined=True))
