@@ -18,7 +18,7 @@ import pytest
 from lakehouse import config
 from lakehouse.engine.child import Child
 from lakehouse.engine.storage import Bucket, Storage
-from lakehouse.engine.vectors import Ask, IndexDamaged, Item, Vectors, compaction, graph, objects, store
+from lakehouse.engine.vectors import Ask, IndexDamaged, Item, Vectors, compaction, graph, objects
 from lakehouse.engine.vectors.compaction import worker
 from lakehouse.errors import Upstream
 
@@ -411,7 +411,7 @@ async def test_the_background_does_it_when_adds_have_paused(
     home: Path, monkeypatch: pytest.MonkeyPatch, in_threads: None
 ) -> None:
     """Started once by whichever call saw that there is something to do; not at all where nothing runs beside calls."""
-    monkeypatch.setattr(store, "_QUIET_SECS", 0)
+    monkeypatch.setattr("lakehouse.engine.vectors.opened._QUIET_SECS", 0)
     begun: list[Callable[[], Any]] = []
 
     def later(work: Callable[[], Any]) -> bool:
