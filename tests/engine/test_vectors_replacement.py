@@ -43,8 +43,8 @@ async def test_every_interruption_leaves_old_or_new(home: Path, monkeypatch: pyt
     for step in range(1, 100):
         copy = home.with_name(f"replace{step}")
         await anyio.to_thread.run_sync(shutil.copytree, home, copy)
-        crashed = await run_until_crash(copy, step, work, monkeypatch)
-        again = opened(copy)
+        crashed = await run_until_crash(copy, step, work, monkeypatch, keep_generations=0)
+        again = opened(copy, keep_generations=0)
         found = await again.ids("it")
         assert found in ((before, new) if crashed else (new,)), step
         seen.add(len(found))

@@ -137,42 +137,32 @@ class Parts:
 
         return self.owned(Embedder(self.home, self.config.embed))
 
-    @Whole
+    @property
     def vectors(self) -> "Vectors":
-        """Vector indexes."""
-        from lakehouse.engine.vectors import Vectors
-
-        return self.owned(Vectors(self.home, self.everything.storage, self.config.vectors, self.record, self.later))
+        """Vector indexes: those that whoever makes the running call may see."""
+        return self._data.vectors
 
     @Whole
     def calibration(self) -> "Calibration":
         """Vector indexes measured against exact search."""
         from lakehouse.engine.vectors.calibration import Calibration
 
-        return self.owned(Calibration(self.home, Parts.vectors.of(self)))
+        return self.owned(Calibration(self.home, self.everything.vectors))
 
-    @Whole
+    @property
     def corpora(self) -> "Corpora":
         """Datasets and folders made searchable."""
-        from lakehouse.engine.corpora import Corpora
+        return self._data.corpora
 
-        vectors = Parts.vectors.of(self)
-        return self.owned(Corpora(self.everything.datasets, self.embed, vectors, self.config.corpora, self.record))
-
-    @Whole
+    @property
     def matrix(self) -> "Matrix":
         """Search over corpora."""
-        from lakehouse.engine.matrix import Matrix
+        return self._data.matrix
 
-        vectors, playbook = Parts.vectors.of(self), Parts.playbook.of(self)
-        return self.owned(Matrix(self.embed, vectors, playbook, self.config, lambda: self.sql))
-
-    @Whole
+    @property
     def playbook(self) -> "Playbook":
         """Which answers served which questions."""
-        from lakehouse.engine.playbook import Playbook
-
-        return self.owned(Playbook(self.embed, Parts.vectors.of(self), self.config, self.record))
+        return self._data.playbook
 
     @Whole
     def observer(self) -> "Observer":
