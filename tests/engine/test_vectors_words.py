@@ -241,7 +241,7 @@ async def test_awkward_texts_and_questions(home: Path) -> None:
 
 async def test_of_a_long_question_the_rarest_terms_count(home: Path) -> None:
     """A whole text may be a question: it costs no more than its 128 rarest terms, wherever they stand in it."""
-    rare = [f"x{i}y" for i in range(128)]
+    rare = [f"ж{one}{other}" for one in "бвгджзкл" for other in "бвгджзклмнпрстфх"]
     vectors = await filled(home, {"a": "wing flow", "b": "wing flow", "c": "wing " + " ".join(rare)})
     (found, *rest) = await asked(vectors, "wing flow " + " ".join(rare))
     assert (found.id, rest) == ("c", [])
