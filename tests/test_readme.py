@@ -65,13 +65,14 @@ def in_shell(line: str, folder: Path, scripts: Path, **environment: str) -> str:
 def test_the_commands_run(tmp_path: Path, scripts: Path) -> None:
     """A file becomes a table, a question rows, and plain words find the right record."""
     said = [in_shell(line, tmp_path, scripts) for line in commands()]
-    assert len(said) == 16
+    assert len(said) == 18
     assert json.loads(said[2])["rows"] == [["29-1141.00", "Nurse"], ["53-7051.00", "Forklift driver"]]
     assert [hit["id"] for hit in json.loads(said[4])["results"]] == ["53-7051.00"]
     assert "added: 1" in said[8] and json.loads(said[9])["rows"] == [[3 * 2]]
     assert (tmp_path / "jobs.parquet").exists() and "row_count: 2" in said[12]
     assert json.loads(said[14])["rows"] == [["53-7051.00", "Forklift driver", "Moves pallets with a lift truck"]]
     assert "titles" in said[15]
+    assert json.loads(said[17])["playbook_boosted"] == 1
 
 
 @pytest.mark.slow
