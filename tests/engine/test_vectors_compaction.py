@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +90,12 @@ async def test_small_segments_become_one_with_a_graph(home: Path) -> None:
     before = [await vectors.search("it", row(n), 5) for n in range(20)]
     there = await content(vectors)
     assert await vectors.optimise("it") == 1
-    assert await sealed(vectors) == [(529, 0, True)]
+    assert sorted(await sealed(vectors)) == [(2, 0, False), (530, 3, True)]
     assert [await vectors.search("it", row(n), 5) for n in range(20)] == before
-    assert (await vectors.ask("it", Ask(5, row(1)))).scanned == "graph"
+    assert (await vectors.ask("it", Ask(5, row(1)))).scanned == "graph+scan"
     assert await content(vectors) == there
     again = opened(home)
-    assert await sealed(again) == [(529, 0, True)]
+    assert await sealed(again) == await sealed(vectors)
     assert await content(again) == there
     assert await again.verify("it") == []
     assert await vectors.optimise("it") == 0
@@ -122,7 +123,9 @@ async def test_what_changes_meanwhile_is_kept(home: Path, monkeypatch: pytest.Mo
         return answer
 
     monkeypatch.setattr(compaction.run, "_answered", slowly)
-    expected = {f"v{n}": (round(float(row(n)[0]), 5), {"n": n}) for n in (*range(1500), *range(6000, 6220))}
+    expected: dict[str, Any] = {
+        f"v{n}": (round(float(row(n)[0]), 5), {"n": n}) for n in (*range(1500), *range(6000, 6220))
+    }
     for gone in ("v3", "v300", "v6001"):
         del expected[gone]
     for id, (number, metadata) in {
@@ -329,18 +332,16 @@ async def test_every_interruption_leaves_a_whole_index(
     step, crashed = 0, True
     while crashed:
         step += 1
-        for after in (False, True):
-            copy = home.with_name(f"copy{step}{after}")
-            await anyio.to_thread.run_sync(shutil.copytree, home, copy)
-            vectors = opened(copy)
-            crashed = await crashed_at(step, lambda vectors=vectors: vectors.optimise("it"), monkeypatch, after)
-            again = opened(copy)
-            assert await content(again) == there, step
-            await again.optimise("it")
-            assert await content(again) == there, step
-            assert any(linked for _, _, linked in await sealed(again))
-            assert await again.verify("it") == []
-            await anyio.to_thread.run_sync(shutil.rmtree, copy)
+        copy = home.with_name(f"copy{step}")
+        await anyio.to_thread.run_sync(shutil.copytree, home, copy)
+        crashed = await crashed_at(step // 2 + 1, partial(opened(copy).optimise, "it"), monkeypatch, step % 2 == 0)
+        again = opened(copy)
+        assert await content(again) == there, step
+        await again.optimise("it")
+        assert await content(again) == there, step
+        assert any(linked for _, _, linked in await sealed(again))
+        assert await again.verify("it") == []
+        await anyio.to_thread.run_sync(shutil.rmtree, copy)
     assert step > 10
 
 

@@ -186,19 +186,8 @@ def _truth(part: Part, vector: np.ndarray, distance: str) -> Any:
     return np.linalg.norm(rows - q, axis=1)
 
 
-class _Built:
-    """A graph as a search sees it, without its file."""
-
-    def __init__(self, builder: Builder) -> None:
-        self._builder = builder
-
-    def near(self, vector: Any, count: int) -> Any:
-        codes = self._builder._coding.codes(vector[None])[0]
-        return np.asarray(self._builder._graph.search(codes, count, threads=1).keys, np.int64)
-
-
 @pytest.fixture(scope="module")
-def parts() -> Iterator[dict[str, Part]]:
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Part]]:
     """Rows with some dead ones and a graph, for each distance. Few rows try the graph, too."""
     found = {}
     patch = pytest.MonkeyPatch()
@@ -207,7 +196,8 @@ def parts() -> Iterator[dict[str, Part]]:
         coded = encode(clustered(9), distance)
         builder = Builder(coded, distance, Wishes())
         list(builder.build())
-        linked: Any = _Built(builder)
+        path = tmp_path_factory.mktemp("graphs") / distance
+        linked = graph.Graph("it", builder.save(path, distance), path, coded, distance)
         found[distance] = Part(coded, np.arange(0, ROWS, 17), linked)
     yield found
     patch.undo()

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
+from lakehouse.config.judging import Models, Relevance, Rerank
 from lakehouse.config.playbook import Playbook
 from lakehouse.config.section import Section
 from lakehouse.config.sections import (
@@ -24,11 +25,8 @@ from lakehouse.config.sections import (
     Embed,
     Export,
     Ingest,
-    Models,
     Observer,
     Plugins,
-    Relevance,
-    Rerank,
     Results,
     Server,
     Sql,

@@ -1,4 +1,4 @@
-"""What every section of the settings is."""
+"""What every section of the settings has in common."""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from lakehouse.config.judging import Models, Relevance, Rerank
 from lakehouse.config.playbook import Playbook
 from lakehouse.config.section import Section
 
@@ -257,6 +258,7 @@ class Vectors(Section):
     max_k: int = Field(1000, ge=1, description="The largest k of one search.")
     max_dimension: int = Field(8192, ge=1, description="The largest vector dimension.")
     seal_rows: int = Field(8192, ge=1, description="Fresh rows after which a new segment is written.")
+    keep_generations: int = Field(2, ge=0, le=100, description="Generations of an index kept beside the live one.")
     graph_rows: int = Field(
         10_000, ge=1, description="Vectors from which on a segment gets a graph; fewer are scanned."
     )
@@ -294,44 +296,13 @@ class Corpora(Section):
     overlap: int = Field(200, ge=0, description="Characters neighbouring chunks share; at most half a chunk.")
     # 16 at a time by 4 workers, as one batch: the bundled model does 246 short rows a second so, 150 by sixteens.
     batch_size: int = Field(64, ge=1, le=1024, description="Chunks embedded and added at a time.")
+    workers: int = Field(4, ge=1, le=8, description="Batches that a provider elsewhere is sent at a time.")
 
     @model_validator(mode="after")
     def _moves_on(self) -> "Corpora":
         if self.overlap >= self.max_chars:
             raise ValueError("overlap must be less than max_chars, or a chunk never ends")
         return self
-
-
-class Rerank(Section):
-    """An optional model that judges the best hits again."""
-
-    provider: Literal["", "litellm"] = Field("", description="litellm, or empty for none.")
-    model: str = Field("", description="As litellm spells it: cohere/rerank-v3.5, infinity/BAAI/bge-reranker-base.")
-    api_base: str = Field("", description="Where its API is, if not at its usual place.")
-    api_key_env: str = Field("", description="Environment variable that holds its key.")
-    top_n: int = Field(50, ge=1, le=1000, description="Hits it is asked about; the others are left out.")
-    timeout_secs: float = Field(20, gt=0, description="Seconds it may take.")
-
-
-class Relevance(Section):
-    """The relevance filter for chunks of code."""
-
-    threshold: float = Field(
-        0.3, allow_inf_nan=False, description="Least score kept where the request says none; LH_RELEVANCE_THRESHOLD."
-    )
-    filter: bool = Field(True, description="Off: everything is kept, scored; LH_RELEVANCE_FILTER=0.")
-
-
-class Models(Section):
-    """What is known of chat models."""
-
-    weak_models: tuple[str, ...] = Field(
-        ("qwen3.5:latest", "qwen3:latest"),
-        description="Models that keep the composed review mode, beside all whose name has :free.",
-    )
-    force_full_enrichment: bool = Field(
-        False, description="Keep the mode where a request does not say; LH_FORCE_FULL_ENRICHMENT."
-    )
 
 
 class Observer(Section):
