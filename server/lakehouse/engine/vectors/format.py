@@ -124,7 +124,7 @@ class GraphRef:
     ef_search: int
     scale: float
     misses: int
-    build_s: float
+    build_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def _segment_ref(document: dict[str, Any]) -> SegmentRef:
         document["rows"],
         document["vectors"],
         Tomb(tomb["id"], tomb["sha256"], tomb["dead"]) if tomb else None,
-        GraphRef(**{each.name: graph[each.name] for each in fields(GraphRef)}) if graph else None,
+        GraphRef(**{each.name: graph[each.name] for each in fields(GraphRef) if each.name in graph}) if graph else None,
     )
 
 
