@@ -25,25 +25,25 @@ Values = dict[str, Any]
 )
 async def search(
     lake: Lakehouse,
-    query_text: Annotated[str | None, "What to look for, in plain words."] = None,
-    query_vector: Annotated[list[float] | None, "Or a vector; it wins, and nothing is embedded."] = None,
-    corpora: Annotated[list[str] | None, "Which corpora; leave out to search all."] = None,
-    model: Annotated[str | None, "Leave out: the corpora's own embedding model is used."] = None,
-    k: Annotated[int | None, "Results in all; 8 by default.", Field(ge=1)] = None,
-    per_corpus_k: Annotated[int | None, "Results of each corpus at most; 6, or k if more.", Field(ge=0)] = None,
-    retrieval: Annotated[Retrieval, "By meaning, by words, or both fused by rank."] = "dense",
-    metadata_filter: Annotated[Values | None, "Fields: a value, a list of which one is enough, or operators."] = None,
-    sql_prefilter: Annotated[SqlFilter | None, "Only items whose ids a query selects."] = None,
-    use_playbook: Annotated[bool, "Let answers recorded for like questions move results."] = False,
-    playbook_corpus: Annotated[str | None, "playbook_memory by default."] = None,
-    playbook_top_k: Annotated[int | None, "Like questions looked at; 5."] = None,
-    playbook_max_distance: Annotated[float | None, "How unlike they may be; 0.5."] = None,
-    without: Annotated[list[str] | None, "Playbook entries to leave out of account."] = None,
-    relevance: Annotated[Relevance | None, "Keep only chunks that have to do with a file of code."] = None,
-    rerank: Annotated[bool, "Have the configured reranker judge the best again."] = False,
-    diversity: Annotated[float | None, "0 to 1: prefer results unlike each other.", Field(ge=0, le=1)] = None,
-    min_score: Annotated[float | None, "Least score; in dense searches the similarity."] = None,
-    explain: Annotated[bool, "Show every number behind each result."] = False,
+    query_text: Annotated[str | None, "In plain words."] = None,
+    query_vector: Annotated[list[float] | None, "Or a vector; it wins."] = None,
+    corpora: Annotated[list[str] | None, "Leave out for all."] = None,
+    model: Annotated[str | None, "Leave out: each corpus's own."] = None,
+    k: Annotated[int | None, "Results in all; 8.", Field(ge=1)] = None,
+    per_corpus_k: Annotated[int | None, "Of each corpus; 6 or k.", Field(ge=0)] = None,
+    retrieval: Annotated[Retrieval, "By meaning, words, or both fused by rank."] = "dense",
+    metadata_filter: Annotated[Values | None, "Fields: a value, a list (any of it) or {$gte: 3}."] = None,
+    sql_prefilter: Annotated[SqlFilter | None, "Only ids that SQL selects."] = None,
+    use_playbook: Annotated[bool, "Recorded answers move results."] = False,
+    playbook_corpus: Annotated[str | None, "playbook_memory."] = None,
+    playbook_top_k: Annotated[int | None, "Like questions used; 5."] = None,
+    playbook_max_distance: Annotated[float | None, "Of those; 0.5."] = None,
+    without: Annotated[list[str] | None, "Playbook ids to ignore."] = None,
+    relevance: Annotated[Relevance | None, "Keep chunks about a file of code."] = None,
+    rerank: Annotated[bool, "A reranker judges the best."] = False,
+    diversity: Annotated[float | None, "Prefer unlike results.", Field(ge=0, le=1)] = None,
+    min_score: Annotated[float | None, "Dense: of similarity."] = None,
+    explain: Annotated[bool, "Show every score's parts."] = False,
 ) -> Found:
     """Find the texts nearest in meaning to a question, across corpora, each with its source and distance. For exact
     values, counts and joins use query_sql. Example: {"query_text": "certified to drive a lift truck", "k": 5}"""
@@ -78,26 +78,26 @@ async def search(
 )
 async def relevance(
     lake: Lakehouse,
-    focus: Annotated[Focus, "The file being worked on."],
+    focus: Annotated[Focus, "The file worked on."],
     chunks: Annotated[list[Chunk], "At least one."],
-    threshold: Annotated[float | None, "Least score kept; 0.3 by default."] = None,
+    threshold: Annotated[float | None, "Least score kept; 0.3."] = None,
 ) -> Split:
     """Keep the chunks that have to do with a file of code; names it only imports count against a chunk.
-    Example: {"focus": {"path": "src/db.rs", "content": "fn open() {}"}, "chunks": [{"text": "open the db"}]}"""
+    Example: {"focus": {"path": "src/db.rs"}, "chunks": [{"text": "open db.rs"}]}"""
     return await lake.matrix.relevance(focus, chunks, threshold)
 
 
 @tool(name="matrix_downgrade", route="/v1/matrix/downgrade", title="Choose a mode for a model", toolset="retrieval")
 async def downgrade(
     lake: Lakehouse,
-    mode: Annotated[str, "The mode asked for."],
-    model: Annotated[str, "The model that will run it."],
+    mode: Annotated[str, "As asked for."],
+    model: Annotated[str, "What runs it."],
     force_mode: Annotated[bool, "Keep the mode."] = False,
-    force_full_enrichment: Annotated[bool | None, "The same; if absent LH_FORCE_FULL_ENRICHMENT decides."] = None,
-    weak_models: Annotated[list[str] | None, "In place of models.weak_models; [] for none."] = None,
+    force_full_enrichment: Annotated[bool | None, "Too; absent: LH_FORCE_FULL_ENRICHMENT decides."] = None,
+    weak_models: Annotated[list[str] | None, "Else models.weak_models."] = None,
 ) -> Downgrade:
     """Turn codereview_lakehouse into codereview_isolation for a strong model. For the same answer on every server
-    send force_full_enrichment. Example: {"mode": "codereview_lakehouse", "model": "x-ai/grok-4.1-fast"}"""
+    send force_full_enrichment. Example: {"mode": "codereview_lakehouse", "model": "grok-4"}"""
     return lake.matrix.downgrade(
         mode,
         model,

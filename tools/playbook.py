@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from lakehouse import InvalidInput, Lakehouse, resource, tool
 from lakehouse.engine.playbook import (
@@ -17,44 +17,26 @@ from lakehouse.engine.playbook import (
     Shown,
 )
 
-Query = Annotated[str, "The question, as it was asked."]
-AnswerId = Annotated[str, "Id of the result that answered it."]
+Query = Annotated[str, "The question."]
+AnswerId = Annotated[str, "The result's id."]
 AnswerCorpus = Annotated[str, "Its corpus."]
 Corpus = Annotated[str, "Another playbook."]
 Score = Annotated[float, Field(ge=0, le=1), "0 to 1, the best."]
 Tags = Annotated[list[str] | None, "Labels."]
 Notes = Annotated[str | None, "Why."]
-RecordedAt = Annotated[str | None, "When, if not now: it ages from then on."]
+RecordedAt = Annotated[str | None, "It ages from then on."]
 Ids = Annotated[list[str] | None, "Only these."]
-Writer = Annotated[str | None, "Only of this token or face."]
-Since = Annotated[str | None, "Only written from then on."]
-Until = Annotated[str | None, "Only written before."]
+Writer = Annotated[str | None, "Token or face."]
+Since = Annotated[str | None, "Written from then on."]
+Clicks = Sequence[dict[str, Any]]
+Judgements = dict[str, dict[str, list[str]]]
+Until = Annotated[str | None, "Written before."]
 
 
 class Noted(BaseModel):
     """An entry that is recorded."""
 
     playbook_id: str = Field(description="Its id; the same for the same question, answer and corpus.")
-
-
-class Click(BaseModel):
-    """What somebody did with an answer."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    answer_id: str = Field(description="The result.")
-    answer_corpus: str = Field(description="Its corpus.")
-    kind: Literal["open", "shortlist", "placed", "rejected"] = Field(description="Scores 0.3, 0.6, 1 and -1.")
-    ts: str | float | None = Field(None, description="When: RFC 3339, or seconds or milliseconds since 1970.")
-
-
-class Question(BaseModel):
-    """A question with its right answers."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    query_text: str = Field(description="The question.")
-    answers: dict[str, list[str]] = Field(description="By corpus, the ids that are right.")
 
 
 @tool(
@@ -76,7 +58,7 @@ async def record(
     recorded_at: RecordedAt = None,
     corpus: Corpus = DEFAULT_CORPUS,
 ) -> Noted:
-    """Note that a result answered a question, so that later searches with use_playbook rank it higher.
+    """Note that a result answered a question: matrix_search with use_playbook then ranks it higher.
 
     Example: {"query_text": "forklift driver IL", "answer_id": "w-7", "answer_corpus": "workers", "score": 1}
     """
@@ -104,7 +86,7 @@ async def record(
 )
 async def bulk(
     lake: Lakehouse,
-    entries: Annotated[Sequence[Any], "Up to 5,000, each as playbook_record takes it, one with its own corpus."],
+    entries: Annotated[Sequence[Any], "Up to 5,000, as playbook_record takes them."],
     corpus: Corpus = DEFAULT_CORPUS,
 ) -> Recorded:
     """Record past answers. Each stands alone: a bad one is told by its place, the others are recorded."""
@@ -153,12 +135,10 @@ async def clicks(
     lake: Lakehouse,
     session_id: Annotated[str, "The session they are of."],
     query_text: Query,
-    clicks: Annotated[Sequence[Click], "At least one."],
-    corpus: Corpus = DEFAULT_CORPUS,
+    clicks: Annotated[Clicks, "{answer_id, answer_corpus, kind: open|shortlist|placed|rejected, ts} each."],
 ) -> Recorded:
-    """Record what a person did with results; of each result the strongest counts, and sending again changes nothing."""
-    given = [click.model_dump() for click in clicks]
-    return await lake.playbook.clicks(session_id, query_text, given, corpus=corpus)
+    """Record what a person did with results: of each the strongest counts, 0.3, 0.6, 1 or -1."""
+    return await lake.playbook.clicks(session_id, query_text, clicks)
 
 
 @tool(
@@ -169,7 +149,7 @@ async def clicks(
 )
 async def lookup(
     lake: Lakehouse,
-    query_text: Annotated[str | None, "A question; leave out to list the newest."] = None,
+    query_text: Annotated[str | None, "Leave out for the newest."] = None,
     ids: Ids = None,
     writer: Writer = None,
     since: Since = None,
@@ -219,7 +199,7 @@ async def quarantine(
     since: Since = None,
     until: Until = None,
     reason: Notes = None,
-    release: Annotated[str | None, "A quarantine_id, to end it instead."] = None,
+    release: Annotated[str | None, "A quarantine_id to end."] = None,
     corpus: Corpus = DEFAULT_CORPUS,
 ) -> Held:
     """Keep entries that meet all that is given, later ones too, from moving results; playbook_lookup shows them."""
@@ -241,7 +221,7 @@ async def quarantine(
 )
 async def report(
     lake: Lakehouse,
-    questions: Annotated[Sequence[Question] | None, "Judged ones; leave out for those recorded."] = None,
+    questions: Annotated[Judgements | None, "{question: {corpus: [right ids]}}; else those recorded."] = None,
     limit: Annotated[int, Field(ge=1, le=1000), "Questions to measure."] = 50,
     after: Annotated[str | None, "`next` of the part before."] = None,
     corpus: Corpus = DEFAULT_CORPUS,
@@ -254,15 +234,14 @@ async def report(
         )
         return [(one.id, one.corpus) for one in found.results]
 
-    judged = None if questions is None else [_judged(one) for one in questions]
+    judged = None if questions is None else [_judged(text, right) for text, right in questions.items()]
     return await lake.playbook.report(
         search, corpus=corpus, questions=judged, after=after, limit=limit, progress=lake.progress
     )
 
 
-def _judged(one: Question) -> Judged:
-    answers = ((id, corpus) for corpus, ids in one.answers.items() for id in ids)
-    return Judged(one.query_text, frozenset(answers))
+def _judged(query_text: str, right: dict[str, list[str]]) -> Judged:
+    return Judged(query_text, frozenset((id, corpus) for corpus, ids in right.items() for id in ids))
 
 
 @resource("lakehouse://playbooks/{playbook_id}", title="A playbook entry")

@@ -14,6 +14,18 @@ from lakehouse.engine.vectors.hybrid import Question, ranked
 Name = Annotated[str, "Name of the index."]
 
 
+class Generation(BaseModel):
+    """A build of an index."""
+
+    generation: int = Field(description="Its number: name@n reads it.")
+    live: bool = Field(description="Whether it is what the name alone stands for.")
+    created: str = Field(description="When it was made.")
+    swapped_at: str = Field(description="When it last went live.")
+    count: int = Field(description="Items in it.")
+    dimension: int = Field(description="Components of each vector.")
+    model: str | None = Field(None, description="Embedding model of its vectors, where known.")
+
+
 class Index(BaseModel):
     """A vector index."""
 
@@ -21,8 +33,9 @@ class Index(BaseModel):
     dimension: int = Field(description="Components of each vector.")
     distance: Literal["cosine", "euclidean"] = Field(description="cosine is 1 - cos; euclidean the L2 norm.")
     count: int = Field(description="Items in it.")
-    generation: int = Field(description="Number of its newest generation.")
+    generation: int = Field(description="Number of the live generation.")
     model: str | None = Field(None, description="Embedding model its vectors come from, where known.")
+    generations: list[Generation] | None = Field(None, description="Of one index: the live one and those kept.")
 
 
 class Damaged(BaseModel):
@@ -110,13 +123,14 @@ Floats = list[float]
 Query = Annotated[list[float], "What to look for."]
 Where = Annotated[
     dict[str, Any] | None,
-    "Fields with a value, a list of values, or operators ($eq $ne $in $nin $gt $gte $lt $lte $prefix $contains $regex "
-    "$exists $not); $and, $or, $not join. Dots reach nested fields.",
+    "Fields with a value, a list of values or operators ($eq $ne $in $nin $gt $gte $lt $lte $prefix $contains $regex "
+    "$exists), joined by $and, $or, $not; dots reach nested ones.",
 ]
 
 
 def _shown(info: IndexInfo) -> Index:
-    return Index(**vars(info))  # all but `builder`, which says how a corpus is made
+    # All but `builder`, which says how a corpus is made.
+    return Index(**{name: value for name, value in vars(info).items() if name != "generations"})
 
 
 @tool(
@@ -156,8 +170,11 @@ async def list(lake: Lakehouse) -> Indexes:
 
 @tool(name="get_index", route="GET /v1/vectors/index/{name}", toolset="retrieval", title="Describe a vector index")
 async def get(lake: Lakehouse, name: Name) -> Index:
-    """Describe one vector index."""
-    return _shown(await lake.vectors.get(name))
+    """Describe one vector index, its live generation and those kept beside it; name@n describes one of those."""
+    info = await lake.vectors.get(name)
+    shown = _shown(info)
+    shown.generations = [Generation(**vars(each)) for each in info.generations] or None
+    return shown
 
 
 @tool(
@@ -298,17 +315,16 @@ async def search(
 async def hybrid(
     lake: Lakehouse,
     index: Name,
-    sql: Annotated[str, "One read-only statement that selects ids; all its rows count."],
+    sql: Annotated[str, "One read-only statement; all its rows count."],
     id_column: Annotated[str, "Its column of ids."],
-    query_text: Annotated[str | None, "What to rank by, in plain words."] = None,
-    query_vector: Annotated[Floats | None, "Or a vector; it wins, and nothing is embedded."] = None,
-    id_prefix: Annotated[str, "Put before each id, as w- for the items w-1, w-2."] = "",
+    query_text: Annotated[str | None, "What to look for."] = None,
+    query_vector: Annotated[Floats | None, "Or its vector."] = None,
+    id_prefix: Annotated[str, "Put before each id."] = "",
     k: Annotated[int, "How many."] = 10,
 ) -> Ranked:
     """Find the nearest of exactly those items whose ids a query selects.
 
-    Example: {"index": "workers", "query_text": "forklift", "sql": "SELECT id FROM workers WHERE state = 'IL'",
-    "id_column": "id", "id_prefix": "w-"}
+    Example: {"index": "w", "query_text": "welder", "sql": "SELECT id FROM workers", "id_column": "id"}
     """
     chosen = SqlFilter(sql=sql, id_column=id_column, id_prefix=id_prefix)
     question = Question(query_text, query_vector)

@@ -38,6 +38,8 @@ EVENTS = {
     "hold.lost": "The data directory was removed, moved or replaced while it was open; nothing is done there any more.",
     "attach.closed": "No socket can be had; other processes are told who holds the data directory.",
     "catalogue.cache": "The rendered catalogue could not be read or written; it is rebuilt at each start.",
+    "corpus.refresh_failed": "A corpus that follows a dataset stays as it was; what may pass is tried again.",
+    "corpus.follower_unread": "What a corpus follows cannot be read; building it again with follow writes it anew.",
     "profile.skipped": "A dataset could not be profiled ahead of being asked; asking tries again.",
     "profile.not_kept": "A profile could not be kept in the data directory; it is measured again when it is wanted.",
 }

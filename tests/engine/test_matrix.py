@@ -9,6 +9,7 @@ import pytest
 from tests.doubles.fake_ollama import FakeOllama
 from tests.doubles.server import HANG
 from tests.doubles.server import Answer as Said
+from tests.searching import towards
 from tests.tables import commit
 
 import lakehouse
@@ -20,12 +21,6 @@ from lakehouse.engine.vectors import IndexDamaged, Item
 from lakehouse.engine.vectors.asking import Answer, Ask
 
 pytestmark = pytest.mark.anyio
-
-
-def towards(angle: float) -> list[float]:
-    """A vector of two components at this cosine distance from [1, 0]."""
-    cosine = 1 - angle
-    return [cosine, (1 - cosine**2) ** 0.5]
 
 
 async def fill(lake: Lakehouse, name: str, items: dict[str, float], **facts: Any) -> None:

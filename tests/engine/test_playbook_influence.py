@@ -28,7 +28,7 @@ def entry(
 
 
 @st.composite
-def found(draw: st.DrawFn, **fixed: Any) -> list[Near]:
+def found(draw: st.DrawFn, /, **fixed: Any) -> list[Near]:
     many = draw(
         st.lists(st.tuples(scores, st.sampled_from("abcdef"), names, st.sampled_from([1, -1]), scores), max_size=12)
     )

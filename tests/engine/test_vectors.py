@@ -227,7 +227,7 @@ async def test_items_without_a_vector_are_kept_and_never_hit(home: Path) -> None
         assert (item.vector, item.metadata) == (None, "text")
         await vectors.add("it", [Item("b", [0, 1]), Item("c", [0, 1])])
         await vectors.delete_many("it", ["b", "c"])
-    assert (await vectors.get("it")).generation > 1
+    assert (await vectors.get("it")).revision > 1
     await vectors.add("it", [Item("empty", [1, 0.1])])
     assert [h.id for h in await vectors.search("it", [1, 0])] == ["a", "empty"]
     assert (await vectors.get_item("it", "empty")).metadata == "text"
@@ -357,7 +357,7 @@ async def test_builder_metadata_is_a_new_generation(vectors: Vectors, home: Path
     await vectors.set_builder("it", {"version": 2})
     for store in (vectors, opened(home)):
         info = await store.get("it")
-        assert (info.builder, info.generation, info.model, info.count) == ({"version": 2}, 2, "m", 1)
+        assert (info.builder, info.revision, info.model, info.count) == ({"version": 2}, 2, "m", 1)
 
 
 async def test_a_bucket_in_memory(home: Path) -> None:
@@ -367,7 +367,7 @@ async def test_a_bucket_in_memory(home: Path) -> None:
     await vectors.create("it", 2)
     for i in range(30):
         await vectors.add("it", [Item(f"v{i}", [1, i])])
-    assert (await vectors.get("it")).generation > 1
+    assert (await vectors.get("it")).revision > 1
     assert [h.id for h in await vectors.search("it", [1, 0], 2)] == ["v0", "v1"]
     assert await vectors.verify("it") == []
     await vectors.delete("it")

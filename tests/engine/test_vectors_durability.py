@@ -105,7 +105,7 @@ class Crash(BaseException):
 
 
 async def run_until_crash(
-    home: Path, step: int, work: Callable[[Vectors], Any], monkeypatch: pytest.MonkeyPatch
+    home: Path, step: int, work: Callable[[Vectors], Any], monkeypatch: pytest.MonkeyPatch, **more: Any
 ) -> bool:
     """Do the work on a store that stops before its n-th durable step; whether it got there."""
     taken = 0
@@ -124,7 +124,7 @@ async def run_until_crash(
         for owner, name in ((Bucket, "put"), (Bucket, "put_file"), (objects.Objects, "_remove")):
             patch.setattr(owner, name, stopping(getattr(owner, name)))
         try:
-            await work(opened(home, seal_rows=12))
+            await work(opened(home, seal_rows=12, **more))
         except (Crash, BaseExceptionGroup):
             return True
     return False
@@ -365,8 +365,8 @@ async def test_a_failed_seal_is_tried_again(home: Path, monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         patch.setattr(Bucket, "put_file", refuse)
         assert await vectors.add("it", [Item(f"v{n}", row(n)) for n in range(8)]) == Added(8, 0)
-    assert (await vectors.get("it")).generation == 1
+    assert (await vectors.get("it")).revision == 1
     for n in range(70):
         await vectors.add("it", [Item(f"w{n}", row(n))])
-    assert (await vectors.get("it")).generation > 1
+    assert (await vectors.get("it")).revision > 1
     assert await opened(home).ids("it") == await vectors.ids("it")

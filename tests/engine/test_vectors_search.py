@@ -149,7 +149,7 @@ async def test_searches_go_on_while_the_index_changes(home: Path) -> None:
             for _ in range(3):
                 group.start_soon(read)
     assert len(set(seen)) > 5
-    assert (await vectors.get("it")).generation > 5
+    assert (await vectors.get("it")).revision > 5
     assert {h.metadata for h in await vectors.search("it", rows[0], 50)} == {59}
     await vectors.aclose()
 

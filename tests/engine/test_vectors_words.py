@@ -127,7 +127,7 @@ STEPS = st.lists(st.tuples(VERBS, st.lists(st.integers(0, 20), min_size=1, max_s
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(steps=STEPS, seal_rows=st.integers(1, 12))
 def test_a_score_does_not_depend_on_how_rows_are_stored(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, list[int]]], seal_rows: int

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.searching import towards
 from tests.tables import commit
 
 import lakehouse
@@ -14,12 +15,6 @@ from lakehouse.engine.vectors import Item
 pytestmark = pytest.mark.anyio
 CASES = Path(__file__).parents[1] / "cases"
 HASHED = {"embed.provider": "hash"}
-
-
-def towards(distance: float) -> list[float]:
-    """A vector of two components at this cosine distance from [1, 0]."""
-    cosine = 1 - distance
-    return [cosine, (1 - cosine**2) ** 0.5]
 
 
 async def workers(lake: Lakehouse) -> list[str]:

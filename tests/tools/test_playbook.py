@@ -126,7 +126,11 @@ async def test_a_question_is_embedded_once(widgets: Lakehouse, monkeypatch: pyte
         ("playbook_record_bulk", {"entries": []}, "empty"),
         ("playbook_record_bulk", {"entry": []}, "Did you mean entries"),
         ("playbook_feedback", of(verdict="accept", weight=2), "weight"),
-        ("playbook_clicks", {"session_id": "s", "query_text": "q", "clicks": [{"answer": "a"}]}, "answer"),
+        (
+            "playbook_clicks",
+            {"session_id": "s", "query_text": "q", "clicks": [{"answer": "a"}]},
+            "Did you mean answer_id",
+        ),
         ("playbook_lookup", {"query": "x"}, "Did you mean query_text"),
         ("playbook_quarantine", {"release": "q-1", "writer": "x"}, "alone"),
     ],
@@ -198,7 +202,7 @@ async def test_what_each_entry_is_worth(widgets: Lakehouse) -> None:
     _, other, right = ranked  # all three are about as far
     good = (await widgets.call("playbook_record", of(right, "even", score=0.5)))["playbook_id"]
     bad = (await widgets.call("playbook_record", of(other, "even", QUESTION + " x", score=1.0)))["playbook_id"]
-    judged = [{"query_text": QUESTION, "answers": {"even": [right]}}]
+    judged = {QUESTION: {"even": [right]}}
     report = await widgets.call("playbook_report", {"questions": judged})
     worth = {one["playbook_id"]: one for one in report["entries"]}
     assert (report["questions"], report["measured"], report["skipped"], report["searches"]) == (1, 1, 0, 3)

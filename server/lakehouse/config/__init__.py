@@ -9,6 +9,9 @@ from typing import Any, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
+from lakehouse.config.judging import Models, Relevance, Rerank
+from lakehouse.config.playbook import Playbook
+from lakehouse.config.section import Section
 from lakehouse.config.sections import (
     GIB,
     KIB,
@@ -22,14 +25,9 @@ from lakehouse.config.sections import (
     Embed,
     Export,
     Ingest,
-    Models,
     Observer,
-    Playbook,
     Plugins,
-    Relevance,
-    Rerank,
     Results,
-    Section,
     Server,
     Sql,
     Storage,

@@ -4,7 +4,11 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from lakehouse.config.judging import Models, Relevance, Rerank
+from lakehouse.config.playbook import Playbook
+from lakehouse.config.section import Section
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 Toolset = Literal["core", "data", "sql", "retrieval", "memory", "chat", "workflow", "learning", "review", "admin"]
@@ -16,12 +20,6 @@ _ADDRESS = r"^(https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?)?$"
 SECRETS = "/etc/lakehouse/secrets.toml"
 _URL = r"https?://([^/\s@]+@)?(\[[0-9A-Fa-f:.]+\]|[^/\s?#:@\[\]]+)(:\d{1,5})?([/?#]\S*)?"
 _SIZE = r"(?i)^\d+(\.\d+)? ?[KMGT]i?B$"
-
-
-class Section(BaseModel):
-    """One part's settings: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Server(Section):
@@ -260,6 +258,7 @@ class Vectors(Section):
     max_k: int = Field(1000, ge=1, description="The largest k of one search.")
     max_dimension: int = Field(8192, ge=1, description="The largest vector dimension.")
     seal_rows: int = Field(8192, ge=1, description="Fresh rows after which a new segment is written.")
+    keep_generations: int = Field(2, ge=0, le=100, description="Generations of an index kept beside the live one.")
     graph_rows: int = Field(
         10_000, ge=1, description="Vectors from which on a segment gets a graph; fewer are scanned."
     )
@@ -297,44 +296,13 @@ class Corpora(Section):
     overlap: int = Field(200, ge=0, description="Characters neighbouring chunks share; at most half a chunk.")
     # 16 at a time by 4 workers, as one batch: the bundled model does 246 short rows a second so, 150 by sixteens.
     batch_size: int = Field(64, ge=1, le=1024, description="Chunks embedded and added at a time.")
+    workers: int = Field(4, ge=1, le=8, description="Batches that a provider elsewhere is sent at a time.")
 
     @model_validator(mode="after")
     def _moves_on(self) -> "Corpora":
         if self.overlap >= self.max_chars:
             raise ValueError("overlap must be less than max_chars, or a chunk never ends")
         return self
-
-
-class Rerank(Section):
-    """An optional model that judges the best hits again."""
-
-    provider: Literal["", "litellm"] = Field("", description="litellm, or empty for none.")
-    model: str = Field("", description="As litellm spells it: cohere/rerank-v3.5, infinity/BAAI/bge-reranker-base.")
-    api_base: str = Field("", description="Where its API is, if not at its usual place.")
-    api_key_env: str = Field("", description="Environment variable that holds its key.")
-    top_n: int = Field(50, ge=1, le=1000, description="Hits it is asked about; the others are left out.")
-    timeout_secs: float = Field(20, gt=0, description="Seconds it may take.")
-
-
-class Relevance(Section):
-    """The relevance filter for chunks of code."""
-
-    threshold: float = Field(
-        0.3, allow_inf_nan=False, description="Least score kept where the request says none; LH_RELEVANCE_THRESHOLD."
-    )
-    filter: bool = Field(True, description="Off: everything is kept, scored; LH_RELEVANCE_FILTER=0.")
-
-
-class Models(Section):
-    """What is known of chat models."""
-
-    weak_models: tuple[str, ...] = Field(
-        ("qwen3.5:latest", "qwen3:latest"),
-        description="Models that keep the composed review mode, beside all whose name has :free.",
-    )
-    force_full_enrichment: bool = Field(
-        False, description="Keep the mode where a request does not say; LH_FORCE_FULL_ENRICHMENT."
-    )
 
 
 class Observer(Section):
@@ -357,30 +325,6 @@ class Export(Section):
     memory_limit: str = Field("512MB", pattern=_SIZE, description="Memory the writer of Parquet may use.")
     roots: tuple[Path, ...] = Field(
         (), description="Folders files may be written to over MCP; empty: the home directory but what is hidden."
-    )
-
-
-class Playbook(Section):
-    """What was learned from feedback, and whose feedback counts for how much."""
-
-    half_life_days: float = Field(
-        90, ge=0, allow_inf_nan=False, description="Days after which an entry has half its effect; 0: it keeps it."
-    )
-    trusted: tuple[str, ...] = Field(
-        ("auth.token",),
-        description="Tokens whose entries count as those of this machine's own callers do: whole, and without a limit.",
-    )
-    untrusted_weight: float = Field(
-        1, ge=0, le=1, description="Part of their effect that entries of other tokens have; 0: none."
-    )
-    writer_effect: float = Field(
-        2,
-        gt=0,
-        allow_inf_nan=False,
-        description="Total effect, in whole boosts, that one such token's entries have on one question.",
-    )
-    independent_writers: int = Field(
-        2, ge=2, description="Writers who say the same of an answer, so that the limit does not hold for it."
     )
 
 

@@ -18,7 +18,7 @@ from lakehouse.engine.acting import Actor, acting
 from lakehouse.engine.places import shut
 from lakehouse.errors import InvalidInput, LakehouseError, NotFound, TimedOut, Unavailable, foreseen
 from lakehouse.lake import access
-from lakehouse.lake.arguments import anchored, check_paths, paths_of, validated
+from lakehouse.lake.arguments import anchored, check_paths, defaulted, paths_of, validated
 from lakehouse.lake.hold import Hold
 from lakehouse.observe import Call, Caller, Progress
 from lakehouse.preview import compact, scrubbed, shortened
@@ -292,6 +292,7 @@ class Lakehouse(Hold):
             async with self._bound(call) as call:
                 checked = validated(capability, anchored(capability, arguments, call.caller.folder))
                 if call.scope is not None:
+                    checked = defaulted(capability, checked, cast("Profile", call.scope).defaults.as_dict())
                     await anyio.to_thread.run_sync(check_paths, checked)
                 with self._apart(call, checked):
                     answer, text = await self._run(capability, checked, upload, call.limit)

@@ -22,9 +22,9 @@ class SqlFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    sql: str = Field(description="One read-only statement, as for query_sql; all its rows count.")
-    id_column: str = Field(description="The column of the ids, text or whole numbers.")
-    id_prefix: str = Field("", description="Put before each, as in w- for the items w-1, w-2.")
+    sql: str = Field(description="One SELECT; all its rows count.")
+    id_column: str = Field(description="Its column of ids.")
+    id_prefix: str = Field("", description="Put before each, as w-.")
 
 
 async def allowed(sql: "Sql", limits: "config.Sql", asked: SqlFilter) -> frozenset[str]:

@@ -58,9 +58,12 @@ def cut(text: str) -> list[str]:
     return [word for word in text.encode(errors="replace").translate(SPACED).decode().split(" ") if word]
 
 
-@lru_cache(maxsize=65_536)
 def terms(word: str, asked: bool = False) -> tuple[str, ...]:
     """The terms of what stands between two spaces, in a stored text, or `asked` for in a question."""
+    return (_known if len(word) <= MAX_TERM else _terms)(word, asked)
+
+
+def _terms(word: str, asked: bool) -> tuple[str, ...]:
     if word.isascii():
         return tuple(_ascii(word))
     plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", word).replace("\u2019", "'"))
@@ -73,6 +76,9 @@ def terms(word: str, asked: bool = False) -> tuple[str, ...]:
         else:
             found += _ascii(piece[0]) if piece[0].isascii() else _other(piece[0])
     return tuple(found)
+
+
+_known = lru_cache(maxsize=65_536)(_terms)
 
 
 def question(text: str, most: int) -> list[str]:
@@ -117,6 +123,9 @@ def _other(word: str) -> list[str]:
 
 
 def _stem(word: str) -> list[str]:
-    """The stem of a word in lower case; nothing for a stop word."""
+    """The stem of a word in lower case; nothing for a stop word. What has other signs than a to z is its own stem."""
+    word = word[:MAX_TERM]
+    if not (word.isascii() and word.isalpha()):
+        return [word]
     with _one:
-        return list(_analyzer.analyze(word[:MAX_TERM]))
+        return list(_analyzer.analyze(word))

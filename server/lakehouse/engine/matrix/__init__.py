@@ -81,7 +81,7 @@ class Matrix:
         if asked.rerank:
             self.reranker.check()
         wanted = await checked(asked.metadata_filter, "metadata_filter")
-        return await Search(self, plan(asked, wanted, self.vectors.settings.max_k, self.reranker.top_n)).run()
+        return await Search(self, plan(asked, wanted, self.settings.vectors.max_k, self.reranker.top_n)).run()
 
     async def relevance(self, focus: Focus, chunks: Sequence[Chunk], threshold: float | None = None) -> Split:
         """Chunks that have to do with a file, and those that do not: see `relevance.split`."""

@@ -35,7 +35,7 @@ class Candidate:
     metadata: Any
     by: By = "distance"
     value: float = 0.0
-    addends: list[Addend] = field(default_factory=list)
+    addends: list[tuple[str, float]] = field(default_factory=list)
     distance: float | None = None
     dense_rank: int | None = None
     dense_addend: float | None = None
@@ -71,12 +71,12 @@ class Candidate:
         """Order it by the sum of these from now on."""
         self.by, self.value, self.addends = by, 0.0, []
         for name, value in addends.items():
-            self.addends.append(Addend(name=name, value=value))
+            self.addends.append((name, value))
             self.value += value
 
     def move(self, name: str, to: float) -> None:
         """Change what it is ordered by. Exact in floating point where that changes by a factor of 1/2 to 2."""
-        self.addends.append(Addend(name=name, value=to - self.value))
+        self.addends.append((name, to - self.value))
         self.value = to
 
     def result(self, explain: bool) -> Result:
@@ -109,7 +109,7 @@ class Candidate:
             )
         return Explained(
             by=self.by,
-            addends=self.addends,
+            addends=[Addend(name=name, value=value) for name, value in self.addends],
             dense=dense,
             lexical=lexical,
             rerank=self.reranked,

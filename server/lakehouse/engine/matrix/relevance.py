@@ -25,18 +25,18 @@ class Focus(BaseModel):
 
     path: str = Field(description="Its path.")
     content: str | None = Field(None, description="Its text.")
-    defined_symbols: list[str] | None = Field(None, description="Else read from content.")
-    imported_symbols: list[str] | None = Field(None, description="Else read from content.")
+    defined_symbols: list[str] | None = Field(None, description="Else of content.")
+    imported_symbols: list[str] | None = Field(None, description="Else of content.")
 
 
 class Chunk(BaseModel):
-    """A piece of text that may belong to the focus."""
+    """A piece of text."""
 
     model_config = ConfigDict(extra="forbid")
 
-    id: str | None = Field(None, description="Yours, given back.")
-    source: str | None = Field(None, description="Its path, or the corpus.")
-    doc_id: str | None = Field(None, description="Its document.")
+    id: str | None = Field(None, description="Yours.")
+    source: str | None = Field(None, description="Its path.")
+    doc_id: str | None = Field(None, description="Its id.")
     text: str = Field(description="Its words.")
 
 

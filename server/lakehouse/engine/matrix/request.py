@@ -27,7 +27,7 @@ class Relevance(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    focus: Focus = Field(description="The file being worked on.")
+    focus: Focus = Field(description="The file worked on.")
     threshold: float | None = Field(None, description="Least score kept; 0.3.")
 
 

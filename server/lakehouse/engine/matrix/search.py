@@ -12,12 +12,17 @@ from lakehouse.engine.matrix.candidate import Candidate
 from lakehouse.engine.matrix.fanout import Answered
 from lakehouse.engine.matrix.relevance import Scorer
 from lakehouse.engine.matrix.request import WIDENING, Plan
-from lakehouse.engine.matrix.shapes import CorpusExplained, Found, SearchExplained, Stage
+from lakehouse.engine.matrix.shapes import CorpusExplained, Found, Fusion, SearchExplained, Stage
 from lakehouse.engine.matrix.targets import Questions, Target, Targets
-from lakehouse.errors import LakehouseError, Upstream
+from lakehouse.errors import InvalidInput, LakehouseError, TimedOut, Upstream
 
 if TYPE_CHECKING:
     from lakehouse.engine.matrix import Matrix
+    from lakehouse.engine.playbook import Endorsement
+
+
+INLINE_HITS = 500  # 6 µs each; more are merged off the event loop
+Merged = tuple[list[Candidate], Fusion]
 
 
 class Search:
@@ -41,14 +46,14 @@ class Search:
         answered = await fanout.answers(self._matrix.vectors, plan, targets, ids)
         given = sum(len(one.answer.near) + len(one.answer.matches) for one in answered)
         self._stage("retrieve", given, 0)
-        every, by = fusion.merged(plan, targets, [one.answer for one in answered])
+        every, by = await self._merged(targets, answered, given)
         candidates = fusion.capped(every, plan.each)
         self._stage("merge", len(every), len(every) - len(candidates))
         counts = {target.name: 0 for target in targets}
         for one in candidates:
             counts[one.corpus] += 1
         candidates = await self._reranked(candidates)
-        changed = await self._boosted(candidates)
+        changed = await self._boosted(candidates, targets)
         candidates = sorted(candidates, key=lambda one: one.order)
         kept = await anyio.to_thread.run_sync(self._relevant, candidates) if asked.relevance else candidates
         dropped = len(candidates) - len(kept)
@@ -78,6 +83,10 @@ class Search:
         self._stage("prefilter", len(ids), 0)
         return ids
 
+    async def _merged(self, targets: Sequence[Target], answered: Sequence[Answered], given: int) -> Merged:
+        work = partial(fusion.merged, self._plan, targets, [one.answer for one in answered])
+        return work() if given <= INLINE_HITS else await anyio.to_thread.run_sync(work)
+
     async def _reranked(self, candidates: list[Candidate]) -> list[Candidate]:
         """The best of them by what the reranker says; it is not asked about the others, which are left out."""
         if not self._plan.asked.rerank or not candidates:
@@ -90,28 +99,34 @@ class Search:
         self._stage("rerank", len(candidates), len(candidates) - len(best), len(best))
         return best
 
-    async def _boosted(self, candidates: Sequence[Candidate]) -> int:
+    async def _boosted(self, candidates: Sequence[Candidate], targets: Sequence[Target]) -> int:
         if not self._plan.asked.use_playbook:
             return 0
         name = self._plan.playbook_corpus
         try:
             vector = await self._playbook_vector(name)
-            known = () if vector is None else await self._endorsements(name, vector)
+            known = () if vector is None else await self._endorsements(name, vector, targets)
+        except (InvalidInput, TimedOut):
+            raise
         except LakehouseError as error:
-            if isinstance(error, Upstream) and type(error) is Upstream:
+            if type(error) is Upstream:  # it says already of what
                 raise
             raise Upstream(f"playbook corpus {name}: {error.detail}", fix=error.fix) from error
         changed = boosting.moved(candidates, known)
         self._stage("playbook", len(candidates), 0, changed)
         return changed
 
-    async def _endorsements(self, name: str, vector: Any) -> Sequence[Any]:
+    async def _endorsements(self, name: str, vector: Any, targets: Sequence[Target]) -> "Sequence[Endorsement]":
+        # A vector that was given is of the model of what it searches; ours is of the playbook's own.
+        models = {target.model for target in targets if target.model is not None}
+        given = self._plan.asked.query_vector is not None
         return await self._matrix.playbook.endorsements(
             vector,
             corpus=name,
             top_k=self._plan.playbook_top_k,
             max_distance=self._plan.playbook_max_distance,
             without=self._plan.asked.without,
+            model=models.pop() if given and len(models) == 1 else None,
         )
 
     async def _playbook_vector(self, name: str) -> Any:

@@ -161,6 +161,6 @@ class Corpus(BaseModel):
     dimension: int = Field(description="Components of its vectors.")
     distance: str = Field(description="cosine or euclidean.")
     count: int = Field(description="Items in it.")
-    generation: int = Field(description="Grows with every change.")
+    generation: int = Field(description="Number of the live build; name@n reads another that is kept.")
     model: str | None = Field(default=None, description="The embedding model its vectors are from.")
     builder: dict[str, Any] | None = Field(default=None, description="What it was built from; absent for a raw index.")

@@ -89,6 +89,8 @@ class Targets:
             known = [info.name for info in await self._vectors.list()]
             none = None if known else "There are none yet; build one with build_corpus."
             missing = CorpusNotFound(f"there is no corpus {name!r}.", fix=did_you_mean(name, known, none))
+            if self._vectors.bound:  # for a profile it is as if there were none
+                raise missing from error
             missing.__cause__ = error
             raise Upstream(f"corpus {name}: {missing.detail}", fix=missing.fix) from missing
         except Upstream as error:

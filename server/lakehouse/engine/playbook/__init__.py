@@ -1,7 +1,6 @@
 """The playbook: which answers served which questions, and how that moves the answers of the next search."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakValueDictionary
@@ -9,6 +8,7 @@ from weakref import WeakValueDictionary
 from lakehouse.engine import moment
 from lakehouse.engine.acting import acting
 from lakehouse.engine.playbook.boost import boosted, lifted
+from lakehouse.engine.playbook.endorsement import DEFAULT_CORPUS, DEFAULT_MAX_DISTANCE, DEFAULT_TOP_K, Endorsement
 from lakehouse.engine.playbook.report import Judged, Report, Search
 from lakehouse.engine.playbook.shown import Forgotten, Held, Looked, Outcome, Recorded, Shown
 from lakehouse.engine.progress import Progress, unheard
@@ -20,29 +20,8 @@ if TYPE_CHECKING:
     from lakehouse.engine.journal import Record
     from lakehouse.engine.playbook.entry import Entry
     from lakehouse.engine.playbook.holds import Hold
-    from lakehouse.engine.playbook.influence import Near
     from lakehouse.engine.playbook.memory import Memory
     from lakehouse.engine.vectors import Vectors
-
-DEFAULT_CORPUS = "playbook_memory"
-DEFAULT_TOP_K = 5
-DEFAULT_MAX_DISTANCE = 0.5
-_ROUNDS = (64, 512)  # entries looked at, where the nearest are put aside or crowded by one writer
-
-
-@dataclass(frozen=True)
-class Endorsement:
-    """What the playbook says of one answer to a question like this one.
-
-    `effect` is the effective score, after decay and caps: 0 to 1, below 0 for a rejection.
-    """
-
-    playbook_id: str
-    answer_id: str
-    answer_corpus: str
-    effect: float
-    distance: float  # of the recorded question from this one
-    query_text: str
 
 
 class Playbook:
@@ -144,6 +123,7 @@ class Playbook:
         the vector is of, where that is known. Raises Upstream when the playbook is there and cannot be read, or is of
         another model or dimension.
         """
+        from lakehouse.engine.playbook.counting import counted
         from lakehouse.engine.vectors import IndexNotFound
 
         if top_k < 1:
@@ -155,7 +135,7 @@ class Playbook:
                 raise Upstream(
                     f"playbook {corpus} is of {pinned}, the question of {model}.", fix="Search without the playbook."
                 )
-            found = await self._chosen(memory, vector, top_k, max_distance, frozenset(without))
+            found = await counted(memory, self._influence, vector, top_k, max_distance, frozenset(without))
         except IndexNotFound:
             return []
         except Upstream:
@@ -336,29 +316,6 @@ class Playbook:
             return await self._memory(corpus).some(ids)
         except IndexNotFound:
             return {}
-
-    async def _chosen(
-        self, memory: "Memory", vector: Any, top_k: int, max_distance: float, without: frozenset[str]
-    ) -> "list[Near]":
-        """The entries that count for a question: near enough, neither left out nor put aside."""
-        from lakehouse.engine.playbook.holds import counted, standing
-
-        holds = await memory.holds()
-        count: list[Near] = []
-        chosen: list[Near] = []
-        for size in (max(top_k, size) for size in _ROUNDS):
-            near, all = await memory.near(vector, size, max_distance)
-            count = counted(near, holds, without)
-            chosen, settled = self._influence.chosen(count, top_k)
-            if settled or all:
-                return chosen
-        if len(count) >= top_k:
-            return chosen
-        # Hundreds of the nearest do not count: the others are asked alone.
-        every = await memory.every()
-        rest = [id for id, entry in every.items() if id not in without and standing(id, entry, holds)]
-        near, _ = await memory.near(vector, max(top_k, _ROUNDS[0]), max_distance, rest) if rest else ([], True)
-        return self._influence.chosen(counted(near, holds, without), top_k)[0]
 
     def _shown(self, entry: "Entry", holds: "Sequence[Hold]", distance: float | None = None) -> Shown:
         from lakehouse.engine.playbook.holds import standing

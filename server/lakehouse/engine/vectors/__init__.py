@@ -4,6 +4,7 @@ from lakehouse.engine.vectors.asking import Answer, Ask, Match, Term
 from lakehouse.engine.vectors.items import (
     Added,
     Distance,
+    Generation,
     Hit,
     IndexDamaged,
     IndexExists,
@@ -11,6 +12,7 @@ from lakehouse.engine.vectors.items import (
     IndexNotFound,
     Item,
     ItemNotFound,
+    Swapped,
 )
 from lakehouse.engine.vectors.store import Vectors
 
@@ -19,6 +21,7 @@ __all__ = [
     "Answer",
     "Ask",
     "Distance",
+    "Generation",
     "Hit",
     "IndexDamaged",
     "IndexExists",
@@ -27,6 +30,7 @@ __all__ = [
     "Item",
     "ItemNotFound",
     "Match",
+    "Swapped",
     "Term",
     "Vectors",
 ]

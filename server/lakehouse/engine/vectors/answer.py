@@ -20,7 +20,7 @@ def of(index: str, state: State, ask: Ask) -> Answer:
     shown = [hit.id for hit in near] + [match.id for match in matches]
     return Answer(
         index,
-        manifest.number.count,
+        manifest.build,
         near,
         matches,
         0 if masks is None else state.left_out(masks),

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 NAME = "fields.bin"
@@ -72,6 +71,8 @@ class Column:
     def codes_of(self, texts: Sequence[str]) -> list[int]:
         """The codes of those of the texts that there are."""
         if len(texts) > _MANY:
+            import pyarrow.compute as pc
+
             found = pc.index_in(pa.array(texts, pa.large_string()), value_set=self.texts)
             return list(set(found.drop_null().to_pylist()))
         near = [(self.code(text), text) for text in texts]

@@ -8,6 +8,8 @@ _vectors/<index>/manifest/<number>.json      one generation of the index, create
 
 A number is 20 digits: the index's epoch (seconds since 2025, when it was created), then ten digits that count from 1.
 An index that is deleted and created again has a later epoch, so that nothing of the first can show in the second.
+
+What callers call a generation of an index is a Build: a manifest names the live one and those that are kept beside it.
 """
 
 import hashlib
@@ -166,10 +168,30 @@ class SegmentDoc:
 
 
 @dataclass(frozen=True)
+class Build:
+    """A build of an index that is kept beside the live one: complete in its segments, and never changed.
+
+    `created` is when it was made, `swapped` when it last went live, `count` how many items it has.
+    """
+
+    number: int
+    dimension: int
+    distance: Distance
+    created: str
+    swapped: str
+    count: int
+    model: str | None = None
+    builder: dict[str, Any] | None = None
+    segments: tuple[SegmentRef, ...] = ()
+
+
+@dataclass(frozen=True)
 class Manifest:
     """One generation of an index. Log entries from `log_from` on come on top of its segments.
 
-    `m`, `ef_construction` and `ef_search` are the wishes for graphs; None leaves them to whoever builds one.
+    `m`, `ef_construction` and `ef_search` are the wishes for graphs; None leaves them to whoever builds one. `build` is
+    the number of the live build, `built` when that was made, `swapped` when it went live, `last` the highest number
+    there has been. `retained` are the builds kept beside it, the one that was live most recently last.
     """
 
     number: Number
@@ -185,6 +207,11 @@ class Manifest:
     log_from: int = 1
     prev: int | None = None
     deleted: bool = False
+    build: int = 1
+    last: int = 1
+    built: str = ""
+    swapped: str = ""
+    retained: tuple[Build, ...] = ()
 
     def successor(self, **changes: Any) -> "Manifest":
         """The next generation, with some fields changed."""
@@ -217,9 +244,20 @@ def read_manifest(data: bytes, key: str) -> Manifest:
             log_from=document["log_from"],
             prev=document["prev"],
             deleted=document["deleted"],
+            # Those of earlier versions had one build, and did not say so.
+            build=document.get("build", 1),
+            last=document.get("last", 1),
+            built=document.get("built") or document["created"],
+            swapped=document.get("swapped") or document["created"],
+            retained=tuple(_build(b) for b in document.get("retained", ())),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise damaged(key, f"{error} is missing or of the wrong kind") from error
+
+
+def _build(document: dict[str, Any]) -> Build:
+    known = {each.name: document[each.name] for each in fields(Build)}
+    return Build(**known | {"segments": tuple(_segment_ref(s) for s in document["segments"])})
 
 
 def _segment_ref(document: dict[str, Any]) -> SegmentRef:

@@ -1,7 +1,7 @@
 """One index: durable changes in groups, searches on snapshots, other processes' changes. Load it in a worker thread."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,6 +16,7 @@ from lakehouse.engine.vectors import format, log, snapshot
 from lakehouse.engine.vectors.batch import PUT, Batch, deletes, joined
 from lakehouse.engine.vectors.format import Manifest, Number, SegmentRef
 from lakehouse.engine.vectors.items import IndexDamaged, IndexNotFound, ItemNotFound
+from lakehouse.engine.vectors.kept import Kept, sound
 from lakehouse.engine.vectors.objects import Objects
 from lakehouse.engine.vectors.segment import Segment
 from lakehouse.engine.vectors.snapshot import Sealed, State
@@ -55,26 +56,24 @@ class Index:
         self._state: State | None = None
         self._waiting: list[Work] = []
         self._not_before = 0
+        self.kept = Kept(self)
 
     async def state(self) -> State:
         """The newest snapshot. Raises IndexNotFound and, naming the file, IndexDamaged."""
         state = self._state
         if state is None:
             async with self.committing:
-                state = self._state or await self.load()
-        for sealed in state.sealed:
-            if sealed.problem is not None:
-                raise format.damaged(*sealed.problem.split(": ", 1))
-        return state
+                state = await self.shown()
+        return sound(state)
+
+    async def shown(self) -> State:
+        """The state that is shown, or the one to be shown. The caller holds `committing`."""
+        return self._state or await self.load()
 
     @property
     def is_shown(self) -> bool:
         """Whether its state is known here: it need not be read."""
         return self._state is not None
-
-    async def shown(self) -> State:
-        """The state that is shown, or the one to be shown. The caller holds `committing`."""
-        return self._state or await self.load()
 
     def not_found(self) -> IndexNotFound:
         return IndexNotFound(f"there is no vector index called {self.name!r}.", fix="List the indexes, or create it.")
@@ -112,17 +111,24 @@ class Index:
         if manifest.deleted:
             raise self.not_found()
 
+        sealed = await self.sealed(manifest.segments, known)
+        state = await anyio.to_thread.run_sync(snapshot.empty, manifest, sealed)
+        return await self._replayed(state)
+
+    async def sealed(self, refs: Sequence[SegmentRef], known: Mapping[str, Sealed] | None = None) -> tuple[Sealed, ...]:
+        """Segments with their dead rows and graphs, opened unless they are open."""
+        states = [*self.kept.states, *([] if self._state is None else [self._state])]
+        there = {s.segment.doc.id: s for state in states for s in state.sealed} | dict(known or {})
+
         async def opened(ref: SegmentRef) -> Sealed:
-            found = known.get(ref.id)
+            found = there.get(ref.id)
             segment = found.segment if found else await self.objects.segment(ref)
             graph = found.graph if found else None
             if graph is None or graph.ref != ref.graph:
                 graph = await self.objects.graph(ref.graph, segment)
             return Sealed(segment, await self.objects.tomb(ref), graph)
 
-        sealed = await fan_out([partial(opened, ref) for ref in manifest.segments])
-        state = await anyio.to_thread.run_sync(snapshot.empty, manifest, tuple(sealed))
-        return await self._replayed(state)
+        return tuple(await fan_out([partial(opened, ref) for ref in refs]))
 
     async def _replayed(self, state: State) -> State:
         """The state with the log entries that come after it."""
@@ -335,6 +341,7 @@ class Index:
     def forget(self) -> None:
         """Show nothing any more; whoever asks next reads the store."""
         self._state = None
+        self.kept.clear()
 
     def swap(self, change: Callable[[State], State]) -> None:
         """Replace the state by what `change` makes of it; in a worker thread, while holding `committing`."""

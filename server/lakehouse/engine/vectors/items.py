@@ -64,8 +64,50 @@ class Added:
 
 
 @dataclass(frozen=True)
+class Generation:
+    """One build of an index. `created` is when it was made, `swapped_at` when it last went live."""
+
+    generation: int
+    live: bool
+    created: str
+    swapped_at: str
+    count: int
+    dimension: int
+    model: str | None
+
+
+@dataclass(frozen=True)
+class HotSwap:
+    """Which generation of an index went live, and when."""
+
+    generation: int
+    swapped_at: str
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """A change of the live generation: `previous` went, with its items, and `generation` came.
+
+    What had been added to the previous one stays in it, and is not in the one that came. `kept` says whether it is
+    there to be read as `name@previous`, and to go back to.
+    """
+
+    name: str
+    generation: int
+    previous: int
+    count: int
+    previous_count: int
+    swapped_at: str
+    kept: bool
+
+
+@dataclass(frozen=True)
 class IndexInfo:
-    """An index as it is now. `count` has all items, with or without a vector."""
+    """An index as it is now. `count` has all items, with or without a vector.
+
+    `generation` is the number of the live build; `revision` grows whenever what is stored of it is written anew, and
+    starts again with a replacement. `generations` are the live one and those kept beside it, by number.
+    """
 
     name: str
     dimension: int
@@ -74,6 +116,28 @@ class IndexInfo:
     generation: int
     model: str | None
     builder: dict[str, Any] | None
+    revision: int = 0
+    generations: tuple[Generation, ...] = ()
+
+
+def at(name: str) -> tuple[str, int | None]:
+    """A name as readers give it: that of an index, or `name@n`, its generation n. Raises InvalidInput."""
+    base, sign, number = name.partition("@")
+    if sign and not (number.isascii() and number.isdigit() and len(number) < 10):
+        raise InvalidInput(
+            f"name {name[:80]!r}: behind the @ there is no number.", fix="Name a generation such as tickets@3."
+        )
+    return check_name(base), int(number) if sign else None
+
+
+def check_live(name: str) -> str:
+    """The name of an index that is to be changed. Raises Conflict for a generation, and InvalidInput."""
+    base, number = at(name) if "@" in name else (name, None)
+    if number is not None:
+        raise Conflict(
+            f"{name} is a generation that is kept, and never changes.", fix=f"Change {base}, or swap it to that first."
+        )
+    return check_name(base)
 
 
 def check_name(name: str) -> str:

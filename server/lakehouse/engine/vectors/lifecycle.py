@@ -64,22 +64,23 @@ async def end(objects: Objects, index: Index | None) -> int:
         if newest.deleted:
             break
         try:
-            await _store(objects, index, newest.successor(deleted=True, segments=()))
+            await _store(objects, index, newest.successor(deleted=True, segments=(), retained=()))
         except KeyExists:
             continue
         return newest.number.epoch
     raise IndexNotFound(f"there is no vector index called {objects.index!r}.")
 
 
-async def switch(objects: Objects, index: Index | None, manifest: Manifest) -> None:
+async def switch(objects: Objects, manifest: Manifest) -> None:
     """Store the first generation of a later epoch: whatever was there before is replaced in one step.
 
-    Raises Conflict when another index was made meanwhile, which stays.
+    Whoever has the index open holds `changing` and `committing`. Raises Conflict when another index was made
+    meanwhile, which stays.
     """
     generations = await objects.generations()
     if not generations or generations[-1] < manifest.number:
         with suppress(KeyExists):
-            await _store(objects, index, manifest)
+            await objects.put_manifest(manifest)
             if (await objects.generations())[-1].epoch == manifest.number.epoch:
                 return
             await objects.bucket.delete(format.manifest_key(objects.index, manifest.number))
@@ -87,6 +88,15 @@ async def switch(objects: Objects, index: Index | None, manifest: Manifest) -> N
         f"vector index {objects.index!r} was made anew by another call meanwhile.",
         fix="Do it again, if what is there now is to be replaced too.",
     )
+
+
+async def standing(objects: Objects) -> Manifest | None:
+    """The newest generation that can be read, of an index that is not deleted; None when there is none."""
+    for number in reversed(await objects.generations()):
+        with suppress(IndexDamaged):
+            found = await objects.manifest(number)
+            return None if found.deleted else found
+    return None
 
 
 async def tidy(objects: Objects) -> None:

@@ -2,6 +2,8 @@
 
 A condition has two answers: the rows that surely meet it, and those that may. They join as truth values of three kinds
 do, so that what other conditions leave out is never read. Load it in a worker thread.
+
+pyarrow.compute takes 25 to 50 ms to import, for which who opens an index need not wait: functions import it.
 """
 
 import json
@@ -13,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lakehouse.engine.filters import Filter
 from lakehouse.engine.filters.conditions import Condition, Every, Opposite, Test, holds, tests
@@ -251,6 +252,8 @@ def _written(column: Column, op: str, operand: str) -> Any:
         return False
     if op == "prefix":
         return _coded(column, *column.beginning(operand))
+    import pyarrow.compute as pc
+
     find = pc.match_substring_regex if op == "regex" else pc.match_substring
     found = np.flatnonzero(find(column.texts, pattern=operand).to_numpy(zero_copy_only=False))
     if len(found) == 0:
@@ -297,6 +300,8 @@ class Ids:
     def of(self, stored: pa.LargeStringArray, find: Callable[[Sequence[str]], Any]) -> Mask:
         """The rows whose id is one of them. `find` gives the rows of ids by their hashes: faster for few."""
         if len(self.ids) * _FIND_COST >= len(stored):
+            import pyarrow.compute as pc
+
             found = pc.is_in(stored, value_set=self._names)
             return np.array(found.to_numpy(zero_copy_only=False), np.bool_)
         mask: Mask = np.zeros(len(stored), np.bool_)

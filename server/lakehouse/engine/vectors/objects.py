@@ -24,8 +24,7 @@ from lakehouse.engine.vectors.segment import Segment
 T = TypeVar("T")
 
 CHECK_AT_ONCE = 16 * 2**20  # bytes hashed while a segment is opened (8 ms); a larger one is checked in the background
-_ORPHAN_SECONDS = 3600
-_STAGED_SECONDS = 24 * 3600
+_ORPHAN_SECONDS = 24 * 3600
 
 Later = Callable[[Callable[[], object]], None]
 
@@ -204,7 +203,7 @@ class Objects:
             raise damaged(key, "it is missing") from None
 
     async def verify(self) -> list[str]:
-        """Read everything the newest generation needs; a line for each file that is not as it was written."""
+        """Read all that the newest generation and the builds beside it need; a line for each file that has changed."""
         problems: list[str] = []
 
         async def tried(read: Callable[[], Awaitable[T]]) -> T | None:
@@ -220,12 +219,19 @@ class Objects:
             return problems
         entries = await tried(partial(self.entries, Number(manifest.number.epoch, manifest.log_from))) or []
         attached = [entry.attach for entry in entries if entry.attach is not None]
-        for ref in (*manifest.segments, *attached):
+        read: dict[str, Segment] = {}
+        graphs: set[GraphRef | None] = {None}
+        for ref in (*_refs(manifest), *attached):
             await tried(partial(self.tomb, ref))
-            opened = await tried(partial(self.segment, ref, trusted=True))
+            opened = read.get(ref.id) or await tried(partial(self.segment, ref, trusted=True))
             if opened is None:
                 continue
-            problems += await anyio.to_thread.run_sync(opened.verify)
+            if ref.id not in read:
+                problems += await anyio.to_thread.run_sync(opened.verify)
+            read[ref.id] = opened
+            if ref.graph in graphs:
+                continue
+            graphs.add(ref.graph)
             graph = await tried(partial(self.graph, ref.graph, opened, trusted=True))
             if graph is not None:
                 problems += await anyio.to_thread.run_sync(graph.verify)
@@ -286,14 +292,11 @@ class Objects:
     def _forgotten(self, name: str, epoch: int) -> bool:
         """Whether an unnamed segment or bitmap is what a crash left, or of an index that was replaced.
 
-        A young one may be unfinished work of another process; one of a later epoch is for a replacement, whose
-        making may take hours.
+        A young one may be unfinished work of another process: a build may take hours.
         """
         if format.epoch(name) < epoch:
             return True
-        return name not in self._own and format.age(name) > (
-            _ORPHAN_SECONDS if format.epoch(name) == epoch else _STAGED_SECONDS
-        )
+        return name not in self._own and format.age(name) > _ORPHAN_SECONDS
 
     async def _whole(self, number: Number) -> Manifest | None:
         """A generation, when it can be read."""
@@ -340,7 +343,12 @@ def _unlink(root: Path, keys: Sequence[str], folders: Sequence[str]) -> None:
 
 
 def _named(manifest: Manifest) -> set[str]:
-    """The names in seg/, tomb/ and graph/ that a generation needs."""
-    names = {ref.id for ref in manifest.segments}
-    names |= {f"{ref.graph.id}.usearch" for ref in manifest.segments if ref.graph is not None}
-    return names | {f"{ref.tomb.id}.bin" for ref in manifest.segments if ref.tomb is not None}
+    """The names in seg/, tomb/ and graph/ that a generation needs, for the builds that are kept beside it, too."""
+    refs = _refs(manifest)
+    names = {ref.id for ref in refs} | {f"{ref.graph.id}.usearch" for ref in refs if ref.graph is not None}
+    return names | {f"{ref.tomb.id}.bin" for ref in refs if ref.tomb is not None}
+
+
+def _refs(manifest: Manifest) -> list[SegmentRef]:
+    """The segments of the live build and of those kept beside it; one may be named with several tombs and graphs."""
+    return [*manifest.segments, *(ref for build in manifest.retained for ref in build.segments)]

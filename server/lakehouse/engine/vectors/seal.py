@@ -66,24 +66,18 @@ async def seal(index: Index) -> None:
     except anyio.WouldBlock:
         return
     try:
-        await _seal(index)
+        await flush(index)
     finally:
         index.changing.release()
 
 
-async def _seal(index: Index) -> None:
+async def flush(index: Index) -> None:
+    """The same for a caller who holds `changing`."""
     frozen = await index.state()
     if not frozen.entries:
         return
-    places = plan(frozen, index.busy)
-    opened: Segment | None = None
-    merge = Merge((), (np.full(frozen.fresh.count, -1),))
-    if frozen.fresh.live or places:
-        async with index.storage.scratch() as folder:
-            doc, check, merge = await anyio.to_thread.run_sync(_write, folder, frozen, places)
-            await index.objects.put_segment(doc, folder)
-        opened = await index.objects.segment(SegmentRef(doc.id, check, doc.rows, doc.vectors), trusted=True)
-    manifest = await _manifest(index, frozen, merge, opened)
+    merge, opened = await sealed(index, frozen, plan(frozen, index.busy))
+    manifest = await manifest_of(index, frozen, merge, opened)
     with anyio.CancelScope(shield=True):
         async with index.committing:
             if not index.stands_on(frozen.manifest.number) or not await index.publish(manifest):
@@ -92,6 +86,16 @@ async def _seal(index: Index) -> None:
                 return
             await anyio.to_thread.run_sync(index.swap, lambda state: _after(state, frozen, merge, opened, manifest))
     await index.objects.collect()
+
+
+async def sealed(index: Index, frozen: State, places: tuple[int, ...]) -> tuple[Merge, Segment | None]:
+    """Store the fresh rows, and the live ones of some segments, as a segment; none where there are no such rows."""
+    if not (frozen.fresh.live or places):
+        return Merge((), (np.full(frozen.fresh.count, -1),)), None
+    async with index.storage.scratch() as folder:
+        doc, check, merge = await anyio.to_thread.run_sync(_write, folder, frozen, places)
+        await index.objects.put_segment(doc, folder)
+    return merge, await index.objects.segment(SegmentRef(doc.id, check, doc.rows, doc.vectors), trusted=True)
 
 
 def _write(folder: Path, state: State, places: tuple[int, ...]) -> tuple[format.SegmentDoc, str, Merge]:
@@ -119,7 +123,7 @@ def _write(folder: Path, state: State, places: tuple[int, ...]) -> tuple[format.
     return doc, check, Merge(places, moved)
 
 
-async def _manifest(index: Index, frozen: State, merge: Merge, opened: Segment | None) -> Manifest:
+async def manifest_of(index: Index, frozen: State, merge: Merge, opened: Segment | None) -> Manifest:
     """The next generation. Its bitmaps are those of the moment the log is cut at: later entries repeat later deaths."""
     noted = {ref.id: ref for ref in frozen.manifest.segments}
     refs = []

@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lakehouse.engine.files import sha256_of
@@ -175,6 +174,8 @@ class Segment:
         near = np.flatnonzero(left < self.rows)
         near = near[self._hashes[left[near]] == hashes[near]]
         if len(near) > _TOGETHER:
+            import pyarrow.compute as pc  # 25 ms, for which who opens an index need not wait
+
             first = self._hash_rows[left[near]].astype(np.int64)
             wanted = pa.array([ids[at] for at in near.tolist()], pa.large_string())
             same = pc.equal(self.ids.take(pa.array(first)), wanted).to_numpy(zero_copy_only=False)

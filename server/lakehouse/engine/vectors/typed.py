@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lakehouse.engine.filters.conditions import ABSENT, at
 from lakehouse.engine.vectors.fields import (
@@ -237,6 +236,8 @@ def _ordered(column: Column, order: Any) -> Column:
 
 def _coded(values: pa.ChunkedArray, places: Any, room: int) -> tuple[Any, pa.LargeStringArray]:
     """The codes of texts at these places, and the sorted dictionary."""
+    import pyarrow.compute as pc
+
     encoded = values.combine_chunks().dictionary_encode()
     order = pc.sort_indices(encoded.dictionary).to_numpy()
     rank = np.empty(len(order), np.int64)

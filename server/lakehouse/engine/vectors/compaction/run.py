@@ -39,6 +39,7 @@ class Made:
     opened: Segment
     graph: Graph | None
     moved: tuple[Rows, ...] = ()
+    build: int = 0  # of which it is
 
 
 async def wanted(index: Index, settings: config.Vectors) -> list[Job]:
@@ -134,7 +135,7 @@ async def _made(index: Index, job: Job, manifest: Manifest, sources: Sequence[Se
         except BaseException:
             await _removed(index, Made(job, ref, opened, None))
             raise
-    return Made(job, ref, opened, graph, moved)
+    return Made(job, ref, opened, graph, moved, manifest.build)
 
 
 async def _stored(index: Index, id: str, answer: dict[str, Any], folder: Path) -> tuple[SegmentRef, Segment]:
@@ -186,6 +187,8 @@ async def _publish(index: Index, made: Made) -> bool:
 
 def _still_there(made: Made, state: State) -> list[SegmentRef]:
     """What it was made from, as the generation names it now; nothing when it is not all there, or was done already."""
+    if made.job.merge and made.build != state.manifest.build:
+        return []  # rows that were dead, and are not in it, may be live in another build of the same segments
     known = {ref.id: ref for ref in state.manifest.segments}
     refs = [known[ref.id] for ref in made.job.segments if ref.id in known]
     done = not made.job.merge and any(ref.graph is not None for ref in refs)
