@@ -9,6 +9,7 @@ import pytest
 
 import lakehouse
 from lakehouse import staffing
+from lakehouse.engine.corpora import PartialFailure
 from lakehouse.engine.embed import Embedder
 from lakehouse.errors import InvalidInput, Unavailable
 from lakehouse.sources import shipped
@@ -56,7 +57,7 @@ async def test_other_names_and_a_fault(tmp_path: Path, monkeypatch: pytest.Monke
     assert any("embedding 120 rows takes about" in line for line in told)
     assert any(line.startswith("warning: ") for line in told)
     calls = 0
-    with pytest.raises(staffing.PartialFailure):
+    with pytest.raises(PartialFailure):
         await staffing.drive("candidates", tmp_path, index_name="strict", rows=120, strict=True)
 
 

@@ -126,7 +126,7 @@ class GraphRef:
     ef_search: int
     scale: float
     misses: int
-    build_s: float
+    build_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -267,7 +267,7 @@ def _segment_ref(document: dict[str, Any]) -> SegmentRef:
         document["rows"],
         document["vectors"],
         Tomb(tomb["id"], tomb["sha256"], tomb["dead"]) if tomb else None,
-        GraphRef(**{each.name: graph[each.name] for each in fields(GraphRef)}) if graph else None,
+        GraphRef(**{each.name: graph[each.name] for each in fields(GraphRef) if each.name in graph}) if graph else None,
     )
 
 
