@@ -32,6 +32,13 @@ class Column(BaseModel):
     type: str = Field(description="Its Arrow type: int64, double, string, date32[day] and so on.")
 
 
+class HotSwap(BaseModel):
+    """Which generation of a corpus built from a dataset answers now."""
+
+    generation: int = Field(description="Its number.")
+    swapped_at: str = Field(description="When it went live.")
+
+
 class Manifest(BaseModel):
     """One version of a dataset."""
 
@@ -49,6 +56,7 @@ class Manifest(BaseModel):
     bucket: str = Field(description="The bucket of the files.")
     operation: str = Field(description="How the version came to be.")
     key: Sequence[str] = Field(description="The columns that name a row; none: rows have no names.")
+    hot_swap: HotSwap | None = Field(None, description="In a listing: of the corpus built from it last, if any.")
 
 
 class Page(BaseModel):
@@ -126,8 +134,9 @@ async def list(
     """
     async with lake.within(profile):
         known, problems = await lake.datasets.list(), lake.datasets.problems
+        swaps = {name: HotSwap(**vars(swap)) for name, swap in (await lake.vectors.swaps()).items()}
     rest = [manifest for manifest in known if after is None or manifest.name > after]
-    page = [Manifest(**manifest.as_dict()) for manifest in rest[:limit]]
+    page = [Manifest(**manifest.as_dict(), hot_swap=swaps.get(manifest.name)) for manifest in rest[:limit]]
     return Page(
         manifests=page,
         count=len(page),

@@ -1,4 +1,4 @@
-"""Profiles: which datasets a reader sees."""
+"""Profiles: which datasets and indexes a reader sees."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -6,6 +6,18 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from lakehouse import Lakehouse, tool
+from lakehouse.engine import profiles as engine
+from lakehouse.engine.activation import Activated
+
+Aliases = dict[str, str]
+
+
+class Defaults(BaseModel):
+    """What holds in searches where the reader says nothing."""
+
+    k: int | None = Field(None, ge=1, description="Results.")
+    model: str | None = Field(None, description="Embedding model of the question.")
+    use_playbook: bool | None = Field(None, description="Whether the playbook moves results.")
 
 
 class Profile(BaseModel):
@@ -14,6 +26,9 @@ class Profile(BaseModel):
     name: str = Field(description="Its name.")
     bucket: str = Field(description="The bucket whose datasets are seen.")
     datasets: Sequence[str] | None = Field(None, description="Only these of them; absent: all.")
+    indexes: Aliases | None = Field(None, description="Names readers have for indexes, or for generations: index@n.")
+    corpora: Sequence[str] | None = Field(None, description="Indexes and corpora they have by their own names.")
+    defaults: Defaults | None = Field(None, description="What holds in searches where the reader says nothing.")
 
 
 class Profiles(BaseModel):
@@ -49,10 +64,15 @@ async def set(
     name: Annotated[str, "Of letters, digits, _ . -"],
     bucket: Annotated[str, "Readers see this bucket's datasets, and no other's."],
     datasets: Annotated[Sequence[str] | None, "Only these of them."] = None,
+    indexes: Annotated[Aliases | None, "Names for indexes, or generations of one: index@n."] = None,
+    corpora: Annotated[Sequence[str] | None, "Indexes and corpora by their own names; others are not there."] = None,
+    defaults: Annotated[Defaults | None, "For searches."] = None,
 ) -> Profile:
     """Make a profile or change it. Readers choose it by X-Lakehouse-Profile, /mcp?profile= or --profile; a token or
-    server.profile binds them. Example: {"name": "eu", "bucket": "eu"}"""
-    return Profile(**(await lake.profiles.set(name, bucket, datasets)).as_dict())
+    server.profile binds them. Example: {"name": "eu", "bucket": "eu", "corpora": ["tickets"]}"""
+    given = None if defaults is None else engine.Defaults(**defaults.model_dump())
+    made = await lake.profiles.set(name, bucket, datasets, indexes=indexes, corpora=corpora or (), defaults=given)
+    return Profile(**made.as_dict())
 
 
 @tool(
@@ -67,3 +87,19 @@ async def delete(lake: Lakehouse, name: Annotated[str, "The profile."]) -> Delet
     """Delete a profile: whoever is bound to it reaches nothing any more. No data is removed."""
     await lake.profiles.delete(name)
     return Deleted(name=name)
+
+
+@tool(
+    name="activate_profile",
+    route="POST /v1/profiles/{name}/activate",
+    toolset="admin retrieval",
+    title="Activate a profile",
+    long=True,
+)
+async def activate(lake: Lakehouse, name: Annotated[str, "The profile."]) -> Activated:
+    """Open and check everything a profile names, so that its first question is quick; says what has a problem."""
+    from lakehouse.engine.activation import activate as run
+
+    async with lake.within(name):
+        assert lake.profile is not None
+        return await run(lake.profile, lake.vectors, lake.datasets, lake.embed)

@@ -61,7 +61,7 @@ verified:
 """
 
 CORPUS = """\
-# A corpus: `lakehouse corpora build notes` makes it of the texts in notes/, `lakehouse corpora check` looks for mistakes.
+# A corpus: `lakehouse corpora build notes` makes it of the texts in notes/; `lakehouse corpora check` finds mistakes.
 description: Notes of this project.
 source:
   folder: notes                # or dataset: NAME with text: and id: columns, or sql: SELECT id, text FROM ...

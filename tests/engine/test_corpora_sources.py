@@ -34,7 +34,11 @@ async def test_all_rows_of_a_select(home: Path) -> None:
         (corpus,) = await lake.matrix.corpora()
         assert corpus.builder is not None and corpus.builder["read"] == {"jobs": 1}
         await jobs(lake, 300, j3="another text")
+        (listed,) = await lake.corpora.standings([corpus])
+        assert listed.standing is not None and listed.standing.state == "behind"
         assert (await lake.corpora.build("work")).updated == 1
+        (listed,) = await lake.corpora.standings(await lake.matrix.corpora())
+        assert listed.standing is not None and listed.standing.state == "current"
         with pytest.raises(Conflict, match="built from the sql"):
             await lake.corpora.build("work", sql=SELECT + " LIMIT 3")
 

@@ -48,11 +48,6 @@ CLOSED: list[tuple[str, dict[str, Any]]] = [
     ("list_profiles", {}),
     ("set_profile", {"name": "eu", "bucket": "us"}),
     ("delete_profile", {"name": "eu"}),
-    ("list_indexes", {}),
-    ("matrix_corpora", {}),
-    ("matrix_search", {"query_text": "x"}),
-    ("build_corpus", {"name": "c", "dataset": "people", "text": ["who"], "id": "who"}),
-    ("add_vectors", {"index": "i", "items": [{"id": "a", "vector": [1]}]}),
     ("query_sql", {"sql": "FROM people", "profile": "eu"}),
     ("list_datasets", {"profile": "eu"}),
     ("get_manifest", {"name": "people", "profile": "eu"}),
@@ -179,7 +174,7 @@ async def test_what_holds_for_one_is_judged_for_the_other(lake: Lakehouse) -> No
 
 
 async def test_what_is_about_everybody_is_closed(lake: Lakehouse) -> None:
-    """S27.1: calls, changes, profiles, indexes and the choice of another profile."""
+    """S27.1: calls, changes, profiles and the choice of another profile."""
     for (tool, arguments), caller in product(CLOSED, (US, FEW)):
         with pytest.raises(Forbidden):
             await lake.call(tool, arguments, caller=caller)
@@ -277,6 +272,7 @@ async def test_a_damaged_profile_binds_to_nothing(lake: Lakehouse, home: Path) -
 def test_every_part_is_divided_or_closed() -> None:
     """A part that is added to the lake is either one that a profile divides, or Whole, or known to hold no data."""
     divided = {"storage", "datasets", "ingest", "results", "sql", "exports", "queries", "planner"}
+    divided |= {"vectors", "corpora", "matrix", "playbook"}
     harmless = {"catalogue", "embed", "profile", "redactor", "processes", "history"}
     harmless |= {
         "expectations",

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import anyio
 from lakehouse.engine.bucket import KeyNotFound
 from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.manifests import check_name
+from lakehouse.engine.vectors import items
 from lakehouse.errors import InvalidInput, NotFound, Upstream, did_you_mean
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 PREFIX = "_profiles/"
 MAX_DATASETS = 10_000
+MAX_INDEXES = 1000
 KNOWN_SECS = 2.0  # for so long a profile is not read again: what another process changes counts after that
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 
@@ -31,12 +33,37 @@ class ProfileDamaged(Upstream):
 
 
 @dataclass(frozen=True)
+class Defaults:
+    """What holds in searches where the reader says nothing."""
+
+    k: int | None = None
+    model: str | None = None
+    use_playbook: bool | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Those that are set."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
 class Profile:
-    """A reader's binding: the datasets of one bucket, or some of them (None: all)."""
+    """A reader's binding: the datasets of one bucket, or some of them (None: all), and indexes by the reader's names.
+
+    `indexes` are aliases, each with an index or `index@n`, one generation of it; `corpora` are indexes by their own
+    names. Others are not there for the reader.
+    """
 
     name: str
     bucket: str
     datasets: frozenset[str] | None = None
+    indexes: tuple[tuple[str, str], ...] = ()
+    corpora: frozenset[str] = frozenset()
+    defaults: Defaults = Defaults()
+
+    @property
+    def targets(self) -> dict[str, str]:
+        """Every name the reader has for an index, and the index, or the generation of one, it stands for."""
+        return {name: name for name in sorted(self.corpora)} | dict(self.indexes)
 
     def sees(self, dataset: str) -> bool:
         """Whether a dataset of the bucket is one of the reader's."""
@@ -53,6 +80,10 @@ class Profile:
             "name": self.name,
             "bucket": self.bucket,
             "datasets": None if self.datasets is None else sorted(self.datasets),
+            # Left out where nothing is bound: the digests of profiles without indexes stay what they were.
+            **({"indexes": dict(self.indexes)} if self.indexes else {}),
+            **({"corpora": sorted(self.corpora)} if self.corpora else {}),
+            **({"defaults": self.defaults.as_dict()} if self.defaults.as_dict() else {}),
         }
 
 
@@ -100,8 +131,17 @@ class Profiles:
         names = [key.removeprefix(PREFIX).removesuffix(".json") for key in keys if key.endswith(".json")]
         return [name for name in sorted(names) if _NAME.fullmatch(name)]
 
-    async def set(self, name: str, bucket: str, datasets: Sequence[str] | None = None) -> Profile:
-        """Make a profile, or bind it to something else. Datasets need not be there yet.
+    async def set(
+        self,
+        name: str,
+        bucket: str,
+        datasets: Sequence[str] | None = None,
+        *,
+        indexes: Mapping[str, str] | None = None,
+        corpora: Sequence[str] = (),
+        defaults: Defaults | None = None,
+    ) -> Profile:
+        """Make a profile, or bind it to something else. Datasets and indexes need not be there yet.
 
         Raises InvalidInput, and NotFound for a bucket that is not there.
         """
@@ -112,7 +152,16 @@ class Profiles:
             raise NotFound(f"there is no bucket {bucket!r}.", fix=fix)
         if datasets is not None and not 0 < len(datasets) <= MAX_DATASETS:
             raise InvalidInput(f"datasets: 1 to {MAX_DATASETS} names.", fix="Leave it out for all of the bucket.")
-        made = Profile(name, bucket, None if datasets is None else frozenset(map(check_name, datasets)))
+        made = Profile(
+            name,
+            bucket,
+            None if datasets is None else frozenset(map(check_name, datasets)),
+            _bound(indexes or {}),
+            _corpora(corpora),
+            _checked(defaults or Defaults()),
+        )
+        if twice := sorted(made.corpora & dict(made.indexes).keys()):
+            raise InvalidInput(f"indexes: {twice[0]!r} is one of the corpora, too.", fix="Choose another alias.")
         async with self._changing:
             before = await self._standing(name)
             with anyio.CancelScope(shield=True):
@@ -153,7 +202,14 @@ class Profiles:
             names = found["datasets"]
             if found["name"] != name or not isinstance(found["bucket"], str):
                 raise ValueError(name)
-            profile = Profile(name, found["bucket"], None if names is None else frozenset(map(check_name, names)))
+            profile = Profile(
+                name,
+                found["bucket"],
+                None if names is None else frozenset(map(check_name, names)),
+                _bound(found.get("indexes", {})),
+                _corpora(found.get("corpora", ())),
+                _checked(Defaults(**found.get("defaults", {}))),
+            )
             if found.get("digest", profile.digest) != profile.digest:  # one of an earlier version has none
                 raise ValueError(name)
             return profile
@@ -165,3 +221,24 @@ class Profiles:
 
 def _key(name: str) -> str:
     return f"{PREFIX}{name}.json"
+
+
+def _bound(indexes: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    if len(indexes) > MAX_INDEXES:
+        raise InvalidInput(f"indexes: {len(indexes)} are over the limit of {MAX_INDEXES}.", fix="Bind fewer.")
+    for alias, target in indexes.items():
+        items.check_name(alias)
+        items.at(target)
+    return tuple(sorted(indexes.items()))
+
+
+def _corpora(names: Sequence[str]) -> frozenset[str]:
+    if len(names) > MAX_INDEXES:
+        raise InvalidInput(f"corpora: {len(names)} are over the limit of {MAX_INDEXES}.", fix="Bind fewer.")
+    return frozenset(map(items.check_name, names))
+
+
+def _checked(defaults: Defaults) -> Defaults:
+    if defaults.k is not None and defaults.k < 1:
+        raise InvalidInput(f"defaults.k: it is {defaults.k}.", fix="Give at least 1.")
+    return defaults

@@ -25,6 +25,14 @@ def validated(capability: Capability, given: Mapping[str, Any]) -> dict[str, Any
     return {name: getattr(checked, name) for name in checked.model_fields_set}
 
 
+def defaulted(capability: Capability, checked: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The checked arguments of a search, with what a profile says where the caller said nothing."""
+    if capability.effect != "reads" or "retrieval" not in capability.facts.toolsets:
+        return checked
+    absent = {name: value for name, value in defaults.items() if name in capability.arguments.model_fields}
+    return absent | checked
+
+
 def anchored(capability: Capability, given: Mapping[str, Any], folder: str | None) -> Mapping[str, Any]:
     """The arguments with relative paths meant from a folder: the caller's working directory may not be ours."""
     if folder is None or not isinstance(given, Mapping):

@@ -1,18 +1,24 @@
-"""The parts that read and write datasets, once for everybody and once for each profile."""
+"""The parts that read and write datasets and indexes, once for everybody and once for each profile."""
 
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from lakehouse.sources import shipped
+
 if TYPE_CHECKING:
+    from lakehouse.engine.corpora import Corpora
     from lakehouse.engine.datasets import Datasets
     from lakehouse.engine.export import Exporter
     from lakehouse.engine.ingest import Ingester
     from lakehouse.engine.ingest.plan import Planner
+    from lakehouse.engine.matrix import Matrix
+    from lakehouse.engine.playbook import Playbook
     from lakehouse.engine.profiles import Profile
     from lakehouse.engine.queries import Queries
     from lakehouse.engine.results import Results
     from lakehouse.engine.sql import Sql
     from lakehouse.engine.storage import Storage
+    from lakehouse.engine.vectors import Vectors
     from lakehouse.lake.parts import Parts
 
 
@@ -112,6 +118,56 @@ class Data:
         home = lake.home if profile is None else lake.home / "profiles" / profile.digest
         folders, seconds = lake.config.plugins.folders, lake.config.sql.timeout_secs
         return Queries(home, folders, self.datasets, self.sql, type(lake).journal.of(lake), seconds)
+
+    @cached_property
+    def vectors(self) -> "Vectors":
+        """Vector indexes."""
+        lake = self._lake
+        if self._profile is not None:
+            from lakehouse.engine.vectors.view import View
+
+            return View(lake.everything.vectors, self._profile)
+        from lakehouse.engine.vectors import Vectors
+
+        return lake.owned(Vectors(lake.home, self.storage, lake.config.vectors, lake.record, lake.later))
+
+    @cached_property
+    def corpora(self) -> "Corpora":
+        """Datasets and folders made searchable."""
+        from lakehouse.engine.corpora import Corpora
+
+        lake = self._lake
+        if self._profile is not None:  # definitions, and what follows what, are about everybody's data
+            return Corpora(
+                None, self.datasets, lake.embed, self.vectors, lake.config, sql=lambda: self.sql, record=lake.record
+            )
+        return Corpora(
+            lake.home,
+            self.datasets,
+            lake.embed,
+            self.vectors,
+            lake.config,
+            sql=lambda: self.sql,
+            shipped=lambda: shipped("corpora"),
+            folders=lambda: [shipped("corpora").parent, *lake.config.plugins.folders, lake.home],
+            record=lake.record,
+            later=lake.later,
+        )
+
+    @cached_property
+    def playbook(self) -> "Playbook":
+        """Which answers served which questions. A profile's entries are in the index it has under the corpus' name."""
+        from lakehouse.engine.playbook import Playbook
+
+        lake = self._lake
+        return Playbook(lake.embed, self.vectors, lake.config, lake.record)
+
+    @cached_property
+    def matrix(self) -> "Matrix":
+        """Search over corpora."""
+        from lakehouse.engine.matrix import Matrix
+
+        return Matrix(self._lake.embed, self.vectors, self.playbook, self._lake.config, lambda: self.sql)
 
     async def aclose(self) -> None:
         """End the query processes."""

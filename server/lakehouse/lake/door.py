@@ -18,7 +18,7 @@ from lakehouse.engine.acting import Actor, acting
 from lakehouse.engine.places import shut
 from lakehouse.errors import InvalidInput, LakehouseError, NotFound, TimedOut, Unavailable, foreseen
 from lakehouse.lake import access
-from lakehouse.lake.arguments import anchored, check_paths, paths_of, validated
+from lakehouse.lake.arguments import anchored, check_paths, defaulted, paths_of, validated
 from lakehouse.lake.hold import Hold
 from lakehouse.observe import Call, Caller, Progress
 from lakehouse.preview import compact, scrubbed, shortened
@@ -281,7 +281,9 @@ class Lakehouse(Hold):
         """Check, run and record it in this process, which owns the data directory."""
         call = call if call.name == capability.name else replace(call, name=capability.name)
         token = observe.current.set(call)
-        actor = acting.set(Actor(call.caller.name or call.caller.via, call.id))
+        who = call.caller
+        local = not (who.name or who.remote)
+        actor = acting.set(Actor(who.name or who.via, call.id, who.via, who.profile, local))
         began, outcome, answer = time.perf_counter(), "cancelled", None
         error: LakehouseError | None = None
         try:
@@ -290,6 +292,7 @@ class Lakehouse(Hold):
             async with self._bound(call) as call:
                 checked = validated(capability, anchored(capability, arguments, call.caller.folder))
                 if call.scope is not None:
+                    checked = defaulted(capability, checked, cast("Profile", call.scope).defaults.as_dict())
                     await anyio.to_thread.run_sync(check_paths, checked)
                 with self._apart(call, checked):
                     answer, text = await self._run(capability, checked, upload, call.limit)

@@ -13,7 +13,6 @@ from lakehouse.engine.places import shut
 from lakehouse.errors import Busy, Forbidden
 from lakehouse.lake.data import Data
 from lakehouse.lake.whole import Whole
-from lakehouse.sources import shipped
 
 if TYPE_CHECKING:
     from lakehouse.engine.backup import Backup
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from lakehouse.engine.sql import History, Processes, Sql
     from lakehouse.engine.storage import Storage
     from lakehouse.engine.vectors import Vectors
+    from lakehouse.engine.vectors.calibration import Calibration
 
 T = TypeVar("T")
 _RESUMED_SECS = 1.0  # a command is over by then
@@ -140,45 +140,32 @@ class Parts:
 
         return self.owned(Embedder(self.home, self.config.embed))
 
-    @Whole
+    @property
     def vectors(self) -> "Vectors":
-        """Vector indexes."""
-        from lakehouse.engine.vectors import Vectors
-
-        return self.owned(Vectors(self.home, self.everything.storage, self.config.vectors, self.record))
+        """Vector indexes: those that whoever makes the running call may see."""
+        return self._data.vectors
 
     @Whole
+    def calibration(self) -> "Calibration":
+        """Vector indexes measured against exact search."""
+        from lakehouse.engine.vectors.calibration import Calibration
+
+        return self.owned(Calibration(self.home, self.everything.vectors))
+
+    @property
     def corpora(self) -> "Corpora":
         """Datasets and folders made searchable."""
-        from lakehouse.engine.corpora import Corpora
+        return self._data.corpora
 
-        made = Corpora(
-            self.home,
-            self.everything.datasets,
-            self.embed,
-            Parts.vectors.of(self),
-            self.config,
-            sql=lambda: self.everything.sql,
-            shipped=lambda: shipped("corpora"),
-            folders=lambda: [shipped("corpora").parent, *self.config.plugins.folders, self.home],
-            record=self.record,
-            later=self.later,
-        )
-        return self.owned(made)
-
-    @Whole
+    @property
     def matrix(self) -> "Matrix":
         """Search over corpora."""
-        from lakehouse.engine.matrix import Matrix
+        return self._data.matrix
 
-        return self.owned(Matrix(self.embed, Parts.vectors.of(self), Parts.playbook.of(self)))
-
-    @Whole
+    @property
     def playbook(self) -> "Playbook":
         """Which answers served which questions."""
-        from lakehouse.engine.playbook import Playbook
-
-        return self.owned(Playbook(self.embed, Parts.vectors.of(self), self.config, self.record))
+        return self._data.playbook
 
     @Whole
     def observer(self) -> "Observer":
@@ -294,12 +281,12 @@ class Parts:
 
     async def committed(self, manifest: "Manifest") -> None:
         """A dataset has a new version: corpora that follow it are refreshed, beside the calls."""
-        await Parts.corpora.of(self).following.changed(manifest.name)
+        await self.everything.corpora.following.changed(manifest.name)
 
     async def _resume(self) -> None:
         """Go on with what the last process left, once whoever opened the lake has what they came for."""
         await anyio.sleep(_RESUMED_SECS)
-        await Parts.corpora.of(self).following.resume()
+        await self.everything.corpora.following.resume()
 
     def owned(self, part: T) -> T:
         """A part that is closed with the lake. Raises Busy where another process owns the data directory."""

@@ -18,7 +18,7 @@ from lakehouse.engine.corpora.states import Checked, Defined, Listed, Standing
 from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.places import check_remote
 from lakehouse.engine.progress import Progress, unheard
-from lakehouse.errors import Busy, Conflict, InvalidInput, LakehouseError, NotFound, did_you_mean
+from lakehouse.errors import Busy, Conflict, Forbidden, InvalidInput, LakehouseError, NotFound, did_you_mean
 
 if TYPE_CHECKING:
     from lakehouse.engine.corpora.definitions import Definition, Unusable
@@ -38,7 +38,7 @@ class Corpora:
 
     def __init__(
         self,
-        home: Path,
+        home: Path | None,
         datasets: "Datasets",
         embed: "Embedder",
         vectors: "Vectors",
@@ -53,6 +53,7 @@ class Corpora:
         """`folders` gives the projects whose `corpora` folders hold definitions, `sql` the query engine.
 
         Those in the folder that `shipped` gives are listed and checked once what they read is there.
+        Without a `home` nothing follows a dataset: for callers who see a part of the data.
         """
         self._datasets = datasets
         self._record = record
@@ -63,6 +64,7 @@ class Corpora:
         self._folders = folders
         self._named = Named(shipped, datasets)
         self._building: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
+        self._bound = home is None
         self.following = Following(home, datasets, self._refresh, later)
 
     async def build(
@@ -105,13 +107,15 @@ class Corpora:
 
         `confined` keeps `folder` within the allowed folders; for a `remote` caller there must be such, too. Searches
         go on meanwhile; with `drop_existing`, or another model, they meet the old corpus until the new one is whole.
-        With `wait`, another build of it is waited for.
+        A refresh that is under way is waited for, with `wait` any other build, too.
 
         Raises InvalidInput, Forbidden, DatasetNotFound; Conflict when the corpus has another model or source; Busy
         when it is being built; PartialFailure, with the counts, when batches failed.
         """
         from lakehouse.engine.corpora.orders import Order, ordered
 
+        if follow:
+            self._check_unbound()
         source: dict[str, Any] = {"dataset": dataset, "as_of": as_of, "sql": sql, "folder": folder}
         source |= {"include": include, "exclude": exclude, "text": text, "id": id, "metadata": metadata}
         options: dict[str, Any] = {"chunker": chunker, "id_prefix": id_prefix, "model": model, "limit": limit}
@@ -120,7 +124,7 @@ class Corpora:
         order: Order = await ordered(self._folders, self._vectors, index, name, source, options)
         lock = self._building.setdefault(index, anyio.Lock())
         try:
-            if wait:
+            if wait or self.following.refreshing(index):
                 await lock.acquire()
             else:
                 lock.acquire_nowait()
@@ -167,12 +171,13 @@ class Corpora:
                 total=total,
                 progress=progress,
             ).run()
-            version = source.facts().get("dataset_version", 0)
-            await self.following.note(name, Follower(recipe.source.dataset or "", version) if recipe.follow else None)
+            if not self._bound:
+                follower = Follower(recipe.source.dataset or "", source.facts().get("dataset_version", 0))
+                await self.following.note(name, follower if recipe.follow else None)
             await self._record("build", "corpus", name, after=built.model_dump(include=_TOLD))
             return built
         except PartialFailure as error:
-            if recipe.follow:
+            if recipe.follow and not self._bound:
                 await self.following.missed(name, recipe.source.dataset or "", error.detail)
             raise
         finally:
@@ -188,6 +193,7 @@ class Corpora:
         """
         from lakehouse.engine.corpora.orders import check_free
 
+        self._check_unbound()
         if not text:
             raise InvalidInput("corpus, id: they are of no use without embed.", fix="Name the columns to embed.")
         keys = list(key or ())
@@ -233,7 +239,10 @@ class Corpora:
             about = None
             if corpus.builder is not None:
                 follower = await self.following.of(corpus.name)
-                newest = await self._newest(corpus.builder)
+                read = corpus.builder.get("read") or {
+                    corpus.builder.get("dataset"): corpus.builder.get("dataset_version")
+                }
+                newest = {dataset: await self._newest(dataset) for dataset in read if dataset is not None}
                 refreshing = self.following.refreshing(corpus.name)
                 definition = recipes.get(corpus.name)
                 if definition and not corpus.builder.get("defined") and await self._named.has(definition):
@@ -300,11 +309,18 @@ class Corpora:
 
         return await anyio.to_thread.run_sync(lambda: find(self._folders()))
 
-    async def _newest(self, builder: dict[str, Any]) -> int | None:
+    async def _newest(self, dataset: str) -> int | None:
         try:
-            return (await self._datasets.get(builder["dataset"])).version if "dataset" in builder else None
+            return (await self._datasets.get(dataset)).version
         except LakehouseError:  # it is gone or damaged: listing datasets says which
             return None
+
+    def _check_unbound(self) -> None:
+        if self._bound:
+            raise Forbidden(
+                "follow, embed: what follows a dataset is about everybody's data, and a profile sees a part.",
+                fix="Build the corpus after each version, or use a caller that is bound to no profile.",
+            )
 
     async def _refresh(self, name: str) -> None:
         """Build a corpus again as it was made last, from its dataset's newest version."""

@@ -43,12 +43,12 @@ class Following:
     """Who follows what. A corpus is refreshed by one task at a time, which catches up with all that came meanwhile."""
 
     def __init__(
-        self, home: Path, datasets: "Datasets", refresh: Callable[[str], Awaitable[object]], later: Later
+        self, home: Path | None, datasets: "Datasets", refresh: Callable[[str], Awaitable[object]], later: Later
     ) -> None:
         """`refresh` builds a corpus anew from its dataset's newest version, and notes it here."""
-        self._folder = home / FOLDER
+        self._folder = home / FOLDER if home is not None else Path()
         self._datasets, self._refresh, self._later = datasets, refresh, later
-        self._known: dict[str, Follower] | None = None
+        self._known: dict[str, Follower] | None = None if home is not None else {}
         self._reading = anyio.Lock()
         self._wakes: dict[str, anyio.Event] = {}  # a task for each, and what tells it of more to do
         self._active: set[str] = set()

@@ -52,6 +52,12 @@ class Order:
                 f"corpus {info.name} was embedded with {info.model}; now it would be {model}.",
                 fix="Build it with drop_existing=true, or set embed.provider and embed.model back.",
             )
+        bucket = info.builder.get("bucket")
+        if bucket is not None and now.get("bucket") not in (None, bucket):  # of a profile, under the same name
+            raise Conflict(
+                f"corpus {info.name} was built from the dataset of bucket {bucket!r}, which is another.",
+                fix="Choose another name, or build it with drop_existing=true.",
+            )
         if self.again or (self.defined and info.builder.get("defined")):
             return
         kind = str(info.builder.get("source"))

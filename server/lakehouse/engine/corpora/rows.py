@@ -40,6 +40,7 @@ class Rows(Table):
             "source": "dataset",
             "dataset": self._manifest.name,
             "dataset_version": self._manifest.version,
+            "bucket": self._manifest.bucket,
             "text": self._text,
             "id": self._id,
             "metadata": self._fields,

@@ -12,7 +12,7 @@ class Standing(BaseModel):
 
     state: Literal["current", "behind", "refreshing", "incomplete", "unknown"] = Field(
         description="behind: its dataset or its definition is newer; incomplete: a build failed in part; unknown: the "
-        "dataset is gone, or it is a folder or SQL, which nobody compares."
+        "dataset is gone, or it is a folder, which nobody compares."
     )
     follows: bool = Field(False, description="Whether each new version of the dataset refreshes it.")
     version: int | None = Field(None, description="The dataset's version it holds.")

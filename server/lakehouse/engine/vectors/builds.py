@@ -1,13 +1,16 @@
 """How indexes come, change as a whole, and go: created, rebuilt beside, swapped, rolled back, deleted."""
 
 import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.engine import moment
+from lakehouse.engine.fanout import fan_out
 from lakehouse.engine.vectors.format import Manifest, Number
 from lakehouse.engine.vectors.items import (
     Distance,
     Generation,
+    HotSwap,
     IndexInfo,
     IndexNotFound,
     Swapped,
@@ -17,7 +20,7 @@ from lakehouse.engine.vectors.items import (
     check_name,
 )
 from lakehouse.engine.vectors.opened import Opened
-from lakehouse.errors import Conflict, InvalidInput
+from lakehouse.errors import Conflict, InvalidInput, Upstream
 
 if TYPE_CHECKING:
     from lakehouse.engine.vectors.rebuild import Rebuild
@@ -98,7 +101,7 @@ class Builds(Opened):
             async with self._name(name):
                 index = self._indexes.setdefault(name, Index(name, objects, self._storage))
                 await generations.put_in_place(index, manifest, self.settings.keep_generations)
-                self.problems.pop(name, None)
+                self._problems.pop(name, None)
                 await self._told_of("replace", name)
                 await lifecycle.tidy(objects)
 
@@ -157,6 +160,7 @@ class Builds(Opened):
             keep, back = self.settings.keep_generations, action == "rollback"
             done = await generations.swap(index, generation, keep, epoch, force=force, back=back)
         if done.previous != done.generation:
+            await self._compact_later(index)
             await self._record(
                 action,
                 "index",
@@ -180,8 +184,30 @@ class Builds(Opened):
         await self._record("snapshot", "index", name, after={"generation": done.previous, "count": done.count})
         return done
 
+    async def swaps(self) -> dict[str, HotSwap]:
+        """Of each dataset that an index was built from, the generation that went live last. Reads manifests only."""
+        try:
+            manifests = await fan_out([partial(self._standing, name) for name in await self.names()])
+        except Upstream:
+            return {}  # this is told beside datasets, which may be in another bucket
+        found: dict[str, HotSwap] = {}
+        for manifest in manifests:
+            dataset = (manifest.builder or {}).get("dataset") if manifest is not None else None
+            if manifest is None or not isinstance(dataset, str):
+                continue
+            if dataset not in found or found[dataset].swapped_at < manifest.swapped:
+                found[dataset] = HotSwap(manifest.build, manifest.swapped)
+        return found
+
+    async def _standing(self, name: str) -> Manifest | None:
+        """The manifest of an index as it is now; None when it is deleted or cannot be read."""
+        from lakehouse.engine.vectors import lifecycle
+
+        return await lifecycle.standing(await self._objects(name))
+
     async def _told_of(self, action: str, name: str) -> None:
         info = await self.get(name)
+        await self._compact_later(await self._index(name))
         told = {"generation": info.generation, "dimension": info.dimension, "model": info.model, "count": info.count}
         await self._record(action, "index", name, after=told)
 
@@ -202,7 +228,7 @@ class Builds(Opened):
                 raise await self._missing(name) from None
             finally:
                 await lifecycle.tidy(objects)
-            self.problems.pop(name, None)
+            self._problems.pop(name, None)
             await self._record("drop", "index", name)
 
 

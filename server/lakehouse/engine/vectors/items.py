@@ -77,6 +77,14 @@ class Generation:
 
 
 @dataclass(frozen=True)
+class HotSwap:
+    """Which generation of an index went live, and when."""
+
+    generation: int
+    swapped_at: str
+
+
+@dataclass(frozen=True)
 class Swapped:
     """A change of the live generation: `previous` went, with its items, and `generation` came.
 
