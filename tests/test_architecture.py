@@ -48,6 +48,7 @@ ARROWS = {
     # What faces show beside the catalogue: uses of the open lake, not faces.
     "project": {"errors"},
     "demo": {"catalogue", "errors", "lake", "sources"},
+    "staffing": {"catalogue", "engine", "errors", "lake", "sources"},
     "measure": {"", "demo", "lake"},
     "faces": {
         *("faces", "lake", "catalogue", "declare", "errors", "config", "observe", "schema", ""),
