@@ -29,8 +29,8 @@ import pyarrow.parquet
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.environments import program
 from bench.over_http import started
-from bench.peers import program
 from bench.protocol import Peer
 from tests.doubles import s3
 

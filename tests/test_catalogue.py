@@ -139,6 +139,11 @@ BROKEN = {
         "from lakehouse import tool\n@tool(short='go WHERE')\nasync def f(lake) -> dict[str, int]: ...",
         "short: there is no parameter where",
     ),
+    "has a short word with defaults of unknown parameters": (
+        "from lakehouse import tool\n@tool(short='go', short_defaults={'by': 1})\n"
+        "async def f(lake) -> dict[str, int]: ...",
+        "short_defaults: there is no parameter by",
+    ),
     "has a short word that is none": (
         "from lakehouse import tool\n@tool(short='--go')\nasync def f(lake) -> dict[str, int]: ...",
         "'--go' is no command",

@@ -252,3 +252,19 @@ def test_the_secrets_file_is_meant_from_where_the_settings_lie(tmp_path: Path) -
     given = {"LAKEHOUSE_STORAGE__SECRETS": "~/secrets.toml"}
     assert config.read(tmp_path, environ=given).config.storage.secrets == Path.home() / "secrets.toml"
     assert config.Storage().secrets == Path(config.SECRETS)
+
+
+def test_names_of_earlier_systems(home: Path) -> None:
+    """They are variables like our own, which win over them; empty is not set; nonsense stops a start."""
+    environ = {"LH_RELEVANCE_THRESHOLD": "0.7", "LH_RELEVANCE_FILTER": "OFF", "LH_FORCE_FULL_ENRICHMENT": "true"}
+    settings = read(home, "", environ)
+    assert (settings.config.relevance.threshold, settings.config.relevance.filter) == (0.7, False)
+    assert settings.config.models.force_full_enrichment is True
+    assert settings.origins["relevance.filter"] == "LH_RELEVANCE_FILTER"
+    ours = read(home, "", environ | {"LAKEHOUSE_RELEVANCE__THRESHOLD": "0.1", "LH_RELEVANCE_FILTER": " "})
+    assert (ours.config.relevance.threshold, ours.config.relevance.filter) == (0.1, True)
+    for name in environ:
+        with pytest.raises(InvalidInput, match=name):
+            read(home, "", {name: "perhaps"})
+    with pytest.raises(InvalidInput, match="threshold"):
+        read(home, "", {"LH_RELEVANCE_THRESHOLD": "nan"})

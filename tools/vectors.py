@@ -5,7 +5,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 from lakehouse import Lakehouse, resource, tool
+from lakehouse.engine.filters import checked
+from lakehouse.engine.filters.allowed import SqlFilter
 from lakehouse.engine.vectors import IndexInfo, Item
+from lakehouse.engine.vectors.asking import Ask
+from lakehouse.engine.vectors.hybrid import Question, ranked
 
 Name = Annotated[str, "Name of the index."]
 
@@ -72,6 +76,12 @@ class Stored(BaseModel):
     metadata: Any = Field(None, description="Its metadata.")
 
 
+class Optimized(BaseModel):
+    """An index whose files are as they should be."""
+
+    steps: int = Field(description="Merges and graphs it took; 0: there was nothing to do.")
+
+
 class Removed(BaseModel):
     """What was removed."""
 
@@ -98,10 +108,24 @@ class Hits(BaseModel):
     count: int = Field(description="How many there are.")
 
 
+class Ranked(BaseModel):
+    """The nearest of the items that the SQL chose."""
+
+    results: list[Hit] = Field(description="By distance, then id.")
+    count: int = Field(description="How many there are.")
+    allowed: int = Field(description="Ids the SQL selected; those the index lacks count too.")
+
+
 # `list` is a capability below, so the built-in one is named here.
 Batch = Annotated[list[Vector], "At least one."]
 Columns = list[str]
+Floats = list[float]
 Query = Annotated[list[float], "What to look for."]
+Where = Annotated[
+    dict[str, Any] | None,
+    "Fields with a value, a list of values or operators ($eq $ne $in $nin $gt $gte $lt $lte $prefix $contains $regex "
+    "$exists), joined by $and, $or, $not; dots reach nested ones.",
+]
 
 
 def _shown(info: IndexInfo) -> Index:
@@ -122,9 +146,9 @@ async def create(
     name: Annotated[str, "1 to 128 of A-Z a-z 0-9 _ . -"],
     dimension: Annotated[int, "Components of each vector."],
     distance: Annotated[Literal["cosine", "euclidean"], "How nearness is measured."] = "cosine",
-    m: Annotated[int | None, "Graph links per item, kept with the index; searches are exact so far."] = None,
-    ef_construction: Annotated[int | None, "Graph effort when building, likewise."] = None,
-    ef_search: Annotated[int | None, "Graph effort when searching, likewise."] = None,
+    m: Annotated[int | None, "Links of each item in the graphs of large indexes."] = None,
+    ef_construction: Annotated[int | None, "Effort when building them."] = None,
+    ef_search: Annotated[int | None, "Effort when searching them."] = None,
 ) -> Index:
     """Create an empty index for your own vectors. For text use build_corpus, which embeds it.
 
@@ -151,6 +175,20 @@ async def get(lake: Lakehouse, name: Name) -> Index:
     shown = _shown(info)
     shown.generations = [Generation(**vars(each)) for each in info.generations] or None
     return shown
+
+
+@tool(
+    "writes",
+    name="optimize_index",
+    route="/v1/vectors/index/{name}/optimize",
+    toolset="retrieval",
+    title="Optimize a vector index",
+    long=True,
+    idempotent=True,
+)
+async def optimize(lake: Lakehouse, name: Name) -> Optimized:
+    """Merge an index's files and build its graphs now, instead of soon by itself; returns when searches use them."""
+    return Optimized(steps=await lake.vectors.optimise(name))
 
 
 @tool(
@@ -265,10 +303,34 @@ async def search(
     index: Name,
     vector: Query,
     k: Annotated[int, "How many."] = 10,
+    filter: Where = None,
 ) -> Hits:
-    """Find the stored vectors nearest to one of yours. To search with words use matrix_search."""
-    hits = await lake.vectors.search(index, vector, k)
+    """Find the stored vectors nearest to one of yours, where metadata meets a filter. To search with words use
+    matrix_search. Example: {"index": "faces", "vector": [0.1, 0.9], "filter": {"age": {"$gte": 30}}}"""
+    hits = (await lake.vectors.ask(index, Ask(k, vector, filter=await checked(filter)))).near
     return Hits(results=[Hit(**vars(hit)) for hit in hits], count=len(hits))
+
+
+@tool(name="hybrid_search", route="/v1/vectors/hybrid", toolset="retrieval", title="Rank what SQL selects by meaning")
+async def hybrid(
+    lake: Lakehouse,
+    index: Name,
+    sql: Annotated[str, "One read-only statement; all its rows count."],
+    id_column: Annotated[str, "Its column of ids."],
+    query_text: Annotated[str | None, "What to look for."] = None,
+    query_vector: Annotated[Floats | None, "Or its vector."] = None,
+    id_prefix: Annotated[str, "Put before each id."] = "",
+    k: Annotated[int, "How many."] = 10,
+) -> Ranked:
+    """Find the nearest of exactly those items whose ids a query selects.
+
+    Example: {"index": "w", "query_text": "welder", "sql": "SELECT id FROM workers", "id_column": "id"}
+    """
+    chosen = SqlFilter(sql=sql, id_column=id_column, id_prefix=id_prefix)
+    question = Question(query_text, query_vector)
+    found = await ranked(lake.vectors, lake.embed, lake.sql, lake.config.sql, index, question, chosen, k)
+    hits = [Hit(**vars(hit)) for hit in found.hits]
+    return Ranked(results=hits, count=len(hits), allowed=found.allowed)
 
 
 @resource("lakehouse://indexes", title="Vector indexes")

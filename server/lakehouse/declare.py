@@ -37,6 +37,7 @@ class Facts:
     long: bool = False
     idempotent: bool = False
     short: str = ""
+    short_defaults: Mapping[str, Any] | None = None  # what the short word gives where the caller says nothing
     mime_type: str = "application/json"
     complete: Mapping[str, str] | None = None
     listed: bool = False
@@ -215,6 +216,7 @@ def tool(
     long: bool = False,
     idempotent: bool = False,
     short: str = "",
+    short_defaults: Mapping[str, Any] | None = None,
     status: int = 200,
     max_body: int = 4 * MIB,
 ) -> Callable[[F], F]:
@@ -225,7 +227,7 @@ def tool(
     status of success, `max_body` the bytes its JSON body may have. `long` gives it the long time limit.
     `toolset` says with which group it is shown, or with which several: `"core sql"`; the main tools are in `core`.
     `short` is the command people expect, with its positional parameters in capitals: `short="ingest PATH"` makes
-    `lakehouse ingest orders.csv` work.
+    `lakehouse ingest orders.csv` work; `short_defaults` are arguments it gives where the person says nothing.
 
     Raises ValueError for an unknown toolset and TypeError for what is no `async def` function.
     """
@@ -235,7 +237,7 @@ def tool(
             raise ValueError(f"toolset {each!r} is not one of {', '.join(TOOLSETS)}")
     idempotent = idempotent or effect == "reads"
     facts = Facts("tool", effect, name, route, "", title, toolsets, long, idempotent, short)
-    return _mark(replace(facts, status=status, max_body=max_body))
+    return _mark(replace(facts, status=status, max_body=max_body, short_defaults=short_defaults))
 
 
 def download(route: str, *, title: str = "", formats: Mapping[str, str] | None = None) -> Callable[[F], F]:

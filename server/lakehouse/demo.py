@@ -62,7 +62,7 @@ async def steps(folder: Path, home: Path | None = None) -> AsyncIterator[Step]:
         options = f"--id {CORPUS['id']} --text {','.join(CORPUS['text'])} --metadata {','.join(CORPUS['metadata'])}"
         command = f"lakehouse corpora build workers --dataset workers {options}"
         yield Step("Its text columns become a searchable corpus (embedded on this machine)", command, shown)
-        found = await call("matrix.search", query_text=WORDS, corpora=["workers"], k=5)
+        found = await call("matrix.search", query_text=WORDS, corpora=["workers"], k=5, retrieval="hybrid")
         yield Step(
             "Plain words find the right records", f'lakehouse search "{WORDS}" --corpora workers -k 5', _hits(found)
         )
@@ -90,8 +90,8 @@ def _rows(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _hits(found: dict[str, Any]) -> dict[str, Any]:
-    hits = [
-        {"id": hit["id"], "distance": round(hit["distance"], 3), "text": hit["metadata"]["text"]}
-        for hit in found["results"]
-    ]
+    hits = []
+    for hit in found["results"]:
+        near = hit["distance"] if hit["distance"] is None else round(hit["distance"], 3)  # null: only words matched
+        hits.append({"id": hit["id"], "distance": near, "text": hit["metadata"]["text"]})
     return {"results": hits}

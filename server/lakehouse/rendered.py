@@ -74,6 +74,7 @@ def _tool(capability: "Capability") -> dict[str, Any]:
         "toolsets": list(facts.toolsets),
         "command": capability.command,
         "short": facts.short,
+        "short_defaults": dict(facts.short_defaults or {}),
         "method": capability.method,
         "route": capability.route,
         "status": facts.status,

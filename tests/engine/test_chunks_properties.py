@@ -93,21 +93,21 @@ def test_real_source_is_kept_whole(path: Path) -> None:
 
 
 HOSTILE = {
-    "one long line": "word " * 400_000,
-    "one long word": "x" * 2_000_000,
-    "brackets": "(" * 100_000,
+    "one long line": "word " * 100_000,
+    "one long word": "x" * 500_000,
+    "brackets": "(" * 50_000,
     "closed brackets": "[" * 50_000 + "]" * 50_000,
-    "modules in modules": "mod a{" * 20_000 + "}" * 20_000,
-    "headings": "# a\n" * 50_000,
-    "nested headings": "".join(f"{'#' * (1 + n % 6)} part {n}\n" for n in range(30_000)),
-    "fences never closed": "```\n" + "# a\n" * 100_000,
-    "quotes never closed": "a,b\n" + '"x\n' * 100_001,
-    "blank": " \n" * 500_000,
-    "spaces in a heading": "# a" + " " * 500_000 + "#",
-    "underlined": "a\n" * 100_000 + "===\n",
-    "bytes of nothing": "\x00" * 300_000,
-    "one-line functions": "def f(): pass\n" * 20_000,
-    "table": "a,b\n" + "1,2\n" * 200_000,
+    "modules in modules": "mod a{" * 8_000 + "}" * 8_000,
+    "headings": "# a\n" * 20_000,
+    "nested headings": "".join(f"{'#' * (1 + n % 6)} part {n}\n" for n in range(10_000)),
+    "fences never closed": "```\n" + "# a\n" * 20_000,
+    "quotes never closed": "a,b\n" + '"x\n' * 20_001,
+    "blank": " \n" * 100_000,
+    "spaces in a heading": "# a" + " " * 100_000 + "#",
+    "underlined": "a\n" * 20_000 + "===\n",
+    "bytes of nothing": "\x00" * 100_000,
+    "one-line functions": "def f(): pass\n" * 5_000,
+    "table": "a,b\n" + "1,2\n" * 30_000,
 }
 
 

@@ -224,13 +224,14 @@ async def test_damage_is_found_and_named(home: Path) -> None:
         await vectors.create(name, 3)
         await vectors.add(name, [Item(f"v{n}", row(n), n) for n in range(60)])
         await vectors.delete_many(name, ["v5"])
-        await vectors.add_matrix(name, [f"m{n}" for n in range(13)], np.array([row(n) for n in range(13)]), [{}] * 13)
+        metas = [{"text": f"word {n}"} for n in range(13)]
+        await vectors.add_matrix(name, [f"m{n}" for n in range(13)], np.array([row(n) for n in range(13)]), metas)
         await vectors.add(name, [Item("fresh", row(99), 99)])
     generations = [p for p in files_of(home, "bad") if p.parent.name == "manifest"]
     # The generation before the newest is kept for other processes; nothing of it is read.
     needed = [p for p in files_of(home, "bad") if p not in generations[:-1]]
     kinds = {p.name if p.parent.parent.name == "seg" else p.parent.name for p in needed}
-    assert len(kinds) == 8 + 3
+    assert len(kinds) == 10 + 3
     log = json.loads(await anyio.Path(generations[-1]).read_text())["log_from"]
     for path in needed:
         number = format.parse_number(path.name)

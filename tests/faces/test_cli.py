@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from lakehouse.errors import InvalidInput, LakehouseError, NotFound
 from lakehouse.faces import cli, terminal
-from lakehouse.faces.commands import derived
+from lakehouse.faces.commands import Invocation, derived
 
 Run = Callable[..., Result]
 
@@ -183,6 +183,28 @@ def test_a_first_argument_that_names_a_subcommand_wins_over_the_short_word() -> 
     assert group.meant(["query", "SELECT 1"]) is group  # type: ignore[attr-defined]
     assert [type(p).__name__ for p in top["search"].params[:2]] == ["Argument", "Option"]
     assert top["search"].params[1].opts == ["-k", "--k"]
+
+
+def test_a_short_word_may_have_other_defaults() -> None:
+    """They are in its help and in what it sends, and the person's own words win; the tool's own command is unmoved."""
+    calls: list[dict[str, Any]] = []
+    by = {"type": "string", "default": "meaning", "description": "How."}
+    schema = {"type": "object", "properties": {"words": {"type": "string"}, "by": by}, "required": ["words"]}
+    tool = {"name": "trial.find", "command": ["trial", "find"], "short": "look WORDS", "short_defaults": {"by": "both"}}
+    tool |= {"description": "Find.", "input_schema": schema, "mcp_name": "trial_find", "title": "Find"}
+    top = derived({"tools": [tool], "groups": {}})
+
+    def sent(*words: str) -> dict[str, Any]:
+        found: Any = top[words[0]]
+        state = Invocation(None, None, False, None, lambda _, name, arguments: calls.append(arguments))
+        result = CliRunner().invoke(found, words[1:], obj=state)
+        assert result.exit_code == 0, result.output
+        return calls[-1]
+
+    assert sent("look", "x") == {"words": "x", "by": "both"}
+    assert sent("look", "x", "--by", "words") == {"words": "x", "by": "words"}
+    assert sent("trial", "find", "x") == {"words": "x"}
+    assert "[default: both]" in CliRunner().invoke(top["look"], ["--help"]).output
 
 
 def test_tables_for_people(capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,7 +35,10 @@ async def test_an_index_from_creation_to_deletion(lake: Lakehouse) -> None:
     assert await lake.call("delete_vector", {"index": "it", "id": "v7"}) == {"removed": "v7"}
     listed = await lake.call("list_indexes")
     assert listed == {"indexes": [made | {"count": 199}], "count": 1, "damaged": []}
-    assert await lake.call("get_index", {"name": "it"}) == made | {"count": 199}
+    shown = await lake.call("get_index", {"name": "it"})
+    (live,) = shown.pop("generations")
+    assert shown == made | {"count": 199}
+    assert (live["generation"], live["live"], live["count"]) == (1, True, 199)
     assert await lake.call("vectors.indexes") == listed
     assert await lake.call("delete_index", {"name": "it"}) == {"removed": "it"}
     assert await lake.call("list_indexes") == {"indexes": [], "count": 0, "damaged": []}

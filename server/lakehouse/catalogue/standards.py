@@ -36,7 +36,12 @@ def check(capability: Capability) -> None:
         raise ValueError(f"{capability.name!r} is no name for a capability: a-z, then a-z, 0-9 and _, on both sides")
     fields = set(capability.arguments.model_fields)
     _ = (capability.returns, capability.decodes)
-    _json(capability.title, capability.description, capability.input_schema, [facts.uri, facts.mime_type, facts.short])
+    _json(
+        capability.title,
+        capability.description,
+        capability.input_schema,
+        [facts.uri, facts.mime_type, facts.short, facts.short_defaults],
+    )
     if facts.kind in ("tool", "prompt") and not _MCP_NAME.fullmatch(capability.mcp_name):
         raise ValueError(f"{capability.mcp_name!r} is no {facts.kind} name: a-z, then a-z, 0-9 and _, at most 64")
     if unknown := set(facts.complete or ()) - fields:
@@ -70,6 +75,8 @@ def _check_command(capability: Capability, fields: set[str]) -> None:
     for word in words[1:]:
         if word.lower() not in fields:
             raise ValueError(f"{capability.name}: short: there is no parameter {word.lower()}")
+    if other := sorted({*(capability.facts.short_defaults or ())} - fields):
+        raise ValueError(f"{capability.name}: short_defaults: there is no parameter {other[0]}")
 
 
 def _check_route(capability: Capability, fields: set[str]) -> None:

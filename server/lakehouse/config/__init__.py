@@ -9,6 +9,9 @@ from typing import Any, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
+from lakehouse.config.judging import Models, Relevance, Rerank
+from lakehouse.config.playbook import Playbook
+from lakehouse.config.section import Section
 from lakehouse.config.sections import (
     GIB,
     KIB,
@@ -25,7 +28,6 @@ from lakehouse.config.sections import (
     Observer,
     Plugins,
     Results,
-    Section,
     Server,
     Sql,
     Storage,
@@ -35,6 +37,13 @@ from lakehouse.config.sections import (
 )
 from lakehouse.errors import InvalidInput, did_you_mean
 from lakehouse.sources import below, config_file, default_home, file_values, parts
+
+# Names that clients of earlier systems set; our own for the same setting wins.
+ALIASES = {
+    "LH_RELEVANCE_THRESHOLD": ("relevance", "threshold"),
+    "LH_RELEVANCE_FILTER": ("relevance", "filter"),
+    "LH_FORCE_FULL_ENRICHMENT": ("models", "force_full_enrichment"),
+}
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,9 @@ def read(
                 )
             for key, value in keys.items():
                 _set(values, origins, section, key, _shaped(section, key, value, path.parent), str(path))
+    for name, setting in ALIASES.items():
+        if text := environ.get(name, "").strip():
+            _set(values, origins, *setting, _from_text(*setting, text), name)
     for name, text in sorted(environ.items()):
         found = _named(name)
         if found:
@@ -219,8 +231,12 @@ __all__ = [
     "Embed",
     "Export",
     "Ingest",
+    "Models",
     "Observer",
+    "Playbook",
     "Plugins",
+    "Relevance",
+    "Rerank",
     "Results",
     "Section",
     "Server",

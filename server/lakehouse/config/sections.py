@@ -4,7 +4,11 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from lakehouse.config.judging import Models, Relevance, Rerank
+from lakehouse.config.playbook import Playbook
+from lakehouse.config.section import Section
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 Toolset = Literal["core", "data", "sql", "retrieval", "memory", "chat", "workflow", "learning", "review", "admin"]
@@ -16,12 +20,6 @@ _ADDRESS = r"^(https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?)?$"
 SECRETS = "/etc/lakehouse/secrets.toml"
 _URL = r"https?://([^/\s@]+@)?(\[[0-9A-Fa-f:.]+\]|[^/\s?#:@\[\]]+)(:\d{1,5})?([/?#]\S*)?"
 _SIZE = r"(?i)^\d+(\.\d+)? ?[KMGT]i?B$"
-
-
-class Section(BaseModel):
-    """One part's settings: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Server(Section):
@@ -261,6 +259,10 @@ class Vectors(Section):
     max_dimension: int = Field(8192, ge=1, description="The largest vector dimension.")
     seal_rows: int = Field(8192, ge=1, description="Fresh rows after which a new segment is written.")
     keep_generations: int = Field(2, ge=0, le=100, description="Generations of an index kept beside the live one.")
+    graph_rows: int = Field(
+        10_000, ge=1, description="Vectors from which on a segment gets a graph; fewer are scanned."
+    )
+    compaction: bool = Field(True, description="Merge segments and build graphs in the background.")
 
 
 class Embed(Section):
@@ -339,6 +341,10 @@ class Config(Section):
     vectors: Vectors = Vectors()
     embed: Embed = Embed()
     corpora: Corpora = Corpora()
+    rerank: Rerank = Rerank()
+    relevance: Relevance = Relevance()
+    models: Models = Models()
+    playbook: Playbook = Playbook()
     observer: Observer = Observer()
     results: Results = Results()
     export: Export = Export()

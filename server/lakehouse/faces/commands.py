@@ -61,7 +61,7 @@ def derived(rendering: Mapping[str, Any]) -> dict[str, click.Command]:
     for spec in tools:
         if spec["short"]:
             word, *positional = spec["short"].split()
-            short = command(spec, [word], [p.lower() for p in positional], tools)
+            short = command(spec, [word], [p.lower() for p in positional], tools, spec.get("short_defaults"))
             found = top.get(word)
             if isinstance(found, ShortGroup):
                 found.short = short
@@ -78,13 +78,19 @@ def required(spec: Mapping[str, Any]) -> list[str]:
 
 
 def command(
-    spec: Mapping[str, Any], words: list[str], positional: list[str], tools: Sequence[Mapping[str, Any]] = ()
+    spec: Mapping[str, Any],
+    words: list[str],
+    positional: list[str],
+    tools: Sequence[Mapping[str, Any]] = (),
+    defaults: Mapping[str, Any] | None = None,
 ) -> click.Command:
     """A command for one tool. Objects are given as JSON or as k=v,k=v; lists with commas, or as JSON.
 
-    Where its help mentions another of `tools`, it names that one's command.
+    Where its help mentions another of `tools`, it names that one's command. `defaults` are arguments it gives in place
+    of the tool's own defaults.
     """
     schema = spec["input_schema"]
+    defaults = defaults or {}
     params: list[click.Parameter] = []
     for parameter in positional:
         inner = schema["properties"][parameter]
@@ -97,7 +103,8 @@ def command(
     for parameter, inner in schema["properties"].items():
         if parameter not in positional:
             about = for_people(inner.get("description", ""), tools)
-            params.append(_option(parameter, {**inner, "description": about}, parameter in schema.get("required", ())))
+            shown = {**inner, "description": about, "default": defaults.get(parameter, inner.get("default"))}
+            params.append(_option(parameter, shown, parameter in schema.get("required", ())))
     # A tool's own --profile says the same.
     params += [one for one in global_options() if "profile" not in schema["properties"] or one.name != "profile_"]
 
@@ -105,13 +112,13 @@ def command(
     def callback(ctx: click.Context, /, **given: Any) -> None:
         invocation = taken(ctx, given)
         arguments = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items() if v not in (None, ())}
-        invocation.run(invocation, spec["name"], arguments)
+        invocation.run(invocation, spec["name"], {**defaults, **arguments})
 
-    shown = for_people(spec["description"], tools)
+    about = for_people(spec["description"], tools)
     line = example(spec, words, positional)
     epilog = f"\b\nExample:\n  {quoted(line)}" if line else None
     title = f"{spec['title']}."
-    return click.Command(words[-1], params=params, callback=callback, help=shown, short_help=title, epilog=epilog)
+    return click.Command(words[-1], params=params, callback=callback, help=about, short_help=title, epilog=epilog)
 
 
 def global_options() -> list[click.Parameter]:

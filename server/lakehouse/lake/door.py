@@ -281,7 +281,9 @@ class Lakehouse(Hold):
         """Check, run and record it in this process, which owns the data directory."""
         call = call if call.name == capability.name else replace(call, name=capability.name)
         token = observe.current.set(call)
-        actor = acting.set(Actor(call.caller.name or call.caller.via, call.id))
+        who = call.caller
+        local = not (who.name or who.remote)
+        actor = acting.set(Actor(who.name or who.via, call.id, who.via, who.profile, local))
         began, outcome, answer = time.perf_counter(), "cancelled", None
         error: LakehouseError | None = None
         try:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from lakehouse.engine.sql import History, Processes, Sql
     from lakehouse.engine.storage import Storage
     from lakehouse.engine.vectors import Vectors
+    from lakehouse.engine.vectors.calibration import Calibration
 
 T = TypeVar("T")
 _RESUMED_SECS = 1.0  # a command is over by then
@@ -143,6 +144,13 @@ class Parts:
     def vectors(self) -> "Vectors":
         """Vector indexes: those that whoever makes the running call may see."""
         return self._data.vectors
+
+    @Whole
+    def calibration(self) -> "Calibration":
+        """Vector indexes measured against exact search."""
+        from lakehouse.engine.vectors.calibration import Calibration
+
+        return self.owned(Calibration(self.home, self.everything.vectors))
 
     @property
     def corpora(self) -> "Corpora":

@@ -9,6 +9,7 @@ from lakehouse.engine.chunks.places import Lines, Names, named
 
 # A section shorter than this part of a piece is joined with the next one of the same parent, or its own first.
 _TINY = 8
+_HEADING = 4000  # characters a heading may have
 # What the headings above a piece may take of it.
 _CONTEXT = 4
 JOINT = " > "
@@ -22,6 +23,7 @@ class _Section:
     level: int
     start: int
     end: int
+    bare: bool = False  # nothing stands below its heading
 
     @property
     def size(self) -> int:
@@ -63,8 +65,9 @@ def _sections(lines: Lines) -> Iterator[_Section]:
     for heading, end in zip(found, ends, strict=True) if found else ():
         while above and above[-1][0] >= heading.level:
             above.pop()
+        bare = "\n" not in lines.text[heading.start : min(end, heading.start + _HEADING)].strip()
         above.append((heading.level, heading.title))
-        yield _Section(tuple(title for _, title in above), heading.level, heading.start, end)
+        yield _Section(tuple(title for _, title in above), heading.level, heading.start, end, bare)
 
 
 def _joined(sections: Iterator[_Section], max_chars: int) -> Iterator[list[_Section]]:
@@ -72,10 +75,11 @@ def _joined(sections: Iterator[_Section], max_chars: int) -> Iterator[list[_Sect
     waiting: list[_Section] = []
     size = 0
     for section in sections:
+        fits = size + section.size <= max_chars - len(_context(section.path, max_chars))
+        parent = section.path[:-1]
         if waiting and not (
-            size < max_chars // _TINY
-            and size + section.size <= max_chars - len(_context(section.path, max_chars))
-            and section.path[:-1] in (waiting[0].path[:-1], waiting[-1].path)
+            (waiting[-1].bare and parent == waiting[-1].path)
+            or (size < max_chars // _TINY and fits and parent in _open(waiting))
         ):
             yield waiting
             waiting, size = [], 0
@@ -83,6 +87,11 @@ def _joined(sections: Iterator[_Section], max_chars: int) -> Iterator[list[_Sect
         size += section.size
     if waiting:
         yield waiting
+
+
+def _open(waiting: list[_Section]) -> set[tuple[str, ...]]:
+    """The parents whose next section may join those that wait: of the first, of the last, and the last itself."""
+    return {waiting[0].path[:-1], waiting[-1].path[:-1], waiting[-1].path}
 
 
 def _context(path: tuple[str, ...], max_chars: int) -> str:

@@ -14,6 +14,7 @@ from lakehouse.engine.symbols.grammars import (
     STATEMENTS,
     TORN,
 )
+from lakehouse.engine.symbols.languages import errors
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Tree
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 # Of nested containers, and of the name of one: what is generated has thousands.
 _DEEPEST = 32
 _LONGEST = 512
+# Where so much fits nowhere, what was read may be wrong too: a method without its class looks like a call.
+_TORN_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ def declarations(tree: "Tree", language: str) -> Iterator[Declaration]:
     root = tree.root_node
     # Each node with its parent's name, and where the statement it is all of begins and ends.
     waiting: list[tuple[Node, str, tuple[int, int]]] = []
-    if root.is_error:
+    in_pieces = root.has_error and errors(tree) > (root.end_byte - root.start_byte) * _TORN_SHARE
+    if in_pieces:
         yield from _torn(root, "", language)
     waiting += _inside(root.children, "")
     while waiting:
@@ -73,7 +77,7 @@ def declarations(tree: "Tree", language: str) -> Iterator[Declaration]:
             for child in reversed(node.children):
                 waiting.append((child, parent, (child.start_byte, child.end_byte) if several else span))
         elif node.type in BLOCKS:
-            if node.is_error:
+            if node.is_error and not in_pieces:
                 yield from _torn(node, parent, language)
             waiting += _inside(node.children, parent)
 

@@ -55,7 +55,7 @@ def language_of(text: str, path: str = "", language: str | None = None) -> str |
     share: dict[str, float] = {}
     for name in (expected, *LANGUAGES) if expected else LANGUAGES:
         if name not in share:
-            share[name] = _errors(parse(data, name)) / len(data)
+            share[name] = errors(parse(data, name)) / len(data)
             if share[name] == 0 and name == expected:
                 break
     best = min(share, key=lambda name: share[name])
@@ -83,8 +83,8 @@ def _parser(language: str) -> "Parser":
     return Parser(grammar(language))
 
 
-def _errors(tree: "Tree") -> int:
-    """The bytes that fit nowhere, and one for each thing that is missing."""
+def errors(tree: "Tree") -> int:
+    """The bytes of a text that fit nowhere, and one for each thing that is missing."""
     found, waiting = 0, [tree.root_node]
     while waiting:
         node = waiting.pop()

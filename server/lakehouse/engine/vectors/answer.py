@@ -12,8 +12,10 @@ def of(index: str, state: State, ask: Ask) -> Answer:
     free = ask.filter is None and ask.ids is None
     masks = None if free else state.masks(ask.filter, ask.ids)
     near: list[Hit] = []
+    scanned = "scan"
     if ask.vector is not None:
-        near = state.search(batch.query(ask.vector, manifest.dimension, manifest.distance), ask.k, masks)
+        vector = batch.query(ask.vector, manifest.dimension, manifest.distance)
+        near, scanned = state.search(vector, ask.k, masks, exact=ask.exact, ef=ask.ef_search)
     matches = [] if ask.text is None else state.matching(ask.text, ask.k, masks)
     shown = [hit.id for hit in near] + [match.id for match in matches]
     return Answer(
@@ -22,5 +24,6 @@ def of(index: str, state: State, ask: Ask) -> Answer:
         near,
         matches,
         0 if masks is None else state.left_out(masks),
+        scanned,
         vectors=state.vectors(shown) if ask.vectors else {},
     )

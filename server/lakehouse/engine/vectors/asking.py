@@ -16,8 +16,8 @@ class Ask:
     """A question to one index: the `k` items nearest to `vector`, the `k` whose text matches `text` best, or both.
 
     Only items that `filter` lets through, and whose id is one of `ids` where those are given, can be in the answer:
-    there are fewer than `k` only when fewer such items exist. `exact` looks at every vector instead of a graph;
-    `vectors` has those of the answer returned, too.
+    there are fewer than `k` only when fewer such items exist. `exact` looks at every vector instead of a graph,
+    `ef_search` is the effort in graphs instead of the index's, `vectors` has those of the answer returned, too.
     """
 
     k: int
@@ -27,6 +27,7 @@ class Ask:
     ids: Collection[str] | None = None
     exact: bool = False
     vectors: bool = False
+    ef_search: int | None = None
 
 
 @dataclass(frozen=True)

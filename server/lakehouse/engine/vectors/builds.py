@@ -160,6 +160,7 @@ class Builds(Opened):
             keep, back = self.settings.keep_generations, action == "rollback"
             done = await generations.swap(index, generation, keep, epoch, force=force, back=back)
         if done.previous != done.generation:
+            await self._compact_later(index)
             await self._record(
                 action,
                 "index",
@@ -206,6 +207,7 @@ class Builds(Opened):
 
     async def _told_of(self, action: str, name: str) -> None:
         info = await self.get(name)
+        await self._compact_later(await self._index(name))
         told = {"generation": info.generation, "dimension": info.dimension, "model": info.model, "count": info.count}
         await self._record(action, "index", name, after=told)
 

@@ -4,6 +4,7 @@ _vectors/<index>/manifest/<number>.json      one generation of the index, create
                  log/<number>.arrow          one committed batch, create-only (log.py)
                  seg/<id>/...                one immutable segment (segment.py), described by its seg.json
                  tomb/<id>.bin               the dead rows of one segment as a bitmap, little-endian bits
+                 graph/<id>.usearch          the HNSW graph of one segment (graph.py)
 
 A number is 20 digits: the index's epoch (seconds since 2025, when it was created), then ten digits that count from 1.
 An index that is deleted and created again has a later epoch, so that nothing of the first can show in the second.
@@ -96,6 +97,11 @@ def tomb_key(index: str, tomb: str) -> str:
     return f"{PREFIX}{index}/tomb/{tomb}.bin"
 
 
+def graph_key(index: str, graph: str) -> str:
+    """The key of a segment's graph."""
+    return f"{PREFIX}{index}/graph/{graph}.usearch"
+
+
 @dataclass(frozen=True)
 class Tomb:
     """The bitmap of a segment's dead rows: its name, its checksum, how many rows it marks."""
@@ -103,6 +109,24 @@ class Tomb:
     id: str
     sha256: str
     dead: int
+
+
+@dataclass(frozen=True)
+class GraphRef:
+    """The graph of a segment, built in `build_s` seconds. `scale` makes its codes (graph.Coding).
+
+    `misses` of the rows sampled after the build were not found by their own vector (graph.Builder).
+    """
+
+    id: str
+    size: int
+    sha256: str
+    m: int
+    ef_construction: int
+    ef_search: int
+    scale: float
+    misses: int
+    build_s: float
 
 
 @dataclass(frozen=True)
@@ -114,6 +138,7 @@ class SegmentRef:
     rows: int
     vectors: int
     tomb: Tomb | None = None
+    graph: GraphRef | None = None
 
 
 @dataclass(frozen=True)
@@ -236,13 +261,14 @@ def _build(document: dict[str, Any]) -> Build:
 
 
 def _segment_ref(document: dict[str, Any]) -> SegmentRef:
-    tomb = document["tomb"]
+    tomb, graph = document["tomb"], document.get("graph")  # generations of before there were graphs have none
     return SegmentRef(
         document["id"],
         document["check"],
         document["rows"],
         document["vectors"],
         Tomb(tomb["id"], tomb["sha256"], tomb["dead"]) if tomb else None,
+        GraphRef(**{each.name: graph[each.name] for each in fields(GraphRef)}) if graph else None,
     )
 
 

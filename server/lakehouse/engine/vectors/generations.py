@@ -17,7 +17,7 @@ from lakehouse.engine.vectors.format import Build, Manifest, Number
 from lakehouse.engine.vectors.index import Index
 from lakehouse.engine.vectors.items import IndexDamaged, IndexNotFound, Swapped
 from lakehouse.engine.vectors.segment import Segment
-from lakehouse.engine.vectors.snapshot import State
+from lakehouse.engine.vectors.snapshot import Sealed, State
 from lakehouse.errors import Conflict
 
 Change = Callable[[State, Build], Manifest]
@@ -153,7 +153,7 @@ async def _turned(index: Index, change: Change) -> tuple[Build, State] | None:
     spent = Spent()
     async with index.committing:
         with anyio.CancelScope(shield=True):
-            state = await index.standing()
+            state = await index.shown()
             try:
                 left = await present(index, state, spent)
                 after = await show(index, state, change(state, left), spent)
@@ -167,7 +167,7 @@ async def show(index: Index, state: State, manifest: Manifest, spent: Spent) -> 
 
     The caller holds `changing` and `committing`. What was `spent` on it is in use then, and is not to be discarded.
     """
-    opened = {segment.doc.id: segment for segment in spent}
+    opened = {segment.doc.id: Sealed(segment) for segment in spent}
     after = snapshot.empty(manifest, await index.sealed(manifest.segments, opened))
     if manifest.number.epoch == state.manifest.number.epoch:
         if not await index.publish(manifest):

@@ -50,6 +50,8 @@ class Index:
         self.bucket = objects.bucket
         self.changing = anyio.Lock()  # a new generation is being made
         self.committing = anyio.Lock()  # the log and the state are being moved on
+        self.compacting = anyio.Lock()  # segments are being merged, graphs built, in processes of their own
+        self.busy: frozenset[str] = frozenset()  # segments that are being merged there
         self._memory = threading.Lock()  # the fresh rows are being changed, in a worker thread
         self._state: State | None = None
         self._waiting: list[Work] = []
@@ -61,19 +63,24 @@ class Index:
         state = self._state
         if state is None:
             async with self.committing:
-                state = await self.standing()
+                state = await self.shown()
         return sound(state)
 
-    async def standing(self) -> State:
-        """The newest snapshot, for whoever holds `committing`."""
+    async def shown(self) -> State:
+        """The state that is shown, or the one to be shown. The caller holds `committing`."""
         return self._state or await self.load()
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether its state is known here: it need not be read."""
+        return self._state is not None
 
     def not_found(self) -> IndexNotFound:
         return IndexNotFound(f"there is no vector index called {self.name!r}.", fix="List the indexes, or create it.")
 
     async def load(self) -> State:
         """Read the newest generation and the log on top of it. The caller holds `committing`."""
-        opened = {s.segment.doc.id: s.segment for s in self._state.sealed} if self._state else {}
+        opened = {s.segment.doc.id: s for s in self._state.sealed} if self._state else {}
         known = await self._newest()
         try:
             while known is not None:
@@ -99,7 +106,7 @@ class Index:
         generations = await self.objects.generations()
         return generations[-1] if generations else None
 
-    async def _read(self, number: Number, known: Mapping[str, Segment]) -> State:
+    async def _read(self, number: Number, known: Mapping[str, Sealed]) -> State:
         manifest = await self.objects.manifest(number)
         if manifest.deleted:
             raise self.not_found()
@@ -108,15 +115,18 @@ class Index:
         state = await anyio.to_thread.run_sync(snapshot.empty, manifest, sealed)
         return await self._replayed(state)
 
-    async def sealed(
-        self, refs: Sequence[SegmentRef], known: Mapping[str, Segment] | None = None
-    ) -> tuple[Sealed, ...]:
-        """Segments with their dead rows, opened unless they are open."""
+    async def sealed(self, refs: Sequence[SegmentRef], known: Mapping[str, Sealed] | None = None) -> tuple[Sealed, ...]:
+        """Segments with their dead rows and graphs, opened unless they are open."""
         states = [*self.kept.states, *([] if self._state is None else [self._state])]
-        there = {s.segment.doc.id: s.segment for state in states for s in state.sealed} | dict(known or {})
+        there = {s.segment.doc.id: s for state in states for s in state.sealed} | dict(known or {})
 
         async def opened(ref: SegmentRef) -> Sealed:
-            return Sealed(there.get(ref.id) or await self.objects.segment(ref), await self.objects.tomb(ref))
+            found = there.get(ref.id)
+            segment = found.segment if found else await self.objects.segment(ref)
+            graph = found.graph if found else None
+            if graph is None or graph.ref != ref.graph:
+                graph = await self.objects.graph(ref.graph, segment)
+            return Sealed(segment, await self.objects.tomb(ref), graph)
 
         return tuple(await fan_out([partial(opened, ref) for ref in refs]))
 
@@ -305,11 +315,11 @@ class Index:
             return False
         return True
 
-    async def note(self, builder: dict[str, Any]) -> bool:
-        """Publish a generation that differs in its builder only; False when another process published first."""
+    async def note(self, **changes: Any) -> bool:
+        """Publish a generation that differs in facts only, as its builder; False when another process was faster."""
         async with self.changing, self.committing:
             state = self._state or await self.load()
-            manifest = state.manifest.successor(builder=builder)
+            manifest = state.manifest.successor(**changes)
             with anyio.CancelScope(shield=True):
                 if not await self.publish(manifest):
                     return False

@@ -83,8 +83,8 @@ class Kept:
 def sound(state: State) -> State:
     """The state, unless a file of it turned out to be damaged: then raises IndexDamaged."""
     for sealed in state.sealed:
-        if sealed.segment.problem is not None:
-            raise format.damaged(*sealed.segment.problem.split(": ", 1))
+        if sealed.problem is not None:
+            raise format.damaged(*sealed.problem.split(": ", 1))
     return state
 
 

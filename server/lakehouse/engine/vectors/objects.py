@@ -16,7 +16,8 @@ from lakehouse.engine.fanout import AT_ONCE, fan_out
 from lakehouse.engine.storage import KeyNotFound, Storage
 from lakehouse.engine.vectors import format, log, segment
 from lakehouse.engine.vectors.batch import Rows
-from lakehouse.engine.vectors.format import Manifest, Number, SegmentRef, Tomb, damaged
+from lakehouse.engine.vectors.format import GraphRef, Manifest, Number, SegmentRef, Tomb, damaged
+from lakehouse.engine.vectors.graph import Graph
 from lakehouse.engine.vectors.items import IndexDamaged
 from lakehouse.engine.vectors.segment import Segment
 
@@ -119,6 +120,47 @@ class Objects:
     def _drop_spoiled(self, doc: format.SegmentDoc) -> bool:
         return any([self._storage.cache.drop_spoiled(ref.sha256) for ref in doc.files.values()])
 
+    async def graph(self, ref: GraphRef | None, over: Segment, *, trusted: bool = False) -> Graph | None:
+        """Open the graph over a segment, checked as a segment is."""
+        if ref is None:
+            return None
+        try:
+            return await self._graph(ref, over, trusted)
+        except IndexDamaged:  # by its copy here, perhaps
+            spoiled = partial(self._storage.cache.drop_spoiled, ref.sha256)
+            if self.bucket.root is not None or not await anyio.to_thread.run_sync(spoiled):
+                raise
+        return await self._graph(ref, over, trusted)
+
+    async def _graph(self, ref: GraphRef, over: Segment, trusted: bool) -> Graph:
+        key = format.graph_key(self.index, ref.id)
+        root = self.bucket.root
+        path = root / key if root is not None else await self._copy(key, ref.sha256, ref.size)
+        opened = await anyio.to_thread.run_sync(Graph, self.index, ref, path, over.coded, over.doc.distance)
+        if root is None:  # its copy stays while it is open
+            self._storage.shelf.pin([ref.sha256], opened)
+        if trusted:
+            return opened
+        if ref.size > CHECK_AT_ONCE:
+            self._later(partial(self._checked_graph, opened))
+        elif problems := await anyio.to_thread.run_sync(opened.verify):
+            raise damaged(*problems[0].split(": ", 1))
+        return opened
+
+    def _checked_graph(self, opened: Graph) -> None:
+        if opened.verify() and self.bucket.root is None:
+            self._storage.cache.drop_spoiled(opened.ref.sha256)
+
+    async def put_graph(self, ref: GraphRef, path: Path) -> None:
+        """Store a finished graph."""
+        self._own.add(f"{ref.id}.usearch")
+        await self._storage.put_immutable(format.graph_key(self.index, ref.id), path, ref.sha256)
+
+    async def remove_graph(self, id: str) -> None:
+        """Remove a graph that no generation names."""
+        self._own.discard(f"{id}.usearch")
+        await self._remove([format.graph_key(self.index, id)])
+
     async def put_segment(self, doc: format.SegmentDoc, folder: Path) -> None:
         """Store a written segment, its description last."""
         self._own.add(doc.id)
@@ -138,9 +180,11 @@ class Objects:
 
     async def _cached(self, doc: format.SegmentDoc, name: str) -> Path:
         ref = doc.files[name]
-        key = format.segment_key(self.index, doc.id, name)
+        return await self._copy(format.segment_key(self.index, doc.id, name), ref.sha256, ref.size)
+
+    async def _copy(self, key: str, sha256: str, size: int) -> Path:
         try:
-            return await self._storage.cache.fetch(key, ref.sha256, ref.size)
+            return await self._storage.cache.fetch(key, sha256, size)
         except KeyNotFound:
             raise damaged(key, "it is missing") from None
         except Altered:
@@ -175,15 +219,22 @@ class Objects:
             return problems
         entries = await tried(partial(self.entries, Number(manifest.number.epoch, manifest.log_from))) or []
         attached = [entry.attach for entry in entries if entry.attach is not None]
-        read = set[str]()
+        read: dict[str, Segment] = {}
+        graphs: set[GraphRef | None] = {None}
         for ref in (*_refs(manifest), *attached):
             await tried(partial(self.tomb, ref))
-            if ref.id in read:
+            opened = read.get(ref.id) or await tried(partial(self.segment, ref, trusted=True))
+            if opened is None:
                 continue
-            read.add(ref.id)
-            opened = await tried(partial(self.segment, ref, trusted=True))
-            if opened is not None:
+            if ref.id not in read:
                 problems += await anyio.to_thread.run_sync(opened.verify)
+            read[ref.id] = opened
+            if ref.graph in graphs:
+                continue
+            graphs.add(ref.graph)
+            graph = await tried(partial(self.graph, ref.graph, opened, trusted=True))
+            if graph is not None:
+                problems += await anyio.to_thread.run_sync(graph.verify)
         return problems
 
     async def collect(self) -> None:
@@ -204,7 +255,7 @@ class Objects:
             return
         newest = await self.manifest(generations[-1])
         log = _numbers(await self.bucket.names(home + "log/"))
-        parts = {kind: await self.bucket.names(f"{home}{kind}/") for kind in ("seg", "tomb")}
+        parts = {kind: await self.bucket.names(f"{home}{kind}/") for kind in ("seg", "tomb", "graph")}
         if newest.deleted:
             epoch = newest.number.epoch
             log = [number for number in log if number.epoch <= epoch]
@@ -228,9 +279,14 @@ class Objects:
         for name in parts["seg"]:
             await self.remove_segment(name)
         await self._remove([f"{home}tomb/{name}" for name in parts["tomb"]])
-        self._own.difference_update(parts["tomb"])
+        await self._remove([f"{home}graph/{name}" for name in parts["graph"]])
+        self._own.difference_update(parts["tomb"], parts["graph"])
         # The newest last: as long as a deleted generation is there, what is left is known to be removed.
-        folders = (*(f"{home}{kind}/" for kind in ("seg", "tomb", "log", "manifest")), home) if newest.deleted else ()
+        folders = (
+            (*(f"{home}{kind}/" for kind in ("seg", "tomb", "graph", "log", "manifest")), home)
+            if newest.deleted
+            else ()
+        )
         await self._remove([format.manifest_key(self.index, number) for number in generations], folders)
 
     def _forgotten(self, name: str, epoch: int) -> bool:
@@ -287,11 +343,12 @@ def _unlink(root: Path, keys: Sequence[str], folders: Sequence[str]) -> None:
 
 
 def _named(manifest: Manifest) -> set[str]:
-    """The names in seg/ and tomb/ that a generation needs, for the builds that are kept beside it, too."""
+    """The names in seg/, tomb/ and graph/ that a generation needs, for the builds that are kept beside it, too."""
     refs = _refs(manifest)
-    return {ref.id for ref in refs} | {f"{ref.tomb.id}.bin" for ref in refs if ref.tomb is not None}
+    names = {ref.id for ref in refs} | {f"{ref.graph.id}.usearch" for ref in refs if ref.graph is not None}
+    return names | {f"{ref.tomb.id}.bin" for ref in refs if ref.tomb is not None}
 
 
 def _refs(manifest: Manifest) -> list[SegmentRef]:
-    """The segments of the live build and of those kept beside it; one may be named with several tombs."""
+    """The segments of the live build and of those kept beside it; one may be named with several tombs and graphs."""
     return [*manifest.segments, *(ref for build in manifest.retained for ref in build.segments)]

@@ -1,11 +1,11 @@
 """The vector indexes of a bucket as this process has them open. Light to import; what it works with is not."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
@@ -16,7 +16,7 @@ from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.storage import Storage
 from lakehouse.engine.vectors import format
 from lakehouse.engine.vectors.items import IndexDamaged, IndexNotFound, at, check_live, check_name
-from lakehouse.errors import did_you_mean
+from lakehouse.errors import LakehouseError, did_you_mean
 
 if TYPE_CHECKING:
     from lakehouse.engine.vectors.index import Index
@@ -24,22 +24,39 @@ if TYPE_CHECKING:
     from lakehouse.engine.vectors.snapshot import State
 
 Names = list[str]  # inside the classes made of this one, `list` is a method
+Later = Callable[[Callable[[], Coroutine[Any, Any, None]]], bool]
+_QUIET_SECS = 1.0  # without a new segment; then background work on an index begins
+_WAIT_SECS = 15.0  # or after so many in any case
 log = logging.getLogger("lakehouse")
 
 
 class Opened:
-    """Indexes are opened when they are first named, and stay open."""
+    """Indexes are opened when they are first named, and stay open.
+
+    `later` starts work that outlives the call it is started in, and says whether it could: segments are merged and
+    their graphs built so. Without it, only `optimise` does that.
+    """
 
     bound = False  # to a profile, which has some of the indexes
 
-    def __init__(self, home: Path, storage: Storage, settings: config.Vectors, record: Record = unrecorded) -> None:
+    def __init__(
+        self,
+        home: Path,
+        storage: Storage,
+        settings: config.Vectors,
+        record: Record = unrecorded,
+        later: Later = lambda work: False,
+    ) -> None:
         self.settings = settings
         self._record = record
+        self._later = later
+        self._compacting: set[str] = set()
         self._problems: dict[str, str] = {}
         self._storage = storage
         self._indexes: dict[str, Index] = {}
         self._naming: dict[str, anyio.Lock] = {}
         self._searches = anyio.CapacityLimiter(8)
+        self._compactions = anyio.CapacityLimiter(2)  # processes, of all indexes
         self._checker: ThreadPoolExecutor | None = None
         self._checks: list[Future[object]] = []
         self._epochs: dict[str, int] = {}  # the last ones used here: an index may be made twice in a second
@@ -95,6 +112,7 @@ class Opened:
     async def _index(self, name: str) -> "Index":
         """An index to be changed, or the live generation of one. Raises what `check_live` does, and IndexNotFound."""
         found = self._indexes.get(name)
+        opened = found is None or not found.is_shown
         if found is None:
             check_live(name)
             objects = await self._objects(name)
@@ -110,6 +128,8 @@ class Opened:
             self._problems[name] = error.detail
             raise
         self._problems.pop(name, None)
+        if opened:
+            await self._compact_later(found)
         return found
 
     async def _state(self, name: str) -> "State":
@@ -121,6 +141,37 @@ class Opened:
         """The index a reader names, and the generation, if one is named."""
         base, number = at(name)
         return await self._index(base), number
+
+    async def _compact_later(self, index: "Index") -> None:
+        """Have the index optimised beside the calls, when there is something to do and nothing has been started."""
+        from lakehouse.engine.vectors import compaction
+
+        name = index.name
+        if (
+            not self.settings.compaction
+            or name in self._compacting
+            or not await compaction.wanted(index, self.settings)
+        ):
+            return
+
+        async def work() -> None:
+            try:
+                # Of generations that follow each other quickly, the last is worth it.
+                with anyio.move_on_after(_WAIT_SECS):
+                    seen = None
+                    while seen != (seen := (await index.state()).manifest.number):
+                        await anyio.sleep(_QUIET_SECS)
+                await compaction.optimise(index, self.settings, self._compactions)
+            except IndexDamaged as error:
+                self._problems[name] = error.detail
+            except LakehouseError as error:
+                log.warning("vectors.compaction_failed %s: %s", name, error)
+            finally:
+                self._compacting.discard(name)
+
+        self._compacting.add(name)
+        if not self._later(work):
+            self._compacting.discard(name)
 
     async def _missing(self, name: str) -> IndexNotFound:
         names = [n for n in await self.names() if n != name]

@@ -37,6 +37,31 @@ class Coded:
         self.steps[part], self.norms[part] = rows.steps, rows.norms
 
 
+@dataclass(frozen=True)
+class Weights:
+    """What turns the products of codes into scores, for each row, in single precision; made once for a segment.
+
+    For euclidean, lengths are in units of the longest row, so that their squares stay within single precision.
+    """
+
+    steps: F32
+    squares: F32
+    step: float  # the largest
+    unit: float
+
+    @classmethod
+    def of(cls, coded: Coded, distance: str) -> "Weights":
+        """The weights of these rows."""
+        unit = 1.0 if distance == "cosine" else float(coded.norms.max(initial=0.0)) or 1.0
+        steps = (coded.steps / unit).astype(np.float32)
+        squares = steps[:0] if distance == "cosine" else ((coded.norms / unit) ** 2).astype(np.float32)
+        return cls(steps, squares, float(steps.max(initial=0.0)), unit)
+
+    def __getitem__(self, rows: Rows) -> "Weights":
+        squares = self.squares[rows] if len(self.squares) else self.squares
+        return Weights(self.steps[rows], squares, self.step, self.unit)
+
+
 def encode(vectors: F32, distance: str) -> Coded:
     """The vectors with their codes.
 

@@ -98,7 +98,7 @@ class Rebuild:
         index, spent = self._index, Spent()
         async with index.committing:
             with anyio.CancelScope(shield=True):
-                state = await index.standing()
+                state = await index.shown()
                 await self._follow(state)
                 await self._spill()
                 try:

@@ -4,6 +4,7 @@ A segment is merged while it is no more than twice as large as what is merged al
 logarithmic number of times and the number of segments stays logarithmic; larger ones than MERGE_ROWS are left alone.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from lakehouse.engine.vectors import format, segment, snapshot
 from lakehouse.engine.vectors.batch import Batch, Rows, deletes
 from lakehouse.engine.vectors.format import Manifest, SegmentRef
 from lakehouse.engine.vectors.index import Index, Work
+from lakehouse.engine.vectors.merging import joined_texts, places_after, split
 from lakehouse.engine.vectors.objects import Objects
 from lakehouse.engine.vectors.quantise import encode
 from lakehouse.engine.vectors.rowset import inside
@@ -35,11 +37,15 @@ class Merge:
     moved: tuple[Rows, ...]  # one map for each of `places`, then the fresh rows'
 
 
-def plan(state: State) -> tuple[int, ...]:
-    """The places of the segments to merge, with the fresh rows or each other."""
+def plan(state: State, busy: Set[str] = frozenset()) -> tuple[int, ...]:
+    """The places of the segments to merge, with the fresh rows or each other.
+
+    Those that have a graph are left to compaction, and so are the `busy` ones, which it works on.
+    """
     total = state.fresh.live
     chosen: list[int] = []
-    for place in sorted(range(len(state.sealed)), key=lambda place: state.sealed[place].live):
+    free = [place for place, s in enumerate(state.sealed) if not (s.live and (s.graph or s.segment.doc.id in busy))]
+    for place in sorted(free, key=lambda place: state.sealed[place].live):
         live = state.sealed[place].live  # a segment without any is dropped without being read
         if live and total and (live > 2 * total or total + live > MERGE_ROWS):
             break
@@ -70,7 +76,7 @@ async def flush(index: Index) -> None:
     frozen = await index.state()
     if not frozen.entries:
         return
-    merge, opened = await sealed(index, frozen, plan(frozen))
+    merge, opened = await sealed(index, frozen, plan(frozen, index.busy))
     manifest = await manifest_of(index, frozen, merge, opened)
     with anyio.CancelScope(shield=True):
         async with index.committing:
@@ -96,39 +102,25 @@ def _write(folder: Path, state: State, places: tuple[int, ...]) -> tuple[format.
     """Write the live rows of the chosen segments and of the fresh ones, those with a vector first."""
     manifest, fresh = state.manifest, state.fresh
     chosen = [state.sealed[place] for place in places]
-    seen_rows, blind_rows = [], []
-    for sealed in chosen:
-        rows = sealed.live_rows
-        split = int(np.searchsorted(rows, sealed.segment.doc.vectors))
-        seen_rows.append(rows[:split])
-        blind_rows.append(rows[split:])
+    kept = [split(sealed.live_rows, sealed.segment.doc.vectors) for sealed in chosen]
     blind = inside(fresh.live_rows, fresh.blind)
-    seen_rows.append(fresh.live_rows[~blind])
-    blind_rows.append(fresh.live_rows[blind])
-    moved = [np.full(count, -1) for count in (*(s.segment.rows for s in chosen), fresh.count)]
-    ids, metas, at = [], [], 0
-    for group in (seen_rows, blind_rows):
-        for place, rows in enumerate(group):
-            moved[place][rows] = np.arange(at, at + len(rows))
-            at += len(rows)
-            if place < len(chosen):
-                ids.append(chosen[place].segment.ids.take(pa.array(rows)))
-                metas.append(chosen[place].segment.metas.take(pa.array(rows)))
-            else:
-                ids.append(pa.array([fresh.rows.ids[row] for row in rows], pa.large_string()))
-                metas.append(pa.array([fresh.rows.metas[row] for row in rows], pa.large_string()))
+    kept.append((fresh.live_rows[~blind], fresh.live_rows[blind]))
+    moved = places_after(kept, [*(s.segment.rows for s in chosen), fresh.count])
+    texts = [(s.segment.ids, s.segment.metas) for s in chosen]
+    texts.append(tuple(pa.array(each[: fresh.count], pa.large_string()) for each in (fresh.rows.ids, fresh.rows.metas)))
+    ids, metas = joined_texts(texts, kept)
     sources = [*(sealed.segment.coded for sealed in chosen), fresh.coded]
     doc, check = segment.write(
         folder,
         format.new_id(manifest.number.epoch),
         manifest.dimension,
         manifest.distance,
-        pa.concat_arrays(ids),
-        pa.concat_arrays(metas),
-        sum(len(rows) for rows in seen_rows),
-        segment.gathered(zip(sources, seen_rows, strict=True)),
+        ids,
+        metas,
+        sum(len(rows) for rows, _ in kept),
+        segment.gathered((coded, rows) for coded, (rows, _) in zip(sources, kept, strict=True)),
     )
-    return doc, check, Merge(places, tuple(moved))
+    return doc, check, Merge(places, moved)
 
 
 async def manifest_of(index: Index, frozen: State, merge: Merge, opened: Segment | None) -> Manifest:

@@ -1,10 +1,11 @@
 """What a search reads: one immutable state of an index, and the step to the next. Load it in a worker thread."""
 
+import heapq
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,17 @@ from lakehouse.engine.filters import Filter
 from lakehouse.engine.vectors.asking import Match
 from lakehouse.engine.vectors.batch import DELETE, F32, Batch, Rows
 from lakehouse.engine.vectors.format import Manifest, Number
+from lakehouse.engine.vectors.graph import Graph
 from lakehouse.engine.vectors.items import Hit, Item
+from lakehouse.engine.vectors.masks import Growing, Ids
 from lakehouse.engine.vectors.quantise import Coded, encode
 from lakehouse.engine.vectors.rowset import EMPTY, inside, union
 from lakehouse.engine.vectors.scan import Part, Query, nearest
 from lakehouse.engine.vectors.segment import Segment
+from lakehouse.engine.vectors.words import text_of
+
+if TYPE_CHECKING:
+    from lakehouse.engine.lexical import indexing
 
 _FIRST_ROOM = 64
 Masks = list[NDArray[np.bool_]]
@@ -32,6 +39,14 @@ class Fresh:
         self.metas: list[str] = []
         self.where: dict[str, int] = {}  # live ids; for whoever holds the index's memory lock
         self.coded = Coded.empty(_FIRST_ROOM, dimension)
+        self.filtered = Growing()
+
+    @cached_property
+    def words(self) -> "indexing.Growing":
+        """The words of the rows' texts, read when they are asked for."""
+        from lakehouse.engine.lexical import indexing
+
+        return indexing.Growing()
 
     def extend(self, ids: Sequence[str], metas: Sequence[str], vectors: F32, has: Any) -> None:
         """Add rows behind the others; `vectors` has one for each row where `has` is true."""
@@ -79,13 +94,24 @@ class Seen:
     def live_rows(self) -> Rows:
         return np.delete(np.arange(self.count), self.dead)
 
+    @cached_property
+    def words(self) -> "indexing.First":
+        """The words of the rows' texts, for BM25."""
+        return self.rows.words.first(self.count, lambda row: text_of(self.rows.metas[row]))
+
 
 @dataclass(frozen=True)
 class Sealed:
-    """A segment and its dead rows, as one snapshot has them."""
+    """A segment, its dead rows and its graph, as one snapshot has them."""
 
     segment: Segment
     dead: Rows = field(default_factory=lambda: EMPTY)
+    graph: Graph | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """What turned out to be damaged after it was opened."""
+        return self.segment.problem or (None if self.graph is None else self.graph.problem)
 
     @property
     def live(self) -> int:
@@ -116,53 +142,60 @@ class State:
 
     @cached_property
     def _parts(self) -> list[Part]:
-        parts = [Part(s.segment.coded, s.dead[s.dead < s.segment.doc.vectors]) for s in self.sealed]
+        parts = [
+            Part(s.segment.coded, s.dead[: np.searchsorted(s.dead, s.segment.doc.vectors)], s.graph, s.segment.weights)
+            for s in self.sealed
+        ]
         fresh = self.fresh
         return [*parts, Part(fresh.coded, union(fresh.dead, fresh.blind))]
 
-    def search(self, vector: F32, k: int, masks: Masks | None = None) -> list[Hit]:
-        """The k nearest items that the masks let through, by distance, then id."""
-        found = nearest(self._masked(masks), Query.of(vector, self.manifest.distance), k)
+    def search(
+        self, vector: F32, k: int, masks: Masks | None = None, *, exact: bool = False, ef: int | None = None
+    ) -> tuple[list[Hit], str]:
+        """The k nearest items that the masks let through, by distance, then id; and what was looked at.
+
+        That is "graph", "scan", or "graph+scan". `exact` leaves graphs alone; `ef` is the effort in
+        them, where the index's own is not meant.
+        """
+        query, ef = Query.of(vector, self.manifest.distance), ef or self.manifest.ef_search
+        found, used = nearest(self._parts, query, k, masks, exact=exact, ef=ef)
         named = sorted((distance, self._id(place, row), place, row) for distance, place, row in found)[:k]
-        return [Hit(id, distance, json.loads(self._meta(place, row))) for distance, id, place, row in named]
+        hits = [Hit(id, distance, json.loads(self._meta(place, row))) for distance, id, place, row in named]
+        return hits, "+".join(sorted(used)) or "scan"
 
     def masks(self, wanted: Filter | None, ids: Collection[str] | None) -> Masks:
         """For each segment, then for the fresh rows: which rows the filter and the ids let through."""
-        masks: Masks = [np.ones(s.segment.rows, np.bool_) for s in self.sealed]
-        masks.append(np.ones(self.fresh.count, np.bool_))
-        for place, mask in enumerate(masks):
-            for row in range(len(mask)):
-                allowed = ids is None or self._id(place, row) in ids
-                mask[row] = allowed and (wanted is None or wanted.matches(json.loads(self._meta(place, row))))
-        return masks
+        if wanted is not None:
+            wanted.check()
+        parts: list[Masks] = []
+        if wanted is not None:
+            fresh = self.fresh.rows.filtered.mask(wanted, self.fresh.rows.metas, self.fresh.count)
+            parts.append([*(s.segment.mask(wanted) for s in self.sealed), fresh])
+        if ids is not None:
+            chosen = Ids(ids)
+            parts.append([*(chosen.of(s.segment.ids, s.segment.find) for s in self.sealed), self._fresh_of(chosen.ids)])
+        if len(parts) == 2:
+            return [some & other for some, other in zip(*parts, strict=True)]
+        return parts[0] if parts else [np.ones(size, np.bool_) for size in self._sizes]
 
-    def _masked(self, masks: Masks | None) -> list[Part]:
-        if masks is None:
-            return self._parts
-        return [
-            Part(part.coded, union(part.hidden, np.flatnonzero(~mask[: len(part.coded)])))
-            for part, mask in zip(self._parts, masks, strict=True)
-        ]
+    @property
+    def _sizes(self) -> list[int]:
+        return [*(s.segment.rows for s in self.sealed), self.fresh.count]
+
+    def _fresh_of(self, ids: Collection[str]) -> NDArray[np.bool_]:
+        return np.fromiter(map(ids.__contains__, self.fresh.rows.ids[: self.fresh.count]), np.bool_, self.fresh.count)
 
     def left_out(self, masks: Masks) -> int:
         """How many live items the masks hide."""
-        live = [*(s.live_rows for s in self.sealed), self.fresh.live_rows]
-        return sum(int((~mask[rows]).sum()) for mask, rows in zip(masks, live, strict=True))
+        dead = [*(s.dead for s in self.sealed), self.fresh.dead]
+        shown = sum(np.count_nonzero(m) - np.count_nonzero(m[rows]) for m, rows in zip(masks, dead, strict=True))
+        return self.count - int(shown)
 
     def matching(self, text: str, k: int, masks: Masks | None = None) -> list[Match]:
         """The k items whose `text` matches best by BM25, by falling score, then id."""
-        words = set(text.lower().split())
-        found = []
-        live = [*(s.live_rows for s in self.sealed), self.fresh.live_rows]
-        for place, rows in enumerate(live):
-            for row in rows.tolist():
-                if masks is None or masks[place][row]:
-                    meta = json.loads(self._meta(place, row))
-                    held = str(meta.get("text", "")).lower().split() if isinstance(meta, dict) else []
-                    score = float(sum(word in words for word in held))
-                    if score:
-                        found.append(Match(self._id(place, row), score, meta))
-        return sorted(found, key=lambda match: (-match.score, match.id))[:k]
+        from lakehouse.engine.vectors.matching import matching  # 7 ms, for which who opens an index need not wait
+
+        return matching(self, text, k, masks)
 
     def vectors(self, ids: Sequence[str]) -> dict[str, F32]:
         """The vectors of those of the ids that have one, as copies."""
@@ -183,6 +216,22 @@ class State:
     def _meta(self, place: int, row: int) -> str:
         metas: Any = self.fresh.rows.metas if place == len(self.sealed) else self.sealed[place].segment.metas
         return str(metas[row])
+
+    def named(self, place: int, rows: Rows) -> list[str]:
+        """The ids of rows of one segment, or of the fresh rows."""
+        return [self._id(place, row) for row in rows.tolist()]
+
+    def foremost(self, place: int, rows: Rows, count: int) -> Rows:
+        """Of rows of one segment, or of the fresh rows, so many that are first by id; in no order."""
+        if len(rows) <= count:
+            return rows
+        if place == len(self.sealed):
+            return np.array(heapq.nsmallest(count, rows.tolist(), key=self.fresh.rows.ids.__getitem__), np.int64)
+        return np.asarray(rows[np.argpartition(self.sealed[place].segment.places[rows], count - 1)[:count]])
+
+    def meta(self, place: int, row: int) -> str:
+        """A row's metadata as JSON text."""
+        return self._meta(place, row)
 
     def locate(self, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Where ids live in segments: the segment's place and the row."""

@@ -157,9 +157,30 @@ class Vectors(Builds):
         found = await self._index(name)
         from lakehouse.engine.vectors import lifecycle
 
-        while not await found.note(copy.deepcopy(builder)):
+        while not await found.note(builder=copy.deepcopy(builder)):
             continue  # another process published; do it on top of its generation
         await lifecycle.tidy(found.objects)
+
+    async def set_effort(self, name: str, ef_search: int) -> None:
+        """Have searches in the index's graphs made with this effort from now on."""
+        found = await self._index(name)
+        while not await found.note(ef_search=ef_search):
+            continue
+
+    async def state(self, name: str) -> "State":
+        """One snapshot of an index, to be measured."""
+        return await self._state(name)
+
+    async def optimise(self, name: str) -> int:
+        """Merge segments and build the graphs that are missing, until nothing is left to do; in how many steps.
+
+        Searches, adds and deletes go on. Raises IndexNotFound, IndexDamaged, and Upstream when a process or the disk
+        fails; the index is as good as before then.
+        """
+        found = await self._index(name)
+        from lakehouse.engine.vectors import compaction
+
+        return await compaction.optimise(found, self.settings, self._compactions)
 
     async def _settle(self, index: "Index", *, now: bool = False) -> None:
         """Seal when enough is fresh. What was added is durable already: a failure here is only logged."""
@@ -169,6 +190,7 @@ class Vectors(Builds):
             return
         try:
             await seal.seal(index)
+            await self._compact_later(index)
         except LakehouseError as error:
             index.postpone_seal()
             log.warning("vectors.seal_failed %s: %s", index.name, error)

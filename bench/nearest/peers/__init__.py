@@ -1,0 +1,1 @@
+"""One adapter a peer: the same steps in its own words."""
