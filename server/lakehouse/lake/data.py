@@ -129,7 +129,7 @@ class Data:
             return View(lake.everything.vectors, self._profile)
         from lakehouse.engine.vectors import Vectors
 
-        return lake.owned(Vectors(lake.home, self.storage, lake.config.vectors, lake.record))
+        return lake.owned(Vectors(lake.home, self.storage, lake.config.vectors, lake.record, lake.later))
 
     @cached_property
     def corpora(self) -> "Corpora":
@@ -167,7 +167,7 @@ class Data:
         """Search over corpora."""
         from lakehouse.engine.matrix import Matrix
 
-        return Matrix(self._lake.embed, self.vectors, self.playbook)
+        return Matrix(self._lake.embed, self.vectors, self.playbook, self._lake.config, lambda: self.sql)
 
     async def aclose(self) -> None:
         """End the query processes."""
