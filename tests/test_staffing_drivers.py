@@ -9,6 +9,7 @@ import pytest
 
 import lakehouse
 from lakehouse import staffing
+from lakehouse.engine.corpora import PartialFailure
 from lakehouse.engine.embed import Embedder
 from lakehouse.errors import InvalidInput, Unavailable
 from lakehouse.sources import shipped
@@ -59,7 +60,7 @@ async def test_other_names_and_a_fault(tmp_path: Path, monkeypatch: pytest.Monke
     assert any("embedding 120 rows takes about" in line for line in told)
     assert any(line.startswith("warning: ") for line in told)
     calls = 0
-    with pytest.raises(staffing.PartialFailure):
+    with pytest.raises(PartialFailure):
         await staffing.drive("candidates", tmp_path, index_name="strict", rows=120, strict=True)
 
 
@@ -101,7 +102,9 @@ async def test_named_corpora_are_shown_once_their_data_is_there(tmp_path: Path) 
         shown = await lake.call("corpora.list", {})
         assert {each["name"] for each in shown["defined"]} & NAMED - FOLDERS == {"kb_team_runs_v1"}
         built = await lake.call("corpora.build", {"name": "kb_team_runs_v1"})
-        assert built["count"] == 1
+        assert built["count"] == 1 and not (await lake.call("corpora.list", {}))["corpora"][0]["standing"].get(
+            "changed"
+        )
         docs = tmp_path / "docs"
         docs.mkdir()
         (docs / "a.md").write_text("# One\n\n" + "words " * 60 + "\n\n# Two\n\n" + "words " * 60, encoding="utf-8")

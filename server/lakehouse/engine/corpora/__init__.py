@@ -52,7 +52,8 @@ class Corpora:
     ) -> None:
         """`folders` gives the projects whose `corpora` folders hold definitions, `sql` the query engine.
 
-        Those in the folder that `shipped` gives are listed and checked once what they read is there.
+        `shipped` gives the project whose definitions come along: they count where no other has their name, and are
+        listed and checked once what they read is there.
         Without a `home` nothing follows a dataset: for callers who see a part of the data.
         """
         self._datasets = datasets
@@ -121,7 +122,7 @@ class Corpora:
         options: dict[str, Any] = {"chunker": chunker, "id_prefix": id_prefix, "model": model, "limit": limit}
         options |= {"batch_size": batch_size, "workers": workers, "follow": follow}
         index = index_name or name
-        order: Order = await ordered(self._folders, self._vectors, index, name, source, options)
+        order: Order = await ordered(self._find, self._vectors, index, name, source, options)
         lock = self._building.setdefault(index, anyio.Lock())
         try:
             if wait or self.following.refreshing(index):
@@ -305,9 +306,10 @@ class Corpora:
             await source.prepare()
 
     async def _definitions(self) -> "tuple[list[Definition], list[Unusable]]":
-        from lakehouse.engine.corpora.definitions import find
+        return await anyio.to_thread.run_sync(self._find)
 
-        return await anyio.to_thread.run_sync(lambda: find(self._folders()))
+    def _find(self) -> "tuple[list[Definition], list[Unusable]]":
+        return self._named.beside(self._folders())
 
     async def _newest(self, dataset: str) -> int | None:
         try:
@@ -331,7 +333,7 @@ class Corpora:
             if info is None or not (info.builder or {}).get("follows"):
                 await self.following.note(name, None)  # it was deleted, or made anew by somebody else
                 return
-            order = await ordered(self._folders, self._vectors, name, name, {}, {}, again=True)
+            order = await ordered(self._find, self._vectors, name, name, {}, {}, again=True)
             await self._built(order, False, False, False, unheard)
 
     async def _source(self, order: "Order", roots: Sequence[Path] | None) -> "Source":

@@ -1,19 +1,18 @@
 """What a build is asked for: the recipe of the call, of a definition or of the last build, and what stands already."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
-from lakehouse.engine.corpora import definitions
 from lakehouse.engine.corpora.recipe import KINDS, Recipe, recipe_of
 from lakehouse.engine.vectors import IndexDamaged, IndexInfo, IndexNotFound
 from lakehouse.engine.vectors.items import check_name
 from lakehouse.errors import Conflict, InvalidInput, did_you_mean
 
 if TYPE_CHECKING:
+    from lakehouse.engine.corpora.definitions import Definition, Unusable
     from lakehouse.engine.vectors import Vectors
 
 
@@ -70,7 +69,7 @@ class Order:
 
 
 async def ordered(
-    folders: Callable[[], Sequence[Path]],
+    find: "Callable[[], tuple[list[Definition], list[Unusable]]]",
     vectors: "Vectors",
     index: str,
     name: str,
@@ -81,7 +80,7 @@ async def ordered(
 ) -> Order:
     """The order for an index: from a given source, else by the definition of `name`, else as it was made last.
 
-    With `again` only the last. Raises InvalidInput, also for a definition that cannot be used, naming its line.
+    `find` reads the definitions; it blocks. With `again` only the last counts. Raises InvalidInput, also for a definition that cannot be used, naming its line.
     """
     check_name(index)
     stored = await _stored(vectors, index)
@@ -96,7 +95,7 @@ async def ordered(
             f"{', '.join(astray)}: exactly one of dataset, sql and folder is needed with it.", fix="Name the source."
         )
     if not again:
-        found, unusable = await anyio.to_thread.run_sync(lambda: definitions.find(folders()))
+        found, unusable = await anyio.to_thread.run_sync(find)
         definition = next((each for each in found if each.recipe.name == name), None)
         if definition is not None:
             return Order(index, _changed(definition.recipe, given), defined=True)
