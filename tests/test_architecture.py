@@ -42,11 +42,13 @@ ARROWS = {
     "rendered": {"", "catalogue", "declare", "errors", "observe", "sources"},
     "engine": {"engine", "config", "errors", "verified"},
     "lake": {
-        *("lake", "attach", "catalogue", "declare", "config", "observe", "errors", "engine", "preview", "transfer"),
+        *("lake", "attach", "catalogue", "declare", "config", "observe", "errors", "engine", "preview", "sources"),
+        "transfer",
     },
     # What faces show beside the catalogue: uses of the open lake, not faces.
     "project": {"errors"},
     "demo": {"catalogue", "errors", "lake", "sources"},
+    "staffing": {"catalogue", "engine", "errors", "lake", "sources"},
     "measure": {"", "demo", "lake"},
     "faces": {
         *("faces", "lake", "catalogue", "declare", "errors", "config", "observe", "schema", ""),

@@ -64,14 +64,20 @@ def in_shell(line: str, folder: Path, scripts: Path, **environment: str) -> str:
 @pytest.mark.slow
 def test_the_commands_run(tmp_path: Path, scripts: Path) -> None:
     """A file becomes a table, a question rows, and plain words find the right record."""
+    (definition,) = [text for file, text in blocks("yaml") if file == "corpora/titles.yaml"]
+    path = tmp_path / "default-home" / "corpora" / "titles.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(definition, encoding="utf-8")
     said = [in_shell(line, tmp_path, scripts) for line in commands()]
-    assert len(said) == 16
+    assert len(said) == 20
     assert json.loads(said[2])["rows"] == [["29-1141.00", "Nurse"], ["53-7051.00", "Forklift driver"]]
     assert [hit["id"] for hit in json.loads(said[4])["results"]] == ["53-7051.00"]
     assert "added: 1" in said[8] and json.loads(said[9])["rows"] == [[3 * 2]]
     assert (tmp_path / "jobs.parquet").exists() and "row_count: 2" in said[12]
     assert json.loads(said[14])["rows"] == [["53-7051.00", "Forklift driver", "Moves pallets with a lift truck"]]
     assert "titles" in said[15]
+    assert "count: 2" in said[16] and "count: 1" in said[17]
+    assert json.loads(said[19])["playbook_boosted"] == 1
 
 
 @pytest.mark.slow
@@ -154,7 +160,7 @@ def test_the_tool_works(tmp_path: Path, home: Path) -> None:
 
 @pytest.mark.slow
 def test_the_query_works(tmp_path: Path, home: Path) -> None:
-    ((file, text),) = blocks("yaml")
+    ((file, text),) = [block for block in blocks("yaml") if block[0].startswith("queries/")]
     (tmp_path / file).parent.mkdir(parents=True)
     (tmp_path / file).write_text(text, encoding="utf-8")
 

@@ -16,17 +16,17 @@ TOOLS = CATALOGUE.public()
 SCHEMAS = [(c, side, schema) for c in TOOLS for side, schema in (("in", c.input_schema), ("out", c.output_schema))]
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 BUILT = set(
-    "activate_profile rollback_index snapshot_index swap_index "
-    "add_vectors backup build_corpus calibrate_index check_expectations compact_dataset create_index "
-    "dataset_history delete_index delete_profile delete_query delete_rows delete_vector diff_dataset doctor "
-    "drop_dataset embed_stats embed_text explain_sql export_result export_sql fsck gc get_index get_manifest "
-    "get_result get_vector hnsw_trials hybrid_search import_datasets import_vectors ingest_file ingest_postgres "
-    "journal_append journal_query list_buckets list_datasets list_indexes list_profiles list_queries optimize_index "
-    "matrix_corpora matrix_downgrade matrix_relevance matrix_search observer_recent observer_stats plan_ingest "
-    "playbook_clicks playbook_feedback playbook_forget playbook_lookup playbook_quarantine playbook_record "
-    "playbook_record_bulk playbook_report profile_dataset query_history query_sql register_dataset register_delta "
-    "restore_dataset run_query save_query schema_card search_vectors set_expectations set_profile storage_delete "
-    "storage_errors storage_get storage_list storage_put storage_replay verify_query workflow_modes".split()
+    "activate_profile add_vectors backup build_corpus calibrate_index check_corpora check_expectations "
+    "compact_dataset create_index dataset_history delete_index delete_profile delete_query delete_rows "
+    "delete_vector diff_dataset doctor drop_dataset embed_stats embed_text explain_sql export_result export_sql "
+    "fsck gc get_index get_manifest get_result get_vector hnsw_trials hybrid_search import_datasets "
+    "import_vectors ingest_file ingest_postgres journal_append journal_query list_buckets list_datasets "
+    "list_indexes list_profiles list_queries matrix_corpora matrix_downgrade matrix_relevance matrix_search "
+    "observer_recent observer_stats optimize_index plan_ingest playbook_clicks playbook_feedback playbook_forget "
+    "playbook_lookup playbook_quarantine playbook_record playbook_record_bulk playbook_report profile_dataset "
+    "query_history query_sql register_dataset register_delta restore_dataset rollback_index run_query save_query "
+    "schema_card search_vectors set_expectations set_profile snapshot_index storage_delete storage_errors "
+    "storage_get storage_list storage_put storage_replay swap_index verify_query workflow_modes".split()
 )
 each_tool = pytest.mark.parametrize("tool", TOOLS, ids=lambda c: c.mcp_name)
 each_schema = pytest.mark.parametrize(

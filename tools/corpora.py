@@ -1,4 +1,4 @@
-"""Corpora: what may be searched, built from datasets and folders."""
+"""Corpora: what may be searched, built from datasets, SQL and folders."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -6,8 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from lakehouse import Lakehouse, resource, tool
-from lakehouse.engine.corpora import Built
-from lakehouse.engine.matrix import Corpus
+from lakehouse.engine.corpora import Built, Checked, Defined, Listed
 
 INSTRUCTIONS = "Make text searchable once: build_corpus embeds a dataset's text columns, or a folder of text files."
 
@@ -15,9 +14,20 @@ INSTRUCTIONS = "Make text searchable once: build_corpus embeds a dataset's text 
 class Corpora(BaseModel):
     """Everything that can be searched."""
 
-    corpora: Sequence[Corpus] = Field(description="Every index, by name.")
+    corpora: Sequence[Listed] = Field(description="Every index, by name.")
     count: int = Field(description="How many.")
-    problems: Sequence[str] = Field((), description="Damaged ones, which are not listed.")
+    defined: Sequence[Defined] = Field((), description="Corpora that files define and nobody has built yet.")
+    problems: Sequence[str] = Field(
+        (), description="Damaged ones, which are not listed, and definitions with mistakes."
+    )
+
+
+class Definitions(BaseModel):
+    """The definitions there are."""
+
+    definitions: Sequence[Checked] = Field(description="Each file, by the corpus it defines.")
+    count: int = Field(description="How many.")
+    problems: int = Field(description="How many have a mistake.")
 
 
 @tool(
@@ -31,20 +41,27 @@ class Corpora(BaseModel):
 )
 async def build(
     lake: Lakehouse,
-    name: Annotated[str, "The corpus: letters, digits, _ . -"],
+    name: Annotated[str, "The corpus: letters, digits, _ . -; without a source as its definition or last build says."],
     dataset: Annotated[str | None, "Build from this dataset's rows."] = None,
     as_of: Annotated[int | str | None, "The dataset as it was: a version or a moment."] = None,
-    folder: Annotated[str | None, "Or from this folder's .txt, .md, .markdown and .rst files."] = None,
-    text: Annotated[Sequence[str] | None, "The dataset's columns to search, joined in this order."] = None,
-    id: Annotated[str | None, "The dataset's column that names each row."] = None,
+    sql: Annotated[str | None, "Or from the rows of this SELECT: columns id, text, and others as metadata."] = None,
+    folder: Annotated[str | None, "Or from this folder's text, markdown, code and CSV files."] = None,
+    include: Annotated[Sequence[str] | None, "Only files like these: *.md, guide/**."] = None,
+    exclude: Annotated[Sequence[str] | None, "No files like these."] = None,
+    text: Annotated[Sequence[str] | None, "The columns to search, joined in this order."] = None,
+    id: Annotated[str | None, "The column that names each row; default the dataset's key."] = None,
     metadata: Annotated[
         Sequence[str] | None, "Columns returned with each hit; all but the text columns by default."
     ] = None,
-    id_prefix: Annotated[str, "Put before every id, so that those of two corpora differ."] = "",
+    chunker: Annotated[str | None, "auto, plain, markdown, code or table; auto goes by a file's suffix."] = None,
+    index_name: Annotated[str | None, "Build it under another name."] = None,
+    id_prefix: Annotated[str | None, "Put before every id, so that those of two corpora differ."] = None,
     model: Annotated[str | None, "Embedding model; leave out for the configured one."] = None,
     drop_existing: Annotated[bool, "Replace a corpus of another model or source."] = False,
     limit: Annotated[int | None, "Read only so many rows or files, and remove none.", Field(ge=1)] = None,
     batch_size: Annotated[int | None, "Chunks embedded at a time.", Field(ge=1, le=1024)] = None,
+    workers: Annotated[int | None, "Batches embedded at a time.", Field(ge=1, le=8)] = None,
+    follow: Annotated[bool | None, "Refresh it with each new version of the dataset."] = None,
 ) -> Built:
     """Make texts searchable with matrix_search, or bring a corpus up to date: only changed texts are embedded.
     Ingest a file first to build from it. Example: {"name": "jobs", "dataset": "jobs", "text": ["title", "body"],
@@ -53,15 +70,22 @@ async def build(
         name,
         dataset=dataset,
         as_of=as_of,
+        sql=sql,
         folder=folder,
+        include=include,
+        exclude=exclude,
         text=text,
         id=id,
         metadata=metadata,
+        chunker=chunker,
+        index_name=index_name,
         id_prefix=id_prefix,
         model=model,
         drop_existing=drop_existing,
         limit=limit,
         batch_size=batch_size,
+        workers=workers,
+        follow=follow,
         confined=lake.via not in ("python", "cli"),
         remote=lake.caller.remote,
         progress=lake.progress,
@@ -70,9 +94,25 @@ async def build(
 
 @tool(name="matrix_corpora", route="GET /v1/matrix/corpora", title="List corpora", toolset="core retrieval")
 async def list(lake: Lakehouse) -> Corpora:
-    """What matrix_search can search: names, sizes, embedding models, and what each was built from."""
-    found = await lake.matrix.corpora()
-    return Corpora(corpora=found, count=len(found), problems=lake.matrix.problems())
+    """What matrix_search can search: names, sizes, embedding models, what each was built from, and how it stands."""
+    found, problems = await lake.matrix.corpora(), lake.matrix.problems()
+    if lake.profile is not None:  # definitions and versions are about everybody's data
+        return Corpora(corpora=[Listed(**dict(each)) for each in found], count=len(found), problems=problems)
+    listed = await lake.corpora.standings(found)
+    defined, mistaken = await lake.corpora.defined()
+    return Corpora(corpora=listed, count=len(listed), defined=defined, problems=[*problems, *mistaken])
+
+
+@tool(name="check_corpora", route="GET /v1/corpora/check", title="Check corpus definitions", toolset="retrieval")
+async def check(
+    lake: Lakehouse, name: Annotated[str | None, "Only the definition of this corpus."] = None
+) -> Definitions:
+    """Check the definitions of corpora (corpora/*.yaml): keys, columns, SQL, folders, model. Nothing is embedded.
+    Example: {"name": "handbook"}"""
+    checked = await lake.corpora.check(name)
+    return Definitions(
+        definitions=checked, count=len(checked), problems=sum(each.problem is not None for each in checked)
+    )
 
 
 @resource("lakehouse://corpora", title="Corpora")

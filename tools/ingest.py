@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from lakehouse import Accepts, InvalidInput, Lakehouse, Upload, tool
+from lakehouse.engine.corpora import Built
 from lakehouse.engine.expectations import read as read_expectations
 from lakehouse.engine.ingest import Ingested
 from lakehouse.engine.ingest.options import Asked
@@ -16,6 +17,12 @@ INSTRUCTIONS = (
     "Bring data in: ingest_file makes a CSV, TSV, JSON, JSON Lines, Parquet, Excel or PDF file, a folder of them or a "
     "URL a dataset with a name."
 )
+
+
+class Made(Ingested):
+    """A dataset's version made from one source, and the corpus of it."""
+
+    corpus: Built | None = Field(None, description="Of `embed`: what was built.")
 
 
 @tool(
@@ -63,8 +70,13 @@ async def file(
         list[dict[str, Any]] | None, "What it must hold from now on, as for set_expectations."
     ] = None,
     bucket: Annotated[str | None, "Where a new dataset goes; default primary."] = None,
+    embed: Annotated[
+        Sequence[str] | None, "Columns to make searchable: their corpus is built now, and again with each version."
+    ] = None,
+    corpus: Annotated[str | None, "What to call that corpus; default as the dataset."] = None,
+    id: Annotated[str | None, "Its column that names each row; default the key."] = None,
     upload: Annotated[Upload | None, Accepts(lambda config, _: config.ingest.max_bytes, "ingest.max_bytes")] = None,
-) -> Ingested:
+) -> Made:
     """Make a CSV, TSV, JSON, JSON Lines, Parquet, Excel or PDF file (gzip, zstd too) a dataset for query_sql.
 
     All or nothing; the same bytes again change nothing. Example: {"name": "orders", "path": "orders.csv"}
@@ -89,6 +101,29 @@ async def file(
         "source_column": source_column,
         "progress": lake.progress,
     }
+    if embed or corpus or id:
+        embedding = await lake.corpora.embedding(corpus or name, name, embed, id, key)
+        asked["progress"] = embedding.before(lake.progress)
+        made = await _ingested(lake, name, asked, path, content, object_key, url, upload)
+        built = await lake.corpora.embed(embedding, lake.progress)
+        return Made(**dict(made), corpus=built)
+    made = await _ingested(lake, name, asked, path, content, object_key, url, upload)
+    if lake.via == "cli" and lake.profile is None:  # its process may end with the command
+        await lake.corpora.following.settled(name)
+    return Made(**dict(made))
+
+
+async def _ingested(
+    lake: Lakehouse,
+    name: str,
+    asked: Asked,
+    path: Path | None,
+    content: str | None,
+    object_key: str | None,
+    url: str | None,
+    upload: Upload | None,
+) -> Ingested:
+    source, encoding = asked["source"], asked["encoding"]
     if upload is not None:
         return await lake.ingest.ingest_path(upload.path, name, filename=upload.filename, **asked)
     if path is not None:

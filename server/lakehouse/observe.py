@@ -28,6 +28,7 @@ EVENTS = {
     "compact.failed": "Small files of a dataset stay as they are; folding them is tried again after the next commit.",
     "journal.unwritten": "Events of the journal could not be written; what they tell of is done.",
     "journal.flush_failed": "Events stay on the data directory's disk; storing them is tried again.",
+    "vectors.compaction_failed": "Graphs and merges wait for the next new segment, or start; searches scan instead.",
     "vectors.seal_failed": "Fresh vectors stay in their log; sealing is tried again after more of them.",
     "vectors.collect_failed": "Objects of an index that nobody needs any more stay until the next time.",
     "attach.failed": "An attached process' connection was dropped; it calls again.",
@@ -37,6 +38,8 @@ EVENTS = {
     "hold.lost": "The data directory was removed, moved or replaced while it was open; nothing is done there any more.",
     "attach.closed": "No socket can be had; other processes are told who holds the data directory.",
     "catalogue.cache": "The rendered catalogue could not be read or written; it is rebuilt at each start.",
+    "corpus.refresh_failed": "A corpus that follows a dataset stays as it was; what may pass is tried again.",
+    "corpus.follower_unread": "What a corpus follows cannot be read; building it again with follow writes it anew.",
     "profile.skipped": "A dataset could not be profiled ahead of being asked; asking tries again.",
     "profile.not_kept": "A profile could not be kept in the data directory; it is measured again when it is wanted.",
 }

@@ -60,12 +60,21 @@ verified:
   - {name: square, type: BIGINT}
 """
 
+CORPUS = """\
+# A corpus: `lakehouse corpora build notes` makes it of the texts in notes/; `lakehouse corpora check` finds mistakes.
+description: Notes of this project.
+source:
+  folder: notes                # or dataset: NAME with text: and id: columns, or sql: SELECT id, text FROM ...
+  include: ["*.md", "*.txt"]
+chunker: auto
+"""
+
 FILES = {
     "tools/greeting.py": TOOL,
     "queries/numbers.yaml": QUERY,
     "modes/README.md": "Steps that only workflows use: async functions marked `@mode()`, one file per family.\n",
     "workflows/README.md": "Workflows: YAML graphs of capabilities.\n",
-    "corpora/README.md": "Corpus definitions and the small texts they need.\n",
+    "corpora/notes.yaml": CORPUS,
 }
 
 

@@ -245,7 +245,7 @@ async def test_searches_go_on_and_cancelling_leaves_a_good_corpus(home: Path) ->
             asked = len(fake.requests)
             fake.script.extend([COMPUTE, HANG])
             async with anyio.create_task_group() as group:
-                group.start_soon(lambda: build(lake, batch_size=2))
+                group.start_soon(lambda: build(lake, batch_size=2, workers=1))
                 await waiting_for(fake, asked + 2)
                 found = await lake.matrix.search(query_vector=question)
                 assert len(found.results) == 6
@@ -254,9 +254,24 @@ async def test_searches_go_on_and_cancelling_leaves_a_good_corpus(home: Path) ->
                 group.cancel_scope.cancel()
             assert (await lake.vectors.get("jobs")).count == 6
             done = await build(lake)
-            assert (done.unchanged, done.updated, done.count) == (2, 4, 6)
+            assert (done.unchanged, done.updated, done.count) == (0, 6, 6)
             found = await lake.matrix.search("new work 3")
             assert found.results[0].id == "j3"
+
+
+async def test_a_rebuild_is_one_generation(lake: Lakehouse) -> None:
+    """Whatever it puts and removes; one that changes nothing makes none, and A-S12-5: the count is the same."""
+    await jobs(lake, 300)
+    await build(lake)
+    assert (await lake.vectors.get("jobs")).generation == 1
+    await jobs(lake, 250, j3="new work", j9="more work")
+    built = await build(lake, batch_size=1)
+    assert (built.updated, built.removed, built.unchanged, built.count) == (2, 50, 248, 250)
+    assert (await lake.vectors.get("jobs")).generation == 2
+    assert (await lake.vectors.get_item("jobs@1", "j3")).metadata["text"] == "job number j3"
+    again = await build(lake)
+    assert (again.unchanged, again.count) == (250, 250)
+    assert (await lake.vectors.get("jobs")).generation == 2
 
 
 async def test_progress_rises_to_the_total(lake: Lakehouse) -> None:

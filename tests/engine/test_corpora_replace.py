@@ -25,7 +25,7 @@ async def test_the_old_corpus_answers_until_the_new_one_is_whole(home: Path) -> 
             asked = len(fake.requests)
             fake.script.extend([COMPUTE, HANG])
             async with anyio.create_task_group() as group:
-                group.start_soon(lambda: build(lake, batch_size=2, drop_existing=True, model="all-minilm"))
+                group.start_soon(lambda: build(lake, batch_size=2, workers=1, drop_existing=True, model="all-minilm"))
                 await waiting_for(fake, asked + 2)
                 assert len((await lake.matrix.search(query_vector=question)).results) == 5
                 group.cancel_scope.cancel()
@@ -50,7 +50,7 @@ async def test_a_failing_batch_keeps_the_old_corpus(home: Path) -> None:
             await jobs(lake, 2)
             fake.script.extend([COMPUTE, FAILED])
             with pytest.raises(PartialFailure) as caught:
-                await build(lake, batch_size=1, drop_existing=True, model="all-minilm")
+                await build(lake, batch_size=1, workers=1, drop_existing=True, model="all-minilm")
             assert (caught.value.data["added"], caught.value.data["failed_batches"]) == (1, 1)
             assert caught.value.data["count"] == 4
             assert "stays" in (caught.value.fix or "")

@@ -296,6 +296,7 @@ class Corpora(Section):
     overlap: int = Field(200, ge=0, description="Characters neighbouring chunks share; at most half a chunk.")
     # 16 at a time by 4 workers, as one batch: the bundled model does 246 short rows a second so, 150 by sixteens.
     batch_size: int = Field(64, ge=1, le=1024, description="Chunks embedded and added at a time.")
+    workers: int = Field(4, ge=1, le=8, description="Batches that a provider elsewhere is sent at a time.")
 
     @model_validator(mode="after")
     def _moves_on(self) -> "Corpora":

@@ -3,6 +3,8 @@
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from lakehouse.sources import shipped
+
 if TYPE_CHECKING:
     from lakehouse.engine.corpora import Corpora
     from lakehouse.engine.datasets import Datasets
@@ -51,7 +53,7 @@ class Data:
         from lakehouse.engine.datasets import Datasets
 
         made = lake.owned(Datasets(lake.home, self.storage, record=lake.record))
-        made.gate = lake.expectations
+        made.gate, made.after = lake.expectations, lake.committed
         return made
 
     @cached_property
@@ -135,7 +137,22 @@ class Data:
         from lakehouse.engine.corpora import Corpora
 
         lake = self._lake
-        return Corpora(self.datasets, lake.embed, self.vectors, lake.config.corpora, lake.record)
+        if self._profile is not None:  # definitions, and what follows what, are about everybody's data
+            return Corpora(
+                None, self.datasets, lake.embed, self.vectors, lake.config, sql=lambda: self.sql, record=lake.record
+            )
+        return Corpora(
+            lake.home,
+            self.datasets,
+            lake.embed,
+            self.vectors,
+            lake.config,
+            sql=lambda: self.sql,
+            folders=lambda: [*lake.config.plugins.folders, lake.home],
+            shipped=lambda: shipped("corpora").parent,
+            record=lake.record,
+            later=lake.later,
+        )
 
     @cached_property
     def playbook(self) -> "Playbook":

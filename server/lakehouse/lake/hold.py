@@ -100,6 +100,7 @@ class Hold(Parts):
         await self.everything.storage.sweep()
         await self.everything.results.sweep()
         await Parts.observer.of(self).start()
+        self.later(self._resume)
         with anyio.CancelScope(shield=True):
             await self._receive()
             self._looking = asyncio.create_task(self._look(), context=Context())

@@ -5,6 +5,8 @@ from contextlib import AsyncExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import anyio
+
 from lakehouse import config
 from lakehouse.catalogue import Catalogue
 from lakehouse.engine.places import shut
@@ -15,7 +17,7 @@ from lakehouse.lake.whole import Whole
 if TYPE_CHECKING:
     from lakehouse.engine.backup import Backup
     from lakehouse.engine.corpora import Corpora
-    from lakehouse.engine.datasets import Datasets
+    from lakehouse.engine.datasets import Datasets, Manifest
     from lakehouse.engine.embed import Embedder
     from lakehouse.engine.expectations import Gatekeeper
     from lakehouse.engine.export import Exporter
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from lakehouse.engine.vectors.calibration import Calibration
 
 T = TypeVar("T")
+_RESUMED_SECS = 1.0  # a command is over by then
 MAX_SCOPES = 8  # profiles whose query processes are kept for the next call
 
 
@@ -275,6 +278,15 @@ class Parts:
     def later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Start work that ends with the lake at the latest; False where nothing runs beside the calls."""
         return False
+
+    async def committed(self, manifest: "Manifest") -> None:
+        """A dataset has a new version: corpora that follow it are refreshed, beside the calls."""
+        await self.everything.corpora.following.changed(manifest.name)
+
+    async def _resume(self) -> None:
+        """Go on with what the last process left, once whoever opened the lake has what they came for."""
+        await anyio.sleep(_RESUMED_SECS)
+        await self.everything.corpora.following.resume()
 
     def owned(self, part: T) -> T:
         """A part that is closed with the lake. Raises Busy where another process owns the data directory."""

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from hashlib import blake2b
 
+from lakehouse.engine.chunks.code import code
+from lakehouse.engine.chunks.markdown import markdown
 from lakehouse.engine.chunks.piece import Kind, Piece
 from lakehouse.engine.chunks.plain import plain
 from lakehouse.engine.chunks.suffixes import SUFFIXES, kind_of
+from lakehouse.engine.chunks.table import table
 from lakehouse.engine.chunks.windows import spans, windows
 from lakehouse.errors import InvalidInput, did_you_mean
 
-_CHUNKERS = {"plain": plain}
+_CHUNKERS = {"plain": plain, "markdown": markdown, "code": code, "table": table}
 KINDS = ("auto", *_CHUNKERS)
 
 # Fields that tell where a piece stands; they change with what is written above it, though the piece does not.
@@ -26,12 +29,12 @@ def chunk(kind: str, text: str, *, path: str = "", max_chars: int, overlap: int 
     Raises InvalidInput when there is no such kind.
     """
     if kind == "auto":
-        kind = kind_of(path) if kind_of(path) in _CHUNKERS else "plain"
+        kind = kind_of(path)
     if kind not in _CHUNKERS:
         raise InvalidInput(
             f"chunker: there is no {kind!r}.", fix=did_you_mean(kind, KINDS, f"There are: {', '.join(KINDS)}.")
         )
-    return _CHUNKERS[kind](text, path, max_chars, overlap)
+    return _CHUNKERS[kind](text.removeprefix("\ufeff"), path, max_chars, overlap)
 
 
 def chunk_ids(document: str, pieces: Sequence[Piece], max_bytes: int = 512) -> list[str]:

@@ -15,7 +15,8 @@ class Piece:
     parts of the document change. `fields` are JSON values for the metadata:
 
     markdown  heading ("Guide > Install"), level (1 to 6, 0 before the first heading), line_start, line_end
-    code      symbol ("Store.open"), symbol_kind, language, parent ("Store"), line_start, line_end
+    code      symbol ("Store.open"), symbol_kind, parent ("Store"), language, line_start, line_end; between symbols
+              instead of the first three `symbols`, the constants and short types that stand there
     table     row_start, row_end (of the data rows, from 1), line_start, line_end
     plain     none
 

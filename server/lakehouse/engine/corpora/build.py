@@ -2,26 +2,24 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
-import anyio
 import anyio.to_thread
 
-from lakehouse import config
 from lakehouse.engine import moment
 from lakehouse.engine.corpora.built import SHOWN, Built, PartialFailure, SkippedFile
-from lakehouse.engine.corpora.documents import Chunk, Document, Source, chunked
+from lakehouse.engine.corpora.documents import Chunk, Cut, Document, Source
+from lakehouse.engine.corpora.target import Target
 from lakehouse.engine.embed import Embedder
+from lakehouse.engine.fanout import fan_out
 from lakehouse.engine.progress import Progress
-from lakehouse.engine.vectors import IndexDamaged, IndexInfo, IndexNotFound, Item, Vectors
+from lakehouse.engine.vectors import Added, Item, Vectors
 from lakehouse.engine.vectors.items import MAX_METADATA_BYTES
-from lakehouse.errors import Busy, Conflict, InvalidInput, LakehouseError, TimedOut, TooLarge, Unavailable, Upstream
-
-if TYPE_CHECKING:
-    from lakehouse.engine.vectors.replacement import Replacement
+from lakehouse.errors import Busy, InvalidInput, LakehouseError, TimedOut, TooLarge, Unavailable, Upstream
 
 # Chunks are sorted by length among this many batches, so that short texts are not padded to long ones.
 BATCHES_SORTED = 16
@@ -31,21 +29,20 @@ _PASSING = (Upstream, TimedOut, Unavailable, Busy)
 
 @dataclass
 class Build:
-    """The state of one build. `info` is the index as it stands, None when the build is to make it.
-
-    What `replaces` an index is made `beside` it, and takes its place when it is whole.
+    """The state of one build. `workers` batches are embedded at a time; `notes` are kept with the corpus beside the
+    source's own facts.
     """
 
     name: str
     source: Source
     model: str
-    settings: config.Corpora
-    id_prefix: str
+    cut: Cut
     batch_size: int
+    workers: int
+    notes: Mapping[str, Any]
     embed: Embedder
     vectors: Vectors
-    info: IndexInfo | None
-    replaces: bool
+    target: Target
     whole: bool
     total: int
     progress: Progress
@@ -62,16 +59,14 @@ class Build:
     empty: list[str] = field(default_factory=list)
     why: LakehouseError | None = None
     wanted: set[str] = field(default_factory=set)
-    beside: "Replacement | None" = None
+    settled: int = 0  # batches of the ones that are under way
 
     async def run(self) -> Built:
         """Read, embed and store everything. Raises PartialFailure after the last batch when one failed."""
         try:
             return await self._run()
         finally:
-            if self.beside is not None:
-                with anyio.CancelScope(shield=True):
-                    await self.beside.discard()
+            await self.target.discard()
 
     async def _run(self) -> Built:
         stored, waiting = 0, list[Chunk]()
@@ -92,33 +87,46 @@ class Build:
 
     def _cut(self, documents: Sequence[Document]) -> list[list[Chunk]]:
         """The chunks of each document; a book has thousands, so not on the event loop."""
-        how = self.settings.max_chars, self.settings.overlap, self.id_prefix
-        return [chunked(self.source.name, document, *how) for document in documents]
+        paths = self.source.paths
+        return [self.cut.chunks(self.source.name, each, each.id if paths else "") for each in documents]
 
     async def _store(self, chunks: Sequence[Chunk], before: int) -> None:
         """Embed and store the chunks of the documents that followed the first `before` ones."""
         self.chunks += len(chunks)
-        self.wanted.update(chunk.id for chunk in chunks)
+        for chunk in chunks:
+            if chunk.id in self.wanted:
+                raise InvalidInput(
+                    f"id: {chunk.id!r} stands for two pieces, one of document {chunk.metadata['doc_id']!r}.",
+                    fix="Choose ids without #, or rename the file.",
+                )
+            self.wanted.add(chunk.id)
         self.empty += [chunk.id for chunk in chunks if not chunk.text]
         chunks = await self._changed(chunks)
         blank = [chunk for chunk in chunks if not chunk.text]
         texts = sorted((chunk for chunk in chunks if chunk.text), key=lambda chunk: -len(chunk.text))
         batches = [texts[at : at + self.batch_size] for at in range(0, len(texts), self.batch_size)]
-        steps = [*((self._add, batch) for batch in batches), *([(self._add_blank, blank)] if blank else [])]
+        steps = [partial(self._add, batch) for batch in batches]
+        steps += [partial(self._add_blank, blank)] if blank else []
         if not steps:
             await self.progress(self.documents, self.total, "unchanged")
-        for place, (add, batch) in enumerate(steps, 1):
+            return
+        self.settled, documents = 0, self.documents - before
+
+        async def settle(step: Callable[[], Awaitable[None]]) -> None:
             try:
-                await add(batch)
+                await step()
             except _PASSING as error:
                 self.failed += 1
                 self.why = error
-            done = before + (self.documents - before) * place / len(steps)
+            self.settled += 1
+            done = before + documents * self.settled / len(steps)
             await self.progress(done, self.total, f"{self.embedded} chunks embedded")
+
+        await fan_out([partial(settle, step) for step in steps], self.workers)
 
     async def _changed(self, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
         """The chunks that are not stored as they are: the text is part of the metadata, the model is pinned."""
-        if self.info is None:
+        if self.target.empty:
             return chunks
         stored = await self.vectors.metadata(self.name, [chunk.id for chunk in chunks])
         changed = [chunk for chunk in chunks if stored.get(chunk.id) != chunk.metadata]
@@ -129,63 +137,31 @@ class Build:
         done = await self.embed.embed([chunk.text for chunk in chunks], self.model)
         self.embedded += len(chunks)
         self.truncated += done.truncated
-        await self._open(done.dimension)
         ids, metadata = [chunk.id for chunk in chunks], [chunk.metadata for chunk in chunks]
         with _naming(chunks):
-            if self.beside is not None:
-                self.added += await self.beside.add_matrix(ids, done.vectors, metadata)
-                return
-            stored = await self.vectors.add_matrix(self.name, ids, done.vectors, metadata)
-        self.added += stored.added
-        self.updated += stored.updated
+            self._count(await self.target.add_matrix(ids, done.vectors, metadata, self._facts(None)))
 
     async def _add_blank(self, chunks: Sequence[Chunk]) -> None:
-        await self._open(await self.embed.dimension(self.model))
+        dimension = await self.embed.dimension(self.model)
         items = [Item(chunk.id, None, chunk.metadata) for chunk in chunks]
         with _naming(chunks):
-            if self.beside is not None:
-                self.added += await self.beside.add(items)
-                return
-            stored = await self.vectors.add(self.name, items)
+            self._count(await self.target.add(items, dimension, self._facts(None)))
+
+    def _count(self, stored: Added) -> None:
         self.added += stored.added
         self.updated += stored.updated
 
-    async def _open(self, dimension: int) -> None:
-        """Make the index when its first vectors are there, so that a build that gets none leaves all as it was."""
-        if self.replaces:
-            self.beside = self.beside or await self.vectors.replacement(self.name, dimension, self.model)
-        elif self.info is None:
-            self.info = await self.vectors.create(self.name, dimension, model=self.model, builder=self._facts(None))
-        made = self.beside or self.info
-        if made is not None and made.dimension != dimension:
-            raise Conflict(
-                f"corpus {self.name} has vectors of {made.dimension} components, {self.model} now of {dimension}.",
-                fix="Build it with drop_existing=true.",
-            )
-
     async def _finish(self) -> Built:
-        built_at = moment.now()
-        if self.beside is not None and not self.failed:
-            await self.beside.publish(self._facts(built_at))
-            self.info = await self.vectors.get(self.name)
-        elif self.replaces:
-            with suppress(IndexDamaged, IndexNotFound):
-                self.info = await self.vectors.get(self.name)
-        elif self.info is not None:
-            if self.whole:
-                gone = sorted(await self.vectors.ids(self.name) - self.wanted)
-                if gone:
-                    await self.vectors.delete_many(self.name, gone)
-                self.removed = len(gone)
-            await self.vectors.set_builder(self.name, self._facts(built_at))
-            self.info = await self.vectors.get(self.name)
+        wanted = self.wanted if self.whole else None
+        self.removed = await self.target.finish(wanted, self._facts(moment.now()), bool(self.failed))
+        info = self.target.info
         seconds = time.perf_counter() - self.began
         skipped = [SkippedFile(path=file.path, reason=file.reason) for file in self.source.skipped]
         built = Built(
             name=self.name,
             model=self.model,
             chunks=self.chunks,
-            count=self.info.count if self.info else 0,
+            count=info.count if info else 0,
             scanned=self.documents,
             embedded=self.embedded,
             added=self.added,
@@ -206,7 +182,9 @@ class Build:
                 f"{self.failed} batches of corpus {self.name} failed, the last one so: {self.why}",
                 fix="Build it again: texts embedded already come from the cache. "
                 + (
-                    "The corpus that was to be replaced stays until then." if self.replaces else "What is stored stays."
+                    "The corpus that was to be replaced stays until then."
+                    if self.target.replaces
+                    else "What is stored stays."
                 ),
                 data=built.model_dump(),
             ) from self.why
@@ -216,9 +194,7 @@ class Build:
         """The builder metadata: where the corpus comes from, how it was cut, and when a build last went through."""
         return self.source.facts() | {
             "model": self.model,
-            "id_prefix": self.id_prefix,
-            "max_chars": self.settings.max_chars,
-            "overlap": self.settings.overlap,
+            **self.notes,
             "built_at": built_at,
             "complete": built_at is not None and not self.failed,
             "documents": self.documents,

@@ -4,10 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from lakehouse.engine.chunks import windows
-
-# The metadata every chunk has; a source's own field of such a name gets an underscore behind it.
-OWN = ("source", "doc_id", "chunk", "text")
+from lakehouse.engine.chunks import Piece, chunk, chunk_ids
 
 # Bytes of a document's id, so that its chunks' ids, `#` and a number behind it, fit into an index's 512.
 MAX_ID_BYTES = 500
@@ -40,9 +37,10 @@ class Skipped:
 
 
 class Source(Protocol):
-    """Where documents come from. `skipped` grows while they are read."""
+    """Where documents come from. `skipped` grows while they are read. With `paths`, their ids are paths of files."""
 
     name: str
+    paths: bool
     skipped: list[Skipped]
 
     async def prepare(self) -> int:
@@ -57,17 +55,31 @@ class Source(Protocol):
         """What is kept with the corpus about where it comes from; `source` and its name identify it."""
         ...
 
+    async def aclose(self) -> None:
+        """Let go of what was opened to read it."""
+        ...
 
-def chunked(source: str, document: Document, max_chars: int, overlap: int, id_prefix: str = "") -> list[Chunk]:
-    """A document as chunks: one with the document's own id, or several with `#0`, `#1`, … behind it."""
-    id = id_prefix + document.id
-    texts = windows(document.text, max_chars, overlap) or [""]
-    fields = {f"{name}_" if name in OWN else name: value for name, value in document.fields.items()}
-    return [
-        Chunk(
-            id if len(texts) == 1 else f"{id}#{place}",
-            text,
-            {"source": source, "doc_id": document.id, "chunk": place, "text": text} | fields,
-        )
-        for place, text in enumerate(texts)
-    ]
+
+@dataclass(frozen=True)
+class Cut:
+    """How documents become chunks: the kind of chunker, characters of a chunk and of an overlap."""
+
+    kind: str
+    max_chars: int
+    overlap: int
+    id_prefix: str = ""
+
+    def chunks(self, source: str, document: Document, path: str = "") -> list[Chunk]:
+        """A document's chunks: one with the document's own id, or several with `#` and each one's own key behind it.
+
+        `path` tells the chunker that goes by the suffix what it is. An empty document is one empty chunk.
+        """
+        pieces = chunk(self.kind, document.text, path=path, max_chars=self.max_chars, overlap=self.overlap)
+        pieces = pieces or [Piece("")]
+        ids = chunk_ids(self.id_prefix + document.id, pieces)
+        found = []
+        for place, (id, piece) in enumerate(zip(ids, pieces, strict=True)):
+            own = {"source": source, "doc_id": document.id, "chunk": place, "text": piece.text} | piece.fields
+            fields = {f"{name}_" if name in own else name: value for name, value in document.fields.items()}
+            found.append(Chunk(id, piece.text, own | fields))
+        return found

@@ -1,4 +1,4 @@
-"""The text and markdown files of a folder as documents, each called by its path inside the folder."""
+"""The text, markdown, code and table files of a folder as documents, each called by its path inside the folder."""
 
 import os
 from collections.abc import AsyncIterator, Sequence
@@ -7,34 +7,47 @@ from typing import Any
 
 import anyio.to_thread
 
+from lakehouse.engine.chunks import SUFFIXES
 from lakehouse.engine.corpora.documents import MAX_ID_BYTES, Document, Skipped
+from lakehouse.engine.corpora.globs import matcher
 from lakehouse.engine.places import check_place
 from lakehouse.errors import InvalidInput
 
-SUFFIXES = (".txt", ".md", ".markdown", ".rst")
 MAX_BYTES = 16 * 2**20
 FILES = 16
 
 
 class Folder:
-    """The files below a folder whose names end in .txt, .md, .markdown or .rst.
+    """The files below a folder whose names end as those of texts, markdown, code and tables do.
 
-    Hidden files and folders and linked folders are passed over. `roots` None allows any place, else the folder must
-    lie in one of them.
+    With `include` it is those that match one of its patterns, whatever they end in; never those of `exclude`. Hidden
+    files and folders and linked folders are passed over. `roots` None allows any place, else the folder must lie in
+    one of them.
     """
 
-    def __init__(self, path: str, roots: Sequence[Path] | None, limit: int | None) -> None:
+    paths = True
+
+    def __init__(
+        self,
+        path: str,
+        roots: Sequence[Path] | None,
+        limit: int | None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+    ) -> None:
         self.name = path
         self.skipped: list[Skipped] = []
         self._given = path
         self._roots = roots
         self._limit = limit
+        self._include, self._exclude = include, exclude
         self._root = Path()
         self._found: list[str] = []
 
     def facts(self) -> dict[str, Any]:
-        """The folder."""
-        return {"source": "folder", "folder": str(self._root)}
+        """The folder, and which of its files."""
+        patterns = {"include": list(self._include), "exclude": list(self._exclude)}
+        return {"source": "folder", "folder": str(self._root)} | {name: few for name, few in patterns.items() if few}
 
     async def prepare(self) -> int:
         """The number of files. Raises InvalidInput when there is none, Forbidden outside the allowed folders."""
@@ -42,9 +55,17 @@ class Folder:
         return len(self._found)
 
     async def documents(self) -> AsyncIterator[list[Document]]:
-        """The files by path; those that are not UTF-8 text are added to `skipped` instead."""
+        """The files by path; those that are not UTF-8 text are added to `skipped` instead.
+
+        Raises InvalidInput when the folder is removed meanwhile: its files are not the only thing that is gone.
+        """
         for at in range(0, len(self._found), FILES):
             yield await anyio.to_thread.run_sync(self._read, self._found[at : at + FILES])
+        if not await anyio.to_thread.run_sync(self._root.is_dir):
+            raise InvalidInput(f"folder: {self._given} was removed while it was read.", fix="Put it back.")
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
 
     def _find(self) -> None:
         try:
@@ -57,18 +78,24 @@ class Folder:
         if not is_folder:
             raise InvalidInput(f"folder: there is no folder {self._given}.", fix="Give the path of a folder.")
         self.name = self._root.name or str(self._root)
+        included, excluded = matcher(self._include), matcher(self._exclude)
         for parent, folders, names in os.walk(self._root, onerror=self._unread):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in names:
-                if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                    self._found.append(Path(parent, name).relative_to(self._root).as_posix())
+                path = Path(parent, name).relative_to(self._root).as_posix()
+                wanted = included(path) if self._include else Path(name).suffix.lower() in SUFFIXES
+                if wanted and not name.startswith(".") and not excluded(path):
+                    self._found.append(path)
         self._found = sorted(self._found)[: self._limit]
         if not self._found and self.skipped:
             first = self.skipped[0]
             raise InvalidInput(f"folder: {self._given} cannot be read: {first.path}: {first.reason}.", fix="Allow it.")
         if not self._found:
+            usual = f"Files that count end in {', '.join(SUFFIXES)}."
+            which = ", ".join(self._include)
             raise InvalidInput(
-                f"folder: {self._given} holds no text files.", fix=f"Files that count end in {', '.join(SUFFIXES)}."
+                f"folder: {self._given} holds no {f'files that match {which}' if which else 'text files'}.",
+                fix="Mend include and exclude." if self._include or self._exclude else usual,
             )
 
     def _unread(self, error: OSError) -> None:

@@ -1,31 +1,22 @@
-"""The rows of a dataset as documents: some columns are the text, one the id, others go along as metadata."""
+"""The rows of a dataset as documents."""
 
-import json
-import re
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anyio
 import anyio.to_thread
 
 from lakehouse.engine import merged
-from lakehouse.engine.corpora.documents import MAX_ID_BYTES, Document, Skipped
+from lakehouse.engine.corpora.table import ROWS, Table
 from lakehouse.engine.datasets import Datasets, Manifest
-from lakehouse.errors import InvalidInput, Upstream, did_you_mean
+from lakehouse.errors import InvalidInput, Upstream
 
 if TYPE_CHECKING:
     import pyarrow
 
-# Cranfield, titles and texts: nDCG@10 0.418 with this, 0.416 with a space, 0.415 with a line break.
-JOIN = ". "
-ROWS = 1024
-SHOWN = 5
-_NUMBERED = re.compile(r"(.+)#\d+", re.DOTALL)
 
-
-class Rows:
-    """A dataset's newest version. `metadata` None means every column that is no text column."""
+class Rows(Table):
+    """A version of a dataset. `metadata` None means every column that is no text column."""
 
     def __init__(
         self,
@@ -36,15 +27,10 @@ class Rows:
         metadata: Sequence[str] | None,
         limit: int | None,
     ) -> None:
-        columns = [column.name for column in manifest.columns]
+        super().__init__([column.name for column in manifest.columns], text, id, metadata)
         self.name = manifest.name
-        self.skipped: list[Skipped] = []
         self._datasets = datasets
         self._manifest = manifest
-        self._text = _known(text, columns, "text")
-        self._id = _known([id], columns, "id")[0]
-        rest = [name for name in columns if name not in self._text]
-        self._fields = rest if metadata is None else _known(metadata, columns, "metadata")
         self._limit = limit
         self._files: list[Path] = []
 
@@ -54,6 +40,7 @@ class Rows:
             "source": "dataset",
             "dataset": self._manifest.name,
             "dataset_version": self._manifest.version,
+            "bucket": self._manifest.bucket,
             "text": self._text,
             "id": self._id,
             "metadata": self._fields,
@@ -66,32 +53,6 @@ class Rows:
         if not count:
             raise InvalidInput(f"dataset: {self.name} has no rows.", fix="Ingest some first.")
         return count
-
-    async def documents(self) -> AsyncIterator[list[Document]]:
-        """The rows in the dataset's order."""
-        columns = list(dict.fromkeys([*self._text, self._id, *self._fields]))
-        batches = self._batches(columns)
-        try:
-            while (batch := await anyio.to_thread.run_sync(next, batches, None)) is not None:
-                yield await anyio.to_thread.run_sync(self._rows, batch)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(batches.close)
-
-    def _rows(self, batch: "pyarrow.RecordBatch") -> list[Document]:
-        from lakehouse.engine.arrow_json import values_of
-
-        columns = {name: values_of(batch.column(name)) for name in batch.schema.names}
-        rows = range(batch.num_rows)
-        texts = [[_text(columns[name][row]) for name in self._text] for row in rows]
-        return [
-            Document(
-                _id(columns[self._id][row]) or "",
-                JOIN.join(part for part in texts[row] if part),
-                {name: columns[name][row] for name in self._fields},
-            )
-            for row in rows
-        ]
 
     def _batches(self, columns: list[str]) -> "Generator[pyarrow.RecordBatch, None, None]":
         import pyarrow
@@ -115,76 +76,3 @@ class Rows:
             raise Upstream(
                 f"dataset {self.name} cannot be read: {type(error).__name__}.", fix="Run `lakehouse doctor`."
             ) from error
-
-    def _check_ids(self) -> int:
-        from lakehouse.engine.arrow_json import values_of
-
-        first: dict[str, int] = {}
-        missing: list[str] = []
-        long: list[str] = []
-        twice: list[str] = []
-        row = 0
-        for batch in self._batches([self._id]):
-            for value in values_of(batch.column(0)):
-                row += 1
-                id = _id(value)
-                if id is None:
-                    missing.append(str(row))
-                elif len(id) > MAX_ID_BYTES // 4 and len(id.encode()) > MAX_ID_BYTES:
-                    long.append(str(row))
-                elif first.setdefault(id, row) != row:
-                    twice.append(f"{id!r} (rows {first[id]} and {row})")
-        if missing:
-            raise InvalidInput(
-                f"id: column {self._id!r} has no usable value in {_some(missing, 'row')}.",
-                fix="Choose a column of texts or numbers that every row has.",
-            )
-        if long:
-            raise InvalidInput(
-                f"id: column {self._id!r} has values of over {MAX_ID_BYTES} bytes in {_some(long, 'row')}.",
-                fix="Choose a column of shorter values.",
-            )
-        if twice:
-            raise InvalidInput(
-                f"id: column {self._id!r} does not tell rows apart: {_some(twice, 'repetition')}.",
-                fix="Choose a column whose values differ in every row.",
-            )
-        for id in first:
-            match = _NUMBERED.fullmatch(id)
-            if match and match[1] in first:
-                raise InvalidInput(
-                    f"id: {match[1]!r} and {id!r} are both ids, and the second is how a part of the first is called.",
-                    fix="Choose another column.",
-                )
-        return row
-
-
-def _known(names: Sequence[str], columns: list[str], argument: str) -> list[str]:
-    unknown = next((name for name in names if name not in columns), None)
-    if unknown is not None:
-        there = f"The columns are: {', '.join(columns[:50])}."
-        raise InvalidInput(f"{argument}: there is no column {unknown!r}.", fix=did_you_mean(unknown, columns, there))
-    return list(dict.fromkeys(names))
-
-
-def _some(found: list[str], what: str) -> str:
-    """`3 rows: 4, 7, 9`, the first few."""
-    shown = ", ".join(found[:SHOWN]) + (", …" if len(found) > SHOWN else "")
-    return f"{len(found)} {what}{'s' if len(found) > 1 else ''}: {shown}"
-
-
-def _id(value: Any) -> str | None:
-    """A value as an id; None when it cannot be one."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, int | float):
-        return str(value)
-    return value if isinstance(value, str) and value.strip() else None
-
-
-def _text(value: Any) -> str:
-    if value is None or isinstance(value, list | dict):
-        return "" if not value else json.dumps(value, ensure_ascii=False)
-    return str(value).strip()

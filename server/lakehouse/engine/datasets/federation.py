@@ -1,7 +1,7 @@
 """Datasets of all buckets by name: one catalog a bucket, and what a reader may see of them."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -59,6 +59,7 @@ class Datasets:
     def __init__(self, home: Path, storage: "Storage", *, indexed: bool = True, record: Record = unrecorded) -> None:
         self.profile: Profile | None = None
         self.gate: Gatekeeper | None = None  # raises what keeps a next version from being committed
+        self.after: Callable[[Manifest], Awaitable[None]] | None = None  # is told of each version committed here
         self._index = Index(home / "catalog.db" if indexed else None)
         self._catalogs: Mapping[str, Catalog] = {
             name: Catalog(bucket, storage.cache_of(name), storage.claims_of(name), self._index, record)
@@ -101,7 +102,10 @@ class Datasets:
                 await self.gate.check(self, catalog.bucket.name, name, current, draft)
             return draft
 
-        return await catalog.change(name, checked)
+        manifest, existing = await catalog.change(name, checked)
+        if self.after is not None and not existing:
+            await self.after(manifest)
+        return manifest, existing
 
     async def commit(
         self,

@@ -47,6 +47,11 @@ class Embedder:
         self._dimensions: dict[str, int] = {}
         self._batches = anyio.CapacityLimiter(MAX_BATCHES)
 
+    @property
+    def remote(self) -> bool:
+        """Whether another process embeds, so that several batches at a time are faster than one after another."""
+        return self._settings.provider in ("ollama", "litellm")
+
     def effective_model(self, model: str | None = None) -> str:
         """The identity of a model, as cached and as pinned in indexes; None or "" means the configured default.
 

@@ -31,7 +31,8 @@ def symbols(content: str, path: str = "", language: str | None = None) -> Symbol
     if spoken is None:
         return Symbols()
     tree = parse(content.encode("utf-8", "replace"), spoken)
-    defined = [name for one in declarations(tree, spoken) if one.kind != "impl" for name in one.names]
+    found = sorted(declarations(tree, spoken), key=lambda one: one.start)
+    defined = [name for one in found if one.kind != "impl" for name in one.names]
     shared = {name for name in defined if name in ("_", "constructor") or _DUNDER.fullmatch(name)}
     return Symbols(
         tuple(dict.fromkeys(name for name in defined if name not in shared)),

@@ -14,9 +14,16 @@ from lakehouse.engine.symbols.grammars import (
     STATEMENTS,
     TORN,
 )
+from lakehouse.engine.symbols.languages import errors
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Tree
+
+# Of nested containers, and of the name of one: what is generated has thousands.
+_DEEPEST = 32
+_LONGEST = 512
+# Where so much fits nowhere, what was read may be wrong too: a method without its class looks like a call.
+_TORN_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,8 @@ class Declaration:
 
     `parent` is what it is called through, "" at the top: `Store` for the method `Store.open`. `start` and `end` are
     bytes of the whole statement with what belongs to it: comments right above it, decorators, attributes, `export`.
-    An `impl` is called after its type and declares nothing. `inside` spans what a container holds. Kinds: function
+    An `impl` is called after its type and declares nothing. At `head` it begins itself; `inside` spans what a
+    container holds. Kinds: function
     method class struct enum union trait impl interface type constant variable module macro, and `torn` for one that
     the grammar could not read to its end.
     """
@@ -35,6 +43,7 @@ class Declaration:
     parent: str
     start: int
     end: int
+    head: int = 0
     inside: tuple[int, int] | None = None
 
     @property
@@ -49,7 +58,8 @@ def declarations(tree: "Tree", language: str) -> Iterator[Declaration]:
     root = tree.root_node
     # Each node with its parent's name, and where the statement it is all of begins and ends.
     waiting: list[tuple[Node, str, tuple[int, int]]] = []
-    if root.is_error:
+    in_pieces = root.has_error and errors(tree) > (root.end_byte - root.start_byte) * _TORN_SHARE
+    if in_pieces:
         yield from _torn(root, "", language)
     waiting += _inside(root.children, "")
     while waiting:
@@ -60,14 +70,14 @@ def declarations(tree: "Tree", language: str) -> Iterator[Declaration]:
                 continue
             yield found
             body = node.child_by_field_name("body")
-            if found.inside is not None and body is not None:
-                waiting += _inside(body.children, found.qualified)
+            if found.inside is not None and body is not None and found.parent.count(".") < _DEEPEST:
+                waiting += _inside(body.children, found.qualified[-_LONGEST:])
         elif node.type in STATEMENTS:
             several = sum(child.type in kinds for child in node.children) > 1
             for child in reversed(node.children):
                 waiting.append((child, parent, (child.start_byte, child.end_byte) if several else span))
         elif node.type in BLOCKS:
-            if node.is_error:
+            if node.is_error and not in_pieces:
                 yield from _torn(node, parent, language)
             waiting += _inside(node.children, parent)
 
@@ -103,10 +113,17 @@ def _declared(node: "Node", kind: str, parent: str, span: tuple[int, int], langu
         kind = {"struct_type": "struct", "interface_type": "interface"}.get(inner.type, kind)
     if kind == "method" and language == "go":
         parent = _receiver(node)
-    if kind == "function" and parent and language in ("python", "rust"):
+    if kind == "function" and parent and (language == "python" or _member(node)):
         kind = "method"
     body = node.child_by_field_name("body") if kind in CONTAINERS else None
-    return Declaration(names, kind, parent, *span, (body.start_byte, body.end_byte) if body is not None else None)
+    inside = (body.start_byte, body.end_byte) if body is not None else None
+    return Declaration(names, kind, parent, *span, node.start_byte, inside)
+
+
+def _member(node: "Node") -> bool:
+    """Whether a Rust function belongs to a type."""
+    block = node.parent
+    return block is not None and block.parent is not None and block.parent.type in ("impl_item", "trait_item")
 
 
 def requires(node: "Node") -> bool:

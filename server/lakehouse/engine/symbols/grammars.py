@@ -80,7 +80,7 @@ _TORN = {
     "go": r"(?:func[ \t]+(?:\([^)\n]*\)[ \t]*)?|type[ \t]+)(\w+)",
     "typescript": r"(?:export[ \t]+)?(?:default[ \t]+)?(?:(?:declare|abstract|async)[ \t]+)*"
     r"(?:function\*?|class|interface|enum|namespace)[ \t]+([\w$]+)"
-    r"|^[ \t]+(?:(?:public|private|protected|static|async|override|get|set)[ \t]+)*(?!(?:if|for|while|switch|catch|"
+    r"|^[ \t]*(?:(?:public|private|protected|static|async|override|get|set)[ \t]+)*(?!(?:if|for|while|switch|catch|"
     r"with|function|return)\b)([\w$#]+)[ \t]*\([^;{}\n]*\)[ \t]*(?::[^;{}\n]*)?\{[ \t]*$",
 }
 _TORN["tsx"] = _TORN["typescript"]
