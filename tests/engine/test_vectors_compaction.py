@@ -184,3 +184,21 @@ async def test_the_background_does_it_when_adds_have_paused(
     assert len(begun) == 1
     await begun[0]()
     assert (await waking.ask("it", Ask(1, row(3)))).scanned == "graph"
+
+
+async def test_the_background_leaves_a_deleted_index_alone(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    begun: list[Callable[[], Any]] = []
+
+    def later(work: Callable[[], Any]) -> bool:
+        begun.append(work)
+        return True
+
+    vectors = opened(home, later)
+    await vectors.create("it", WIDTH)
+    await bulk(vectors, 0, 400)
+    await vectors.delete("it")
+    await begun[0]()
+    assert caplog.messages == []
+    await vectors.create("it", WIDTH)
+    await bulk(vectors, 0, 400)
+    assert len(begun) == 2
