@@ -28,6 +28,7 @@ EVENTS = {
     "compact.failed": "Small files of a dataset stay as they are; folding them is tried again after the next commit.",
     "journal.unwritten": "Events of the journal could not be written; what they tell of is done.",
     "journal.flush_failed": "Events stay on the data directory's disk; storing them is tried again.",
+    "vectors.compaction_failed": "Graphs and merges wait for the next new segment, or start; searches scan instead.",
     "vectors.seal_failed": "Fresh vectors stay in their log; sealing is tried again after more of them.",
     "vectors.collect_failed": "Objects of an index that nobody needs any more stay until the next time.",
     "attach.failed": "An attached process' connection was dropped; it calls again.",

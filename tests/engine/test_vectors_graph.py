@@ -15,8 +15,7 @@ from tests.doubles.s3 import S3
 
 from lakehouse import config
 from lakehouse.engine.storage import Storage
-from lakehouse.engine.vectors import Ask, IndexDamaged, Item, Vectors, compaction, format, graph, objects
-from lakehouse.engine.vectors.compaction import worker
+from lakehouse.engine.vectors import Ask, IndexDamaged, Item, Vectors, format, graph, objects
 from lakehouse.engine.vectors.graph import Builder, Wishes
 from lakehouse.engine.vectors.quantise import encode
 from lakehouse.engine.vectors.scan import Part, Query, nearest
@@ -34,19 +33,6 @@ def clustered(seed: int, rows: int = ROWS) -> np.ndarray:
     middles = dice.standard_normal((40, WIDTH))
     found = middles[dice.integers(0, 40, rows)] + 0.4 * dice.standard_normal((rows, WIDTH))
     return found.astype(np.float32)
-
-
-@pytest.fixture
-def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The work of the process is done in a thread: starting one takes half a second."""
-
-    async def answered(request: dict[str, Any], payload: bytes) -> dict[str, Any]:
-        dead = np.frombuffer(payload, np.int64)
-        return await anyio.to_thread.run_sync(worker.work, request, dead, lambda header: None)
-
-    monkeypatch.setattr(compaction.run, "_answered", answered)
-    monkeypatch.setattr(graph, "_SAMPLE", 200)
-    monkeypatch.setattr(graph, "_ASKED", 20)
 
 
 async def filled(

@@ -126,7 +126,7 @@ class GraphRef:
     ef_search: int
     scale: float
     misses: int
-    build_s: float
+    build_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,7 @@ class FileRef:
 class SegmentDoc:
     """seg.json. Rows 0 to `vectors`-1 have a vector; the others are kept for retrieval only.
 
-    `codes` says how vec.i8 was made from vec.f32. `columns` describes typed columns of rows.arrow derived from
-    metadata; there are none yet.
+    `codes` says how vec.i8 was made from vec.f32. `columns` is empty: typed columns of the metadata are fields.bin.
     """
 
     id: str
@@ -268,7 +267,7 @@ def _segment_ref(document: dict[str, Any]) -> SegmentRef:
         document["rows"],
         document["vectors"],
         Tomb(tomb["id"], tomb["sha256"], tomb["dead"]) if tomb else None,
-        GraphRef(**{each.name: graph[each.name] for each in fields(GraphRef)}) if graph else None,
+        GraphRef(**{each.name: graph[each.name] for each in fields(GraphRef) if each.name in graph}) if graph else None,
     )
 
 
