@@ -112,14 +112,15 @@ async def test_pieces_keep_their_ids_when_another_part_changes(lake: Lakehouse, 
     """Markdown by heading, code by symbol: what tells where a piece stands is with it, and nobody else's id moves."""
     (tmp_path / "docs").mkdir()
     guide, code = tmp_path / "docs" / "guide.md", tmp_path / "docs" / "store.py"
-    guide.write_text("# Guide\n\nWords.\n\n## Install\n\nRun it.\n")
+    long = "Words of a section that is long enough to stand alone. " * 20
+    guide.write_text(f"# Guide\n\n{long}\n\n## Install\n\nRun it. {long}\n")
     code.write_text("class Store:\n    def open(self):\n        return 1\n\n\ndef close():\n    return 2\n")
     await lake.corpora.build("docs", folder=str(tmp_path / "docs"))
     before = await lake.vectors.ids("docs")
     metadata = {id: (await lake.vectors.get_item("docs", id)).metadata for id in before}
     assert any(each.get("heading") == "Guide > Install" for each in metadata.values())
     assert {"close"} <= {each.get("symbol") for each in metadata.values()}
-    guide.write_text("# Guide\n\nWords.\n\n## First\n\nRead it.\n\n## Install\n\nRun it.\n")
+    guide.write_text(f"# Guide\n\n{long}\n\n## First\n\nRead it. {long}\n\n## Install\n\nRun it. {long}\n")
     code.write_text("import os\n\n\n" + code.read_text())
     await lake.corpora.build("docs", folder=str(tmp_path / "docs"))
     assert before <= await lake.vectors.ids("docs")

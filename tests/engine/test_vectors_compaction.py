@@ -183,3 +183,45 @@ async def test_the_background_does_it_when_adds_have_paused(
     assert len(begun) == 1
     await begun[0]()
     assert (await waking.ask("it", Ask(1, row(3)))).scanned == "graph"
+
+
+async def test_a_merge_is_of_one_build_only(home: Path, monkeypatch: pytest.MonkeyPatch, in_threads: None) -> None:
+    """Rows that are dead in the build that was merged are live in the one before, which has the same segments."""
+    vectors = opened(home)
+    await vectors.create("it", WIDTH)
+    await bulk(vectors, 0, 450)
+    await vectors.snapshot("it")
+    before = await vectors.ids("it")
+    await vectors.delete_many("it", [f"v{n}" for n in range(120)])
+    answered, turned = compaction.run._answered, list[Any]()
+
+    async def meanwhile(*args: Any) -> Any:
+        if not turned:
+            turned.append(await vectors.rollback("it"))
+        return await answered(*args)
+
+    monkeypatch.setattr(compaction.run, "_answered", meanwhile)
+    await vectors.optimise("it")
+    assert turned
+    for store in (vectors, opened(home)):
+        assert await store.ids("it") == before
+        assert len(await store.ids("it@2")) == 330
+        assert await store.verify("it") == []
+
+
+async def test_the_background_leaves_a_deleted_index_alone(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    begun: list[Callable[[], Any]] = []
+
+    def later(work: Callable[[], Any]) -> bool:
+        begun.append(work)
+        return True
+
+    vectors = opened(home, later)
+    await vectors.create("it", WIDTH)
+    await bulk(vectors, 0, 400)
+    await vectors.delete("it")
+    await begun[0]()
+    assert caplog.messages == []
+    await vectors.create("it", WIDTH)
+    await bulk(vectors, 0, 400)
+    assert len(begun) == 2
