@@ -69,7 +69,7 @@ def test_the_commands_run(tmp_path: Path, scripts: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(definition, encoding="utf-8")
     said = [in_shell(line, tmp_path, scripts) for line in commands()]
-    assert len(said) == 18
+    assert len(said) == 20
     assert json.loads(said[2])["rows"] == [["29-1141.00", "Nurse"], ["53-7051.00", "Forklift driver"]]
     assert [hit["id"] for hit in json.loads(said[4])["results"]] == ["53-7051.00"]
     assert "added: 1" in said[8] and json.loads(said[9])["rows"] == [[3 * 2]]
@@ -77,6 +77,7 @@ def test_the_commands_run(tmp_path: Path, scripts: Path) -> None:
     assert json.loads(said[14])["rows"] == [["53-7051.00", "Forklift driver", "Moves pallets with a lift truck"]]
     assert "titles" in said[15]
     assert "count: 2" in said[16] and "count: 1" in said[17]
+    assert json.loads(said[19])["playbook_boosted"] == 1
 
 
 @pytest.mark.slow

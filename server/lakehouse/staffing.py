@@ -10,7 +10,6 @@ import argparse
 import csv
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -82,7 +81,7 @@ async def drive(
             given = {key: value for key, value in arguments.items() if value is not None}
             return dict(await lake.call(capability, given, via="cli"))
 
-        with tempfile.TemporaryDirectory(prefix="lakehouse-staffing-") as folder:
+        async with anyio.TemporaryDirectory(prefix="lakehouse-staffing-") as folder:
             path = Path(folder) / f"{table.name}.csv"
             sample = await anyio.to_thread.run_sync(_written, path, rows, table.seed)
             stored = await call("ingest.file", path=str(path), name=table.name)
@@ -159,6 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="Print one JSON value at the end.")
     given = vars(parser.parse_args(arguments))
     home, as_json = given.pop("home"), given.pop("json")
+    place = (home or default_home()).expanduser().resolve()
     stream = sys.stderr if as_json else sys.stdout
 
     def say(line: str) -> None:
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     async def work() -> dict[str, Any]:
         driver = given.pop("driver").removeprefix("staffing_")
-        return await drive(driver, (home or default_home()).expanduser().resolve(), **given, say=say)
+        return await drive(driver, place, **given, say=say)
 
     try:
         answer = anyio.run(work)

@@ -44,7 +44,7 @@ def notes(tmp_path: Path) -> Path:
 async def test_a_folder_gives_its_text_files(lake: Lakehouse, notes: Path) -> None:
     """A-S12-1: ids are paths; files that are no text are left out, with the reason."""
     built = await lake.corpora.build("notes", folder=str(notes))
-    assert await lake.vectors.ids("notes") == {"deep/wings.md", "flow.TXT", "blank.rst", "inside.txt"}
+    assert await lake.vectors.ids("notes") == {"deep/wings.md#Wings", "flow.TXT", "blank.rst", "inside.txt"}
     assert (built.scanned, built.empty_ids, built.skipped) == (4, ["blank.rst"], 7)
     reasons = {Path(file.path).name: file.reason for file in built.skipped_files}
     assert reasons.pop("itself.txt")  # in the words of the system, or of Python before 3.13
@@ -56,9 +56,10 @@ async def test_a_folder_gives_its_text_files(lake: Lakehouse, notes: Path) -> No
         "link.txt": "it is a link that leads outside the folder",
         "pipe.txt": "it is not a regular file",
     }
-    item = await lake.vectors.get_item("notes", "deep/wings.md")
+    item = await lake.vectors.get_item("notes", "deep/wings.md#Wings")
     text = "# Wings\n\nThe wing stalled at sea."
-    assert item.metadata == {"source": "notes", "doc_id": "deep/wings.md", "chunk": 0, "text": text}
+    told = {"source": "notes", "doc_id": "deep/wings.md", "chunk": 0, "text": text}
+    assert item.metadata == told | {"heading": "Wings", "level": 1, "line_start": 1, "line_end": 3}
     (notes / "flow.TXT").unlink()
     (notes / "inside.txt").unlink()
     assert (await lake.corpora.build("notes", folder=str(notes))).removed == 2
@@ -105,3 +106,21 @@ async def test_over_mcp_only_allowed_folders(
     settings = {"embed.provider": "hash", "corpora.folders": [str(notes)]}
     async with lakehouse.open(home, overrides=settings) as lake:
         assert (await lake.call("corpora.build", {"name": "notes", "folder": str(notes)}, via="mcp"))["count"] == 4
+
+
+async def test_pieces_keep_their_ids_when_another_part_changes(lake: Lakehouse, tmp_path: Path) -> None:
+    """Markdown by heading, code by symbol: what tells where a piece stands is with it, and nobody else's id moves."""
+    (tmp_path / "docs").mkdir()
+    guide, code = tmp_path / "docs" / "guide.md", tmp_path / "docs" / "store.py"
+    long = "Words of a section that is long enough to stand alone. " * 20
+    guide.write_text(f"# Guide\n\n{long}\n\n## Install\n\nRun it. {long}\n")
+    code.write_text("class Store:\n    def open(self):\n        return 1\n\n\ndef close():\n    return 2\n")
+    await lake.corpora.build("docs", folder=str(tmp_path / "docs"))
+    before = await lake.vectors.ids("docs")
+    metadata = {id: (await lake.vectors.get_item("docs", id)).metadata for id in before}
+    assert any(each.get("heading") == "Guide > Install" for each in metadata.values())
+    assert {"close"} <= {each.get("symbol") for each in metadata.values()}
+    guide.write_text(f"# Guide\n\n{long}\n\n## First\n\nRead it. {long}\n\n## Install\n\nRun it. {long}\n")
+    code.write_text("import os\n\n\n" + code.read_text())
+    await lake.corpora.build("docs", folder=str(tmp_path / "docs"))
+    assert before <= await lake.vectors.ids("docs")

@@ -1,6 +1,5 @@
 """Segments become one and get graphs while the index is used; killed, interrupted, raced: nothing is lost."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,7 +157,7 @@ async def test_the_background_does_it_when_adds_have_paused(
     home: Path, monkeypatch: pytest.MonkeyPatch, in_threads: None
 ) -> None:
     """Started once by whichever call saw that there is something to do; not at all where nothing runs beside calls."""
-    monkeypatch.setattr(sys.modules[Vectors._compact_later.__module__], "_QUIET_SECS", 0)
+    monkeypatch.setattr("lakehouse.engine.vectors.opened._QUIET_SECS", 0)
     begun: list[Callable[[], Any]] = []
 
     def later(work: Callable[[], Any]) -> bool:
@@ -202,3 +201,27 @@ async def test_the_background_leaves_a_deleted_index_alone(home: Path, caplog: p
     await vectors.create("it", WIDTH)
     await bulk(vectors, 0, 400)
     assert len(begun) == 2
+
+
+async def test_a_merge_is_of_one_build_only(home: Path, monkeypatch: pytest.MonkeyPatch, in_threads: None) -> None:
+    """Rows that are dead in the build that was merged are live in the one before, which has the same segments."""
+    vectors = opened(home)
+    await vectors.create("it", WIDTH)
+    await bulk(vectors, 0, 450)
+    await vectors.snapshot("it")
+    before = await vectors.ids("it")
+    await vectors.delete_many("it", [f"v{n}" for n in range(120)])
+    answered, turned = compaction.run._answered, list[Any]()
+
+    async def meanwhile(*args: Any) -> Any:
+        if not turned:
+            turned.append(await vectors.rollback("it"))
+        return await answered(*args)
+
+    monkeypatch.setattr(compaction.run, "_answered", meanwhile)
+    await vectors.optimise("it")
+    assert turned
+    for store in (vectors, opened(home)):
+        assert await store.ids("it") == before
+        assert len(await store.ids("it@2")) == 330
+        assert await store.verify("it") == []

@@ -239,6 +239,17 @@ async def test_awkward_texts_and_questions(home: Path) -> None:
     await vectors.aclose()
 
 
+async def test_of_a_long_question_the_rarest_terms_count(home: Path) -> None:
+    """A whole text may be a question: it costs no more than its 128 rarest terms, wherever they stand in it."""
+    rare = [f"ж{one}{other}" for one in "бвгджзкл" for other in "бвгджзклмнпрстфх"]
+    vectors = await filled(home, {"a": "wing flow", "b": "wing flow", "c": "wing " + " ".join(rare)})
+    (found, *rest) = await asked(vectors, "wing flow " + " ".join(rare))
+    assert (found.id, rest) == ("c", [])
+    assert sorted(term.term for term in found.terms) == sorted(rare)
+    assert [match.id for match in await asked(vectors, "wing flow " + " ".join(rare[2:]))] == ["c", "a", "b"]
+    await vectors.aclose()
+
+
 async def test_a_snapshot_stays_as_it_was(home: Path) -> None:
     """Rows that come or go while a search holds its snapshot do not show in it."""
     vectors = await filled(home, {"a": "wing"})

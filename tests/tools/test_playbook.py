@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-import lakehouse
 from lakehouse import Conflict, InvalidInput, Lakehouse, NotFound, Upstream
 from lakehouse.engine.vectors import Item
 from lakehouse.observe import Caller
@@ -227,12 +226,22 @@ async def test_what_each_entry_is_worth(widgets: Lakehouse) -> None:
     assert (await widgets.call("playbook_report", {"corpus": "none"}))["questions"] == 0
 
 
-async def test_a_profile_is_refused(widgets: Lakehouse) -> None:
-    """Entries are about everybody's data: a caller that is bound to a profile neither reads nor writes them."""
-    await widgets.call("set_profile", {"name": "eu", "bucket": "primary"})
-    for tool, given in (("playbook_record", of(score=1.0)), ("playbook_lookup", {})):
-        with pytest.raises(lakehouse.LakehouseError, match="eu"):
-            await widgets.call(tool, given, caller=Caller(profile="eu"))
+async def test_a_profile_has_a_playbook_of_its_own(widgets: Lakehouse) -> None:
+    """One that names no playbook has none; the one it names is written and read by its callers, and says so."""
+    await widgets.call("playbook_record", of(score=1.0))
+    eu = Caller(profile="eu")
+    await widgets.call("set_profile", {"name": "eu", "bucket": "primary", "indexes": {"widgets": "widgets"}})
+    with pytest.raises(NotFound, match="playbook_memory"):
+        await widgets.call("playbook_record", of(score=1.0), caller=eu)
+    assert (await widgets.call("playbook_lookup", {}, caller=eu))["total"] == 0
+    indexes = {"widgets": "widgets", "playbook_memory": "eu_playbook"}
+    await widgets.call("set_profile", {"name": "eu", "bucket": "primary", "indexes": indexes})
+    await widgets.call("playbook_record", of("widget-b", score=1.0), caller=eu)
+    shown = (await widgets.call("playbook_lookup", {}, caller=eu))["entries"]
+    assert [(one["answer_id"], one["by"]["profile"]) for one in shown] == [("widget-b", "eu")]
+    assert [one["answer_id"] for one in (await widgets.call("playbook_lookup", {}))["entries"]] == ["widget-c"]
+    assert (await widgets.call("playbook_forget", {"writer": "python"}, caller=eu))["removed"] == 1
+    assert (await widgets.call("playbook_lookup", {}))["total"] == 1
 
 
 async def test_a_corpus_is_no_playbook(widgets: Lakehouse) -> None:

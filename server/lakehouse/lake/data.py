@@ -148,8 +148,8 @@ class Data:
             self.vectors,
             lake.config,
             sql=lambda: self.sql,
-            shipped=lambda: shipped("corpora"),
-            folders=lambda: [shipped("corpora").parent, *lake.config.plugins.folders, lake.home],
+            folders=lambda: [*lake.config.plugins.folders, lake.home],
+            shipped=lambda: shipped("corpora").parent,
             record=lake.record,
             later=lake.later,
         )

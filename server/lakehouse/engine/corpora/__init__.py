@@ -13,7 +13,6 @@ from lakehouse import config
 from lakehouse.engine.corpora.built import Built, PartialFailure
 from lakehouse.engine.corpora.embedding import Embedding
 from lakehouse.engine.corpora.following import Follower, Following, Later
-from lakehouse.engine.corpora.named import Named
 from lakehouse.engine.corpora.states import Checked, Defined, Listed, Standing
 from lakehouse.engine.journal import Record, unrecorded
 from lakehouse.engine.places import check_remote
@@ -46,14 +45,14 @@ class Corpora:
         *,
         sql: "Callable[[], Sql]",
         folders: Callable[[], Sequence[Path]] = tuple,
-        shipped: Callable[[], Path | None] = lambda: None,
+        shipped: Callable[[], Path] | None = None,
         record: Record = unrecorded,
         later: Later = lambda work: False,
     ) -> None:
         """`folders` gives the projects whose `corpora` folders hold definitions, `sql` the query engine.
 
-        Those in the folder that `shipped` gives are listed and checked once what they read is there.
-        Without a `home` nothing follows a dataset: for callers who see a part of the data.
+        Those of the project `shipped` are listed and checked once what they read is there, and stand behind others of
+        their names. Without a `home` nothing follows a dataset: for callers who see a part of the data.
         """
         self._datasets = datasets
         self._record = record
@@ -62,7 +61,7 @@ class Corpora:
         self._settings = settings
         self._sql = sql
         self._folders = folders
-        self._named = Named(shipped, datasets)
+        self._shipped = shipped
         self._building: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._bound = home is None
         self.following = Following(home, datasets, self._refresh, later)
@@ -121,7 +120,7 @@ class Corpora:
         options: dict[str, Any] = {"chunker": chunker, "id_prefix": id_prefix, "model": model, "limit": limit}
         options |= {"batch_size": batch_size, "workers": workers, "follow": follow}
         index = index_name or name
-        order: Order = await ordered(self._folders, self._vectors, index, name, source, options)
+        order: Order = await ordered(self._find, self._vectors, index, name, source, options)
         lock = self._building.setdefault(index, anyio.Lock())
         try:
             if wait or self.following.refreshing(index):
@@ -230,38 +229,19 @@ class Corpora:
 
     async def standings(self, corpora: "Sequence[Corpus]") -> list[Listed]:
         """Indexes as they are listed, each corpus with how it stands to its definition and its dataset."""
-        from lakehouse.engine.corpora.standings import standing
+        from lakehouse.engine.corpora.survey import standings
 
-        found, _ = await self._definitions()
-        recipes = {each.recipe.name: each for each in found}
-        listed = []
-        for corpus in corpora:
-            about = None
-            if corpus.builder is not None:
-                follower = await self.following.of(corpus.name)
-                read = corpus.builder.get("read") or {
-                    corpus.builder.get("dataset"): corpus.builder.get("dataset_version")
-                }
-                newest = {dataset: await self._newest(dataset) for dataset in read if dataset is not None}
-                refreshing = self.following.refreshing(corpus.name)
-                definition = recipes.get(corpus.name)
-                if definition and not corpus.builder.get("defined") and await self._named.has(definition):
-                    definition = None  # somebody's own, of the same name
-                recipe = definition.recipe if definition else None
-                about = standing(corpus.builder, recipe, follower, newest, refreshing, self._settings.corpora)
-            listed.append(Listed(**dict(corpus), standing=about))
-        return listed
+        found, _ = await anyio.to_thread.run_sync(self._find)
+        return await standings(corpora, found, self.following, self._datasets, self._settings.corpora)
 
     async def defined(self) -> "tuple[list[Defined], list[str]]":
         """The corpora that files define and nobody has built, and what is wrong with other files."""
-        found, unusable = await self._definitions()
+        from lakehouse.engine.corpora.survey import unbuilt
+
+        found, unusable = await anyio.to_thread.run_sync(self._find)
         built = set(await self._vectors.names())
-        unbuilt = [
-            Defined(name=each.recipe.name, description=each.recipe.description, source=each.recipe.source.kind)
-            for each in found
-            if each.recipe.name not in built and not await self._named.hides(each)
-        ]
-        return unbuilt, [f"{each.path.name}: {each.error.detail}" for each in unusable]
+        wrong = [f"{each.path.name}: {each.error.detail}" for each in unusable]
+        return await unbuilt(found, built, self._datasets), wrong
 
     async def check(self, name: str | None = None) -> list[Checked]:
         """Read every definition, or that of a name, and try whether its source, columns and model are there.
@@ -269,30 +249,12 @@ class Corpora:
         Nothing is embedded. Raises InvalidInput when there is no such definition.
         """
         from lakehouse.engine.corpora.orders import Order
+        from lakehouse.engine.corpora.survey import checked
 
-        found, unusable = await self._definitions()
-        checked = [
-            Checked(file=each.path.name, name=each.name, problem=f"{each.error.detail} {each.error.fix}")
-            for each in unusable
-        ]
-        for each in found:
-            if each.recipe.name != name and await self._named.hides(each):
-                continue
-            problem = None
-            try:
-                await self._try(Order(each.recipe.name, each.recipe, defined=True))
-            except LakehouseError as error:
-                problem = f"{error.detail} {error.fix}"
-            checked.append(Checked(file=each.path.name, name=each.recipe.name, problem=problem))
-        if name is not None:
-            names = [each.name for each in checked]
-            checked = [each for each in checked if each.name == name]
-            if not checked:
-                raise InvalidInput(
-                    f"name: nothing defines a corpus {name[:80]!r}.",
-                    fix=did_you_mean(name, names, "Put NAME.yaml into a corpora folder."),
-                )
-        return sorted(checked, key=lambda each: each.name)
+        async def attempt(definition: "Definition") -> None:
+            await self._try(Order(definition.recipe.name, definition.recipe, definition.recipe.name))
+
+        return await checked(*await anyio.to_thread.run_sync(self._find), name, attempt, self._datasets)
 
     async def _try(self, order: "Order") -> None:
         """Raises what keeps a definition from being built."""
@@ -304,16 +266,10 @@ class Corpora:
         if order.recipe.source.folder is not None:
             await source.prepare()
 
-    async def _definitions(self) -> "tuple[list[Definition], list[Unusable]]":
+    def _find(self) -> "tuple[list[Definition], list[Unusable]]":
         from lakehouse.engine.corpora.definitions import find
 
-        return await anyio.to_thread.run_sync(lambda: find(self._folders()))
-
-    async def _newest(self, dataset: str) -> int | None:
-        try:
-            return (await self._datasets.get(dataset)).version
-        except LakehouseError:  # it is gone or damaged: listing datasets says which
-            return None
+        return find(self._folders(), self._shipped() if self._shipped else None)
 
     def _check_unbound(self) -> None:
         if self._bound:
@@ -331,7 +287,7 @@ class Corpora:
             if info is None or not (info.builder or {}).get("follows"):
                 await self.following.note(name, None)  # it was deleted, or made anew by somebody else
                 return
-            order = await ordered(self._folders, self._vectors, name, name, {}, {}, again=True)
+            order = await ordered(self._find, self._vectors, name, name, {}, {}, again=True)
             await self._built(order, False, False, False, unheard)
 
     async def _source(self, order: "Order", roots: Sequence[Path] | None) -> "Source":

@@ -1,7 +1,7 @@
 """Definitions of corpora: the YAML files of the `corpora` folders, read strictly, each mistake with its line."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,15 @@ Lines = dict[tuple[str, ...], int]
 
 @dataclass(frozen=True)
 class Definition:
-    """A recipe and the file it is from."""
+    """A recipe and the file it is from; whether that one is `shipped`."""
 
     recipe: Recipe
     path: Path
+    shipped: bool = False
+
+    def rules(self, made_by: str | None) -> bool:
+        """Whether a corpus of its name is its own: not one of another definition; not any other, if it is shipped."""
+        return made_by == self.recipe.name if made_by or self.shipped else True
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,11 @@ class Unusable:
     error: InvalidInput
 
 
-def find(folders: Sequence[Path]) -> tuple[list[Definition], list[Unusable]]:
+def find(folders: Sequence[Path], shipped: Path | None = None) -> tuple[list[Definition], list[Unusable]]:
     """The definitions of project folders, by name, and the files that cannot be used. It blocks.
 
-    Of two files that define one name, the one of the folder named first counts.
+    Of two files that define one name, the one of the folder named first counts; those of the project `shipped` give
+    way without a word.
     """
     found: dict[str, Definition] = {}
     problems = []
@@ -52,6 +58,9 @@ def find(folders: Sequence[Path]) -> tuple[list[Definition], list[Unusable]]:
                 )
         except InvalidInput as error:
             problems.append(Unusable(path, path.stem, error))
+    for path in files_of([shipped]) if shipped is not None else ():
+        definition = replace(read(path), shipped=True)
+        found.setdefault(definition.recipe.name, definition)
     return [found[name] for name in sorted(found)], problems
 
 

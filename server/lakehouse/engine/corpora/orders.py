@@ -1,13 +1,12 @@
 """What a build is asked for: the recipe of the call, of a definition or of the last build, and what stands already."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
-from lakehouse.engine.corpora import definitions
+from lakehouse.engine.corpora.definitions import Definition, Unusable
 from lakehouse.engine.corpora.recipe import KINDS, Recipe, recipe_of
 from lakehouse.engine.vectors import IndexDamaged, IndexInfo, IndexNotFound
 from lakehouse.engine.vectors.items import check_name
@@ -19,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Order:
-    """A corpus to be made. `defined` by a file; `again` as it was made last, with the model that is pinned."""
+    """A corpus to be made: `defined` by the definition of a name; `again` as it was made last, with its model."""
 
     index: str
     recipe: Recipe
-    defined: bool = False
+    defined: str | None = None
     again: bool = False
 
     def notes(self, cut: tuple[str, int, int]) -> dict[str, Any]:
@@ -41,7 +40,8 @@ class Order:
 
     def renews(self, info: IndexInfo, model: str) -> bool:
         """Whether the definition names another model than the corpus has: then all is embedded beside it."""
-        return self.defined and self.recipe.model is not None and info.builder is not None and info.model != model
+        named = self.defined is not None and self.recipe.model is not None
+        return named and info.builder is not None and info.model != model
 
     def check(self, info: IndexInfo, now: Mapping[str, Any], model: str) -> None:
         """Raises Conflict when an index is not an earlier state of what is about to be built."""
@@ -58,7 +58,7 @@ class Order:
                 f"corpus {info.name} was built from the dataset of bucket {bucket!r}, which is another.",
                 fix="Choose another name, or build it with drop_existing=true.",
             )
-        if self.again or (self.defined and info.builder.get("defined")):
+        if self.again or (self.defined and self.defined == info.builder.get("defined")):
             return
         kind = str(info.builder.get("source"))
         then = (info.builder.get("source"), info.builder.get(kind))
@@ -70,7 +70,7 @@ class Order:
 
 
 async def ordered(
-    folders: Callable[[], Sequence[Path]],
+    find: "Callable[[], tuple[list[Definition], list[Unusable]]]",
     vectors: "Vectors",
     index: str,
     name: str,
@@ -81,10 +81,11 @@ async def ordered(
 ) -> Order:
     """The order for an index: from a given source, else by the definition of `name`, else as it was made last.
 
-    With `again` only the last. Raises InvalidInput, also for a definition that cannot be used, naming its line.
+    With `again` only the last. A definition is no matter for a corpus that it does not rule. Raises InvalidInput, also
+    for a definition that cannot be used, naming its line.
     """
     check_name(index)
-    stored = await _stored(vectors, index)
+    stored, defined = await _stored(vectors, index)
     given = {key: value for key, value in options.items() if value is not None}
     if any(source.get(kind) is not None for kind in KINDS):
         if stored is not None and stored.source.dataset is not None and stored.source.dataset == source.get("dataset"):
@@ -96,15 +97,15 @@ async def ordered(
             f"{', '.join(astray)}: exactly one of dataset, sql and folder is needed with it.", fix="Name the source."
         )
     if not again:
-        found, unusable = await anyio.to_thread.run_sync(lambda: definitions.find(folders()))
+        found, unusable = await anyio.to_thread.run_sync(find)
         definition = next((each for each in found if each.recipe.name == name), None)
-        if definition is not None:
-            return Order(index, _changed(definition.recipe, given), defined=True)
+        if definition is not None and (stored is None or index != name or definition.rules(defined)):
+            return Order(index, _changed(definition.recipe, given), name)
         broken = next((each for each in unusable if each.name == name), None)
         if broken is not None:
             raise InvalidInput(f"{broken.path.name}: {broken.error.detail}", fix=broken.error.fix)
     if stored is not None:
-        return Order(index, _changed(stored, given), again=True)
+        return Order(index, _changed(stored, given), defined, again=True)
     known = [] if again else [each.recipe.name for each in found]
     raise InvalidInput(
         f"dataset, sql, folder: exactly one is needed: nothing defines a corpus {name}, and there is none.",
@@ -131,12 +132,12 @@ def _changed(recipe: Recipe, given: Mapping[str, Any]) -> Recipe:
     return recipe_of(fields.pop("name"), source, {**fields, **given})
 
 
-async def _stored(vectors: "Vectors", index: str) -> Recipe | None:
-    """The recipe a corpus was made by last."""
+async def _stored(vectors: "Vectors", index: str) -> tuple[Recipe | None, str | None]:
+    """The recipe a corpus was made by last, and the definition that gave it."""
     try:
         builder = (await vectors.get(index)).builder or {}
     except (IndexNotFound, IndexDamaged):
-        return None
+        return None, None
     fields = dict(builder.get("recipe") or {})
     source = fields.pop("source", None)
-    return recipe_of(index, source, fields) if source else None
+    return (recipe_of(index, source, fields) if source else None), builder.get("defined")

@@ -84,7 +84,7 @@ def _lexical_ranks(
 
 
 def _depth(plan: Plan, listed: Sequence[object]) -> int:
-    # Beyond the depth of one corpus a list is as deep as the corpora are many, which would favour none.
+    # Fused lists end at the same depth, however many corpora each is from: else the more gives the longer tail.
     return len(listed) if plan.retrieval != "hybrid" else plan.deep
 
 

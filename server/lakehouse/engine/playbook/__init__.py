@@ -90,21 +90,12 @@ class Playbook:
 
         if not session_id.strip() or len(session_id) > 200:
             raise InvalidInput("session_id: it is blank, or over 200 characters.", fix="Name the session.")
-        made, batch = [], Batch()
+        batch = Batch()
         for place, fields, polarity in folded(query_text, clicks):
             try:
-                made.append((place, entry_of(fields, polarity, session=session_id)))
+                batch.add(place, entry_of(fields, polarity, session=session_id), corpus)
             except InvalidInput as error:
                 batch.fail(place, error)
-        standing = await self._known(corpus, [entry.id for _, entry in made])
-        for place, entry in made:
-            before = standing.get(entry.id)
-            if before is None or before.session_id != session_id or before.by.key != entry.by.key:
-                batch.add(place, entry, corpus)
-            elif (before.score, before.recorded_at) >= (entry.score, entry.recorded_at):
-                batch.done(place, before)
-            else:
-                batch.add(place, entry, corpus)
         return await batch.write(self._several, _unheard)
 
     async def endorsements(

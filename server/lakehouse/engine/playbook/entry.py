@@ -70,8 +70,18 @@ class Entry:
         """As an item's metadata."""
         return {name: value for name, value in asdict(self).items() if value is not None and value != ()}
 
+    def outclicks(self, other: "Entry") -> bool:
+        """Whether both are clicks of one session, and this one is as strong and as late."""
+        same = self.session_id is not None and (self.session_id, self.by.key) == (other.session_id, other.by.key)
+        return same and (self.score, self.recorded_at) >= (other.score, other.recorded_at)
+
     def after(self, earlier: "Entry | None") -> "Entry":
-        """The entry in the place of `earlier`: what other writers had said last stays behind it, newest first."""
+        """The entry in the place of `earlier`: what other writers had said last stays behind it, newest first.
+
+        Of one session's clicks the stronger stays, so that sending them again changes nothing.
+        """
+        if earlier is not None and earlier.outclicks(self):
+            return earlier
         chain: list[Entry] = []
         while earlier is not None:
             if earlier.by.key not in {self.by.key, *(one.by.key for one in chain)}:

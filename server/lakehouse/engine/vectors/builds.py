@@ -112,7 +112,7 @@ class Builds(Opened):
 
         `add`, `add_matrix` and `delete_many` change it as they would the index; `ids` and `metadata` say what it has;
         `publish` makes it the live generation in one step, with what was added to the index meanwhile on top, and keeps
-        the former one. Until then the index is what it was; nothing of it is rewritten. `discard` it in the end.
+        the former one. Until then the index is what it was, and none of it is copied. `discard` it in the end.
 
         Raises IndexNotFound.
         """

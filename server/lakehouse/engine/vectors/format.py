@@ -153,8 +153,7 @@ class FileRef:
 class SegmentDoc:
     """seg.json. Rows 0 to `vectors`-1 have a vector; the others are kept for retrieval only.
 
-    `codes` says how vec.i8 was made from vec.f32. `columns` describes typed columns of rows.arrow derived from
-    metadata; there are none yet.
+    `codes` says how vec.i8 was made from vec.f32. `columns` is empty: typed columns of the metadata are fields.bin.
     """
 
     id: str

@@ -222,7 +222,7 @@ class Objects:
         attached = [entry.attach for entry in entries if entry.attach is not None]
         read: dict[str, Segment] = {}
         graphs: set[GraphRef | None] = {None}
-        for ref in (*_refs(manifest), *attached):
+        for ref in (*refs_of(manifest), *attached):
             await tried(partial(self.tomb, ref))
             opened = read.get(ref.id) or await tried(partial(self.segment, ref, trusted=True))
             if opened is None:
@@ -345,11 +345,11 @@ def _unlink(root: Path, keys: Sequence[str], folders: Sequence[str]) -> None:
 
 def _named(manifest: Manifest) -> set[str]:
     """The names in seg/, tomb/ and graph/ that a generation needs, for the builds that are kept beside it, too."""
-    refs = _refs(manifest)
+    refs = refs_of(manifest)
     names = {ref.id for ref in refs} | {f"{ref.graph.id}.usearch" for ref in refs if ref.graph is not None}
     return names | {f"{ref.tomb.id}.bin" for ref in refs if ref.tomb is not None}
 
 
-def _refs(manifest: Manifest) -> list[SegmentRef]:
+def refs_of(manifest: Manifest) -> list[SegmentRef]:
     """The segments of the live build and of those kept beside it; one may be named with several tombs and graphs."""
     return [*manifest.segments, *(ref for build in manifest.retained for ref in build.segments)]

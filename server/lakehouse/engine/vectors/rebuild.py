@@ -1,7 +1,8 @@
 """A next build of an index that begins as what the index is, is changed unseen, and goes live in one step.
 
-Nothing of the index is rewritten: what is put goes into segments of its own, what is deleted or replaced is noted as
-dead in bitmaps of its own over the index's segments. What others add to the index meanwhile comes on top at the end.
+What is put goes into segments of its own; what is deleted or replaced is noted as dead in bitmaps of its own over the
+index's segments, which stay as they are. Only rows of segments that the index has merged into others meanwhile are written
+once more: nobody keeps those. What others add to the index meanwhile comes on top at the end.
 """
 
 import json
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from lakehouse.engine.vectors import batch, difference, generations, seal, snapshot
+from lakehouse.engine.vectors import batch, difference, generations, objects, seal, snapshot
 from lakehouse.engine.vectors.batch import Batch
+from lakehouse.engine.vectors.format import Manifest
 from lakehouse.engine.vectors.generations import Spent
 from lakehouse.engine.vectors.index import Index
 from lakehouse.engine.vectors.items import Added, Item
@@ -84,8 +86,9 @@ class Rebuild:
         index = self._index
         async with index.changing:
             while True:
-                await self._follow(await index.state())  # most of it, while adds go on
-                await self._spill()
+                state = await index.state()
+                await self._follow(state)  # most of it, while adds go on
+                await self._spill(state.manifest)
                 if await self._shown(builder):
                     break
         await self._published()
@@ -100,11 +103,13 @@ class Rebuild:
             with anyio.CancelScope(shield=True):
                 state = await index.shown()
                 await self._follow(state)
-                await self._spill()
+                await self._spill(state.manifest)
                 try:
                     left = await generations.present(index, state, spent)
                     noted = {ref.id: ref for ref in state.manifest.segments}
-                    mine = await seal.manifest_of(index, self._mine, seal.Merge((), ()), None)
+                    mine = await seal.manifest_of(
+                        index, _with_tombs_of(self._mine, state.manifest), seal.Merge((), ()), None
+                    )
                     manifest = state.manifest.successor(
                         **generations.following(state.manifest, left, self._keep),
                         # Beside a segment there may be more by now than when this was begun.
@@ -144,12 +149,17 @@ class Rebuild:
             await self._change(done)
         self._seen = now
 
-    async def _spill(self) -> None:
-        """Write the fresh rows into a segment."""
-        _, opened = await seal.sealed(self._index, self._mine, ())
+    async def _spill(self, standing: Manifest | None = None) -> None:
+        """Write the fresh rows into a segment, with those of segments that the manifest does not name any more."""
+        mine = self._mine
+        lost: tuple[int, ...] = ()
+        if standing is not None:
+            there = {ref.id for ref in objects.refs_of(standing)} | {segment.doc.id for segment in self._written}
+            lost = tuple(at for at, s in enumerate(mine.sealed) if s.live and s.segment.doc.id not in there)
+        _, opened = await seal.sealed(self._index, mine, lost)
         if opened is not None:
             self._written.append(opened)
-        self._mine = await anyio.to_thread.run_sync(_without_fresh, self._mine, opened)
+        self._mine = await anyio.to_thread.run_sync(_without_fresh, mine, lost, opened)
 
 
 def _copied(state: State) -> tuple[State, State]:
@@ -158,7 +168,15 @@ def _copied(state: State) -> tuple[State, State]:
     return state, replace(state, fresh=snapshot.seen(fresh.rows.tail(0), fresh.dead, fresh.blind))
 
 
-def _without_fresh(state: State, opened: Segment | None) -> State:
+def _without_fresh(state: State, lost: Sequence[int], opened: Segment | None) -> State:
+    kept = [sealed for place, sealed in enumerate(state.sealed) if place not in lost]
     added = () if opened is None else (snapshot.Sealed(opened),)
     rows = snapshot.Fresh(state.manifest.dimension, state.manifest.distance)
-    return replace(state, sealed=(*state.sealed, *added), fresh=snapshot.seen(rows))
+    return replace(state, sealed=(*kept, *added), fresh=snapshot.seen(rows))
+
+
+def _with_tombs_of(state: State, standing: Manifest) -> State:
+    """The state without the bitmaps it began with that have been cleared away since."""
+    there = {ref.tomb for ref in objects.refs_of(standing)}
+    refs = (ref if ref.tomb in there else replace(ref, tomb=None) for ref in state.manifest.segments)
+    return replace(state, manifest=replace(state.manifest, segments=tuple(refs)))
