@@ -243,15 +243,19 @@ def write(
         batch = pa.record_batch([ids, metas], names=["id", "meta"])
         with pa.PythonFile(rows, "w") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
             writer.write_batch(batch)
+    typing = typed.Typing()
+    texts = (
+        words.text_in(value) for values in typed.values_of(metas, typing) for value in values
+    )  # read once for both
+    postings = _pieces(folder / words.WORDS, words.packed(texts))
     with _Hashed(folder / fields.NAME) as typed_columns:
-        fields.write(typed.of_texts(metas), typed_columns)
+        fields.write(typing.done(), typed_columns)
     hashes = hashes_of(ids.to_pylist())
     order = np.argsort(hashes, kind="stable")
     with _Hashed(folder / HASHES) as sorted_hashes, _Hashed(folder / HASH_ROWS) as hash_rows:
         sorted_hashes.write(hashes[order].data)
         hash_rows.write(order.astype(np.uint32).data)
-    written = [*files, rows, typed_columns, sorted_hashes, hash_rows]
-    written += _pieces(folder / words.WORDS, words.packed(metas))
+    written = [*files, rows, typed_columns, sorted_hashes, hash_rows, *postings]
     doc = SegmentDoc(id, dimension, distance, len(ids), vectors, {file.path.name: file.ref() for file in written})
     data, check = write_segment_doc(doc)
     (folder / DOC).write_bytes(data)
