@@ -108,7 +108,6 @@ async def feedback(
     answer_corpus: AnswerCorpus,
     verdict: Annotated[Literal["accept", "reject"], "reject ranks it lower."],
     weight: Score = 1,
-    notes: Notes = None,
     corpus: Corpus = DEFAULT_CORPUS,
 ) -> Noted:
     """Say whether a result answered a question; the newest verdict counts."""
@@ -117,7 +116,6 @@ async def feedback(
         "answer_id": answer_id,
         "answer_corpus": answer_corpus,
         "weight": weight,
-        "notes": notes,
     }
     return Noted(playbook_id=await lake.playbook.feedback(given, verdict, corpus=corpus))
 
@@ -202,7 +200,7 @@ async def quarantine(
     release: Annotated[str | None, "A quarantine_id to end."] = None,
     corpus: Corpus = DEFAULT_CORPUS,
 ) -> Held:
-    """Keep entries that meet all that is given, later ones too, from moving results; playbook_lookup shows them."""
+    """Put entries aside that meet all that is given, later ones too: they move nothing until released."""
     if release is None:
         return await lake.playbook.quarantine(
             corpus=corpus, ids=ids, writer=writer, since=since, until=until, reason=reason

@@ -207,3 +207,21 @@ async def test_a_merge_is_of_one_build_only(home: Path, monkeypatch: pytest.Monk
         assert await store.ids("it") == before
         assert len(await store.ids("it@2")) == 330
         assert await store.verify("it") == []
+
+
+async def test_the_background_leaves_a_deleted_index_alone(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    begun: list[Callable[[], Any]] = []
+
+    def later(work: Callable[[], Any]) -> bool:
+        begun.append(work)
+        return True
+
+    vectors = opened(home, later)
+    await vectors.create("it", WIDTH)
+    await bulk(vectors, 0, 400)
+    await vectors.delete("it")
+    await begun[0]()
+    assert caplog.messages == []
+    await vectors.create("it", WIDTH)
+    await bulk(vectors, 0, 400)
+    assert len(begun) == 2

@@ -82,6 +82,7 @@ class Calibration:
         if not 1 <= sample <= MAX_QUERIES:
             raise InvalidInput(f"sample: {sample} is not between 1 and {MAX_QUERIES}.", fix="Try 100.")
         state = await self._vectors.state(index)
+        await self._vectors.checked()  # a graph that is not checked yet is not searched
         asked = list(queries if queries is not None else await anyio.to_thread.run_sync(_sampled, state, sample))
         if not len(asked):
             raise Conflict(f"index {index!r} has no vectors to be searched for.", fix="Add some first.")

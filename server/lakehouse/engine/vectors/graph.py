@@ -20,6 +20,7 @@ import numpy as np
 from lakehouse.engine.files import sha256_of
 from lakehouse.engine.vectors.batch import F32, I8, Rows
 from lakehouse.engine.vectors.format import GraphRef, damaged, graph_key
+from lakehouse.engine.vectors.items import IndexDamaged
 from lakehouse.engine.vectors.quantise import Coded
 
 M, EF_CONSTRUCTION, EF_SEARCH = 16, 128, 96  # 100K x 384: recall@10 0.999; with 64 instead of 128, 0.989
@@ -73,11 +74,15 @@ class Coding:
 
 
 class Graph:
-    """An open graph. `problem` is set when its file turned out to be damaged after it was opened."""
+    """An open graph. `problem` is set when its file turned out to be damaged after it was opened.
+
+    It may be searched when it is `checked` only: a flipped bit in a link would lead a search out of the file's memory.
+    """
 
     def __init__(self, index: str, ref: GraphRef, path: Path, coded: Coded, distance: str) -> None:
         self.ref, self.path, self.index = ref, path, index
         self.problem: str | None = None
+        self.checked = False
         self.key = graph_key(index, ref.id)
         self._coded, self._distance = coded, distance
         try:
@@ -109,7 +114,10 @@ class Graph:
         ef = ef or self.ref.ef_search
         view = self._views.get(ef)
         if view is None:
-            view = self._views[ef] = self._view(ef)
+            try:
+                view = self._views[ef] = self._view(ef)
+            except IndexDamaged:  # the file was replaced and removed while this search goes on
+                view = self._views[self.ref.ef_search]
             while len(self._views) > _VIEWS:
                 self._views.pop(next(other for other in [*self._views] if other not in (ef, self.ref.ef_search)), None)
         return _near(view, self._coding.codes(vector[None])[0], count)
@@ -121,6 +129,7 @@ class Graph:
                 self.problem = f"{self.key}: its checksum differs"
         except OSError as error:
             self.problem = f"{self.key}: {error.strerror}"
+        self.checked = self.problem is None
         return [self.problem] if self.problem else []
 
 

@@ -140,6 +140,7 @@ class Objects:
         if root is None:  # its copy stays while it is open
             self._storage.shelf.pin([ref.sha256], opened)
         if trusted:
+            opened.checked = True
             return opened
         if ref.size > CHECK_AT_ONCE:
             self._later(partial(self._checked_graph, opened))

@@ -162,6 +162,8 @@ class Opened:
                     while seen != (seen := (await index.state()).manifest.number):
                         await anyio.sleep(_QUIET_SECS)
                 await compaction.optimise(index, self.settings, self._compactions)
+            except IndexNotFound:
+                return  # it was deleted meanwhile
             except IndexDamaged as error:
                 self._problems[name] = error.detail
             except LakehouseError as error:

@@ -1,8 +1,8 @@
 """A next build of an index that begins as what the index is, is changed unseen, and goes live in one step.
 
 What is put goes into segments of its own; what is deleted or replaced is noted as dead in bitmaps of its own over the
-index's segments, which stay as they are. Only rows of segments that the index has merged into others meanwhile are written
-once more: nobody keeps those. What others add to the index meanwhile comes on top at the end.
+index's segments, which stay as they are. Only rows of segments that the index has merged into others meanwhile are
+written once more: nobody keeps those. What others add to the index meanwhile comes on top at the end.
 """
 
 import json

@@ -94,9 +94,8 @@ def nearest(
     used = set()
     for place, part in enumerate(parts):
         mask = None if masks is None else masks[place][: len(part.coded)]
-        proposed = (
-            None if exact or part.graph is None or k > GRAPH_K else _by_graph(part, part.graph, query, k, mask, ef)
-        )
+        linked = None if exact or k > GRAPH_K or part.graph is None or not part.graph.checked else part.graph
+        proposed = None if linked is None else _by_graph(part, linked, query, k, mask, ef)
         if proposed is None:
             proposed = _by_codes(part, query, k, mask)
             if len(part.coded):
