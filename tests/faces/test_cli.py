@@ -1,6 +1,7 @@
 """The command line: derived commands, short words, the options of the whole line, exit codes."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,9 +12,11 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from lakehouse.catalogue import Catalogue
 from lakehouse.errors import InvalidInput, LakehouseError, NotFound
 from lakehouse.faces import cli, terminal
 from lakehouse.faces.commands import Invocation, derived
+from lakehouse.rendered import render
 
 Run = Callable[..., Result]
 
@@ -295,3 +298,41 @@ def test_help_imports_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)  # fills the cache
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert ran.stdout.decode().splitlines()[-1] == "[]"
+
+
+def test_objects_in_a_table_are_shown_by_what_says_most(capsys: pytest.CaptureFixture[str]) -> None:
+    explained = {"by": "score", "addends": [{"name": "dense", "value": 1 / 61}, {"name": "playbook", "value": -0.25}]}
+    corpus = {"corpus": "jobs", "ms": 1.5}
+    rows = [
+        {"a": {"text": "the words", "n": 1}, "b": explained},
+        {"a": {"source": "dataset", "dataset": "jobs"}, "b": {"state": "current", "follows": True, "drift": []}},
+        {"a": {"state": "IL", "pay": 21.5}, "b": {}},
+    ]
+    terminal.show({"results": rows, "count": 3, "explain": {"corpora": [corpus], "total_ms": 2.5}}, as_json=False)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert [re.split("   +", line) for line in lines[2:5]] == [
+        ["the words", "dense 0.0163934 + playbook -0.25"],
+        ["dataset jobs", "state current, follows"],
+        ["state IL, pay 21.5", "∅"],
+    ]
+    assert lines[5:8] == ["count: 3", "", "explain:"] and lines[8].split() == ["corpus", "ms"]
+    assert lines[-1] == "total_ms: 2.5"
+    terminal.show({"columns": [{"name": "s"}], "rows": [[{"text": "exact"}]]}, as_json=False)
+    assert '{"text": "exact"}' in capsys.readouterr().out  # a value of SQL is what it is
+
+
+def test_a_word_alone_is_the_first_argument_of_a_tool_that_needs_none() -> None:
+    calls: list[dict[str, Any]] = []
+    top = derived(render(Catalogue()))
+    state = Invocation(None, None, False, None, lambda _, name, arguments: calls.append(arguments))
+
+    def sent(*words: str) -> Any:
+        return CliRunner().invoke(top[words[0]], words[1:], obj=state)
+
+    for words in (("playbook", "lookup", "a question"), ("playbook", "lookup", "--query-text", "a question")):
+        assert sent(*words).exit_code == 0 and calls.pop() == {"query_text": "a question"}
+    assert sent("playbook", "lookup").exit_code == 0 and calls.pop() == {}
+    assert "[QUERY_TEXT]" in sent("playbook", "lookup", "--help").output
+    twice = sent("playbook", "lookup", "a", "--query-text", "b")
+    assert twice.exit_code == 2 and "given twice: 'a' and --query-text" in twice.output
+    assert sent("doctor", "run", "x").exit_code == 2
