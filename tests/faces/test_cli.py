@@ -118,6 +118,10 @@ def test_init_writes_a_project_whose_tool_runs(run: Run, tmp_path: Path, monkeyp
     folder = tmp_path / "mine"
     made = json.loads(run("init", str(folder), "--json").stdout)
     assert {"lakehouse.toml", "tools/greeting.py"} <= set(made["written"])
+    monkeypatch.setenv("LAKEHOUSE_PLUGINS__FOLDERS", str(folder))
+    assert json.loads(run("corpora", "check", "--json").stdout)["problems"] == 0
+    built = json.loads(run("corpora", "build", "notes", "--json").stdout)
+    assert built["added"] == 1
     again = run("init", str(folder)).exception
     assert isinstance(again, LakehouseError) and again.http == 409
     monkeypatch.delenv("LAKEHOUSE_PLUGINS__FOLDERS")
@@ -252,15 +256,6 @@ async def test_a_bar_is_shown_only_for_calls_that_report_progress(
         await progress(1, 2, "half way")
     out, err = capsys.readouterr()
     assert out == "" and "half way" in err
-
-
-@pytest.mark.slow
-def test_demo_as_json_is_one_document_and_a_home_keeps_what_it_made(command: list[str], home: Path) -> None:
-    ran = subprocess.run([*command, "--home", str(home), "demo", "--json"], capture_output=True, check=True)
-    steps = json.loads(ran.stdout)["steps"]
-    assert len(steps) == 6 and all({"title", "command", "result"} == set(step) for step in steps)
-    line = [*command, "--home", str(home), "sql", "SELECT count(*) FROM workers", "--json"]
-    assert json.loads(subprocess.run(line, capture_output=True, check=True).stdout)["rows"] == [[400]]
 
 
 @pytest.mark.slow

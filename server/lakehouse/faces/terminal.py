@@ -174,7 +174,8 @@ def _gist(value: Any) -> Any:
         return value
     if isinstance(value.get("text"), str):
         return value["text"]
-    if _is_table(addends := value.get("addends")):
+    addends: Any = value.get("addends")
+    if _is_table(addends):
         return " + ".join(f"{part.get('name')} {_cell(part.get('value'))}" for part in addends)
     if isinstance(source := value.get("source"), str) and isinstance(value.get(source), str):
         return f"{source} {value[source]}"
