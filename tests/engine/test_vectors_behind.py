@@ -1,12 +1,15 @@
 """A process that is generations behind the others on its bucket: what it says is done is done."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import anyio
 import anyio.to_thread
 import pytest
 from tests.engine.test_vectors_durability import opened, row
 
+from lakehouse.engine.playbook.holds import Chosen, Hold
+from lakehouse.engine.playbook.memory import HOLDS, Memory
 from lakehouse.engine.vectors import IndexNotFound, Item, Vectors, lifecycle
 from lakehouse.engine.vectors import objects as opening
 from lakehouse.engine.vectors.format import Manifest
@@ -114,3 +117,28 @@ async def test_what_others_cleared_away_is_not_damage(
     await third.refresh()
     with pytest.raises(IndexNotFound):
         await third.search("it", row(3), 3)
+
+
+async def test_a_revision_is_made_of_what_others_have_just_stored(home: Path, tmp_path: Path) -> None:
+    """Reading, then writing, would lose what another process stored in between: a quarantine, an answer replaced."""
+    here, there, third = await pair(home, tmp_path)
+    ours, theirs, read = (Memory("it", cast(Any, None), vectors, 10) for vectors in (here, there, third))
+    assert await theirs.holds() == []
+    first, second = (Hold(Chosen(writer=name), "me", "2026-01-01T00:00:00Z") for name in ("a", "b"))
+    await ours.change_holds(lambda holds: holds.update({first.id: first}))
+    await theirs.change_holds(lambda holds: holds.update({second.id: second}))
+    assert {hold.id for hold in await read.holds()} == {first.id, second.id}
+
+    async def count(vectors: Vectors) -> None:
+        for _ in range(12):
+            await vectors.revise("it", ["n"], lambda metas: [Item("n", row(1), metas.get("n", 0) + 1)])
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(count, here)
+        group.start_soon(count, there)
+    await here.refresh()
+    assert (await here.get_item("it", "n")).metadata == 24
+    for hold in (first, second):
+        await ours.change_holds(lambda holds, id=hold.id: holds.pop(id) and None)  # type: ignore[misc]
+    await third.refresh()
+    assert HOLDS not in await third.ids("it")
