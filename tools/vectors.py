@@ -188,7 +188,7 @@ async def get(lake: Lakehouse, name: Name) -> Index:
 )
 async def optimize(lake: Lakehouse, name: Name) -> Optimized:
     """Merge an index's files and build its graphs now, instead of soon by itself; returns when searches use them."""
-    return Optimized(steps=await lake.vectors.optimise(name))
+    return Optimized(steps=await lake.vectors.optimise(name, lake.progress))
 
 
 @tool(
