@@ -142,12 +142,17 @@ class Graph:
                 self._views.pop(next(other for other in [*self._views] if other not in (ef, self.ref.ef_search)), None)
         return _near(view, self._coding.codes(vector[None])[0], max(count, min(ef, len(self._coded))))
 
-    def verify(self) -> list[str]:
-        """Read the file against its checksum; the problem found, naming the file."""
+    def verify(self, *, later: bool = False) -> list[str]:
+        """Read the file against its checksum; the problem found, naming the file. `later` as for a segment's.
+
+        A graph whose file is gone is not checked, and so not searched.
+        """
         try:
             if sha256_of(self.path) != self.ref.sha256:
                 self.problem = f"{self.key}: its checksum differs"
         except OSError as error:
+            if later and isinstance(error, FileNotFoundError):
+                return []
             self.problem = f"{self.key}: {error.strerror}"
         self.checked = self.problem is None
         return [self.problem] if self.problem else []
