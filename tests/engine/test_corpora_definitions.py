@@ -40,6 +40,7 @@ def test_a_definition_is_read_whole() -> None:
     ("text", "said", "fix"),
     [
         ("source:\n  dateset: jobs\n", "line 2: source.dateset: there is no such key.", "Did you mean dataset?"),
+        ("sorce: {dataset: d}\n", "line 1: sorce: there is no such key.", "Did you mean source?"),
         ("source: {dataset: d}\nchunkr: plain\n", "line 2: chunkr: there is no such key.", "Did you mean chunker?"),
         ("source: {dataset: d}\nchunker:\n  kind: code\n  max: 3\n", "line 4: chunker.max", "max_chars"),
         ("source: {dataset: d}\nbatch_size: 0\n", "line 2: batch_size: ", "Mend"),

@@ -168,8 +168,9 @@ def _note(node: Any, path: tuple[str, ...], lines: Lines) -> None:
 
 
 def _told(error: ValidationError, lines: Lines) -> InvalidInput:
-    """The first mistake, with its line and what is meant instead."""
-    problem = error.errors(include_url=False, include_input=False)[0]
+    """The first mistake, with its line and what is meant instead; a misspelt key before the one it should be."""
+    problems = error.errors(include_url=False, include_input=False)
+    problem = min(problems, key=lambda each: each["type"] != "extra_forbidden")
     loc = tuple(map(str, problem["loc"]))
     # Where a value may be one of several types, the type is part of the place.
     known = [loc[:size] for size in range(len(loc), 0, -1) if loc[:size] in lines]

@@ -129,7 +129,7 @@ class Calibration:
         return Trial(
             ts=moment.now(),
             index=index,
-            generation=state.manifest.number.count,
+            generation=state.manifest.build,
             count=state.count,
             params={
                 "m": max((graph.m for graph in graphs), default=None),
