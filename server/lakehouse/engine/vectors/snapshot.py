@@ -160,7 +160,7 @@ class State:
         query, ef = Query.of(vector, self.manifest.distance), ef or self.manifest.ef_search
         found, used = nearest(self._parts, query, k, masks, exact=exact, ef=ef)
         named = sorted((distance, self._id(place, row), place, row) for distance, place, row in found)[:k]
-        hits = [Hit(id, distance, json.loads(self._meta(place, row))) for distance, id, place, row in named]
+        hits = [Hit(id, distance, json.loads(self.meta(place, row))) for distance, id, place, row in named]
         return hits, "+".join(sorted(used)) or "scan"
 
     def masks(self, wanted: Filter | None, ids: Collection[str] | None) -> Masks:
@@ -213,7 +213,8 @@ class State:
         ids: Any = self.fresh.rows.ids if place == len(self.sealed) else self.sealed[place].segment.ids
         return str(ids[row])
 
-    def _meta(self, place: int, row: int) -> str:
+    def meta(self, place: int, row: int) -> str:
+        """A row's metadata as JSON text."""
         metas: Any = self.fresh.rows.metas if place == len(self.sealed) else self.sealed[place].segment.metas
         return str(metas[row])
 
@@ -228,10 +229,6 @@ class State:
         if place == len(self.sealed):
             return np.array(heapq.nsmallest(count, rows.tolist(), key=self.fresh.rows.ids.__getitem__), np.int64)
         return np.asarray(rows[np.argpartition(self.sealed[place].segment.places[rows], count - 1)[:count]])
-
-    def meta(self, place: int, row: int) -> str:
-        """A row's metadata as JSON text."""
-        return self._meta(place, row)
 
     def locate(self, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Where ids live in segments: the segment's place and the row."""
@@ -255,7 +252,7 @@ class State:
             place, row = found
             coded = self.sealed[place].segment.coded
             has = row < len(coded)
-        return Item(id, coded.vectors[row].copy() if has else None, json.loads(self._meta(place, row)))
+        return Item(id, coded.vectors[row].copy() if has else None, json.loads(self.meta(place, row)))
 
     def has(self, ids: Sequence[str]) -> set[str]:
         """Which ids are stored; the caller holds the index's memory lock."""
@@ -273,7 +270,7 @@ class State:
         """The stored metadata of ids, as JSON text; the caller holds the index's memory lock."""
         where, rest = self.fresh.rows.where, [id for id in ids if id not in self.fresh.rows.where]
         found = {id: self.fresh.rows.metas[where[id]] for id in ids if id in where}
-        return found | {id: self._meta(*place) for id, place in self.locate(rest).items()}
+        return found | {id: self.meta(*place) for id, place in self.locate(rest).items()}
 
 
 def changed(state: State, batch: Batch, entries: int = 1) -> tuple[State, list[bool]]:
@@ -304,7 +301,7 @@ def changed(state: State, batch: Batch, entries: int = 1) -> tuple[State, list[b
         elif row is not None:
             meta = fresh.metas[row] if row < start else metas[row - start]
         else:
-            meta = state._meta(*place) if place is not None else "null"
+            meta = state.meta(*place) if place is not None else "null"
         fresh.where[id] = start + len(ids)
         if not has:
             blind.append(start + len(ids))
