@@ -35,6 +35,7 @@ async def test_a_trial_says_how_good_the_graph_is_and_stays_on_record(tmp_path: 
     calibration = Calibration(tmp_path, vectors)
     [poor] = await calibration.calibrate("noise", sample=60)
     assert poor.scanned == "graph" and poor.n == 60 and poor.k == 10 and poor.count == 2000
+    assert poor.generation == (await vectors.get("noise")).generation
     assert poor.recall_at_k < 0.95
     # The number that is read as noise@1, however often its files were published since.
     assert poor.generation == (await vectors.get("noise")).generation == 1
