@@ -1,5 +1,6 @@
 """Hits judged again by a model that reads the question and each text together. Optional: a provider is set, or none."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import ModuleType
