@@ -1,11 +1,11 @@
 """Hits judged again by a model that reads the question and each text together. Optional: a provider is set, or none."""
 
-import math
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -14,11 +14,10 @@ from lakehouse import config
 from lakehouse.engine.embed.provider import redacted
 from lakehouse.errors import NotInstalled, TimedOut, Unavailable, Upstream
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 # litellm's own limit ends a thread that our deadline has left behind; it must not be met before.
 GRACE_SECS = 5.0
+# Threads that may wait for it: one that drips its answer keeps them past every limit, and takes no others.
+WAITING = 16
 
 
 class RerankFailed(Upstream):
@@ -31,6 +30,7 @@ class Reranker:
     def __init__(self, settings: config.Rerank) -> None:
         self._settings = settings
         self._loading = anyio.CapacityLimiter(1)
+        self._asking = anyio.CapacityLimiter(WAITING)
 
     @property
     def top_n(self) -> int:
@@ -59,7 +59,7 @@ class Reranker:
         litellm = await anyio.to_thread.run_sync(provider.load, limiter=self._loading)
         with anyio.move_on_after(self._settings.timeout_secs):
             ask = partial(self._ask, litellm, question, list(texts), key)
-            return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
+            return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=self._asking)
         raise TimedOut(
             f"the reranker took over {self._settings.timeout_secs:g} seconds for {len(texts)} texts.",
             fix="Lower rerank.top_n, or raise rerank.timeout_secs.",
@@ -99,11 +99,11 @@ class Reranker:
             ) from None
         return self._ordered(results, len(texts))
 
-    def _ordered(self, results: "Sequence[Mapping[str, Any]]", count: int) -> list[float]:
+    def _ordered(self, results: Sequence[Any], count: int) -> list[float]:
         found: dict[int, float] = {}
         for one in results:
-            place, score = one.get("index"), one.get("relevance_score")
-            if isinstance(place, int) and isinstance(score, int | float) and math.isfinite(score):
+            place, score = (one.get("index"), one.get("relevance_score")) if isinstance(one, Mapping) else (None, None)
+            if isinstance(place, int) and isinstance(score, int | float) and abs(score) <= sys.float_info.max:
                 found[place] = float(score)
         if sorted(found) != list(range(count)):
             raise RerankFailed(

@@ -161,6 +161,13 @@ class Index:
 
         return await anyio.to_thread.run_sync(move)
 
+    async def grown(self, state: State) -> State:
+        """A state of an epoch that is over, with what other processes still put there."""
+        same = [n for n in await self.objects.generations() if n.epoch == state.manifest.number.epoch]
+        if same[-1:] in ([], [state.manifest.number]):
+            return await self._replayed(state)
+        return await self._read(same[-1], {s.segment.doc.id: s for s in state.sealed})
+
     async def refresh(self) -> None:
         """Take over what other processes have committed."""
         async with self.committing:
