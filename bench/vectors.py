@@ -27,6 +27,8 @@ from lakehouse.engine.redact import Redactor
 from lakehouse.engine.storage import Storage
 from lakehouse.engine.vectors import Item, Vectors
 
+CALLERS, CALLS = 4, 50
+
 OPEN = """
 import sys, time, json
 from pathlib import Path
@@ -93,6 +95,36 @@ def middle(values: list[float]) -> float:
     return values[len(values) // 2]
 
 
+async def beside(vectors: Vectors, data: Any, corpora: int) -> tuple[float, float]:
+    """Seconds until rows, and milliseconds until items of four callers, are added to so many corpora at once."""
+    names = [f"of-{corpora}-{i}" for i in range(corpora)]
+    for name in names:
+        await vectors.create(name, data.shape[1])
+
+    async def rows(name: str, part: Any) -> None:
+        await vectors.add_matrix(
+            name, [f"row-{i}" for i in range(len(part))], part, [{"n": i} for i in range(len(part))]
+        )
+
+    async def items(caller: int) -> None:
+        for i in range(CALLS):
+            await vectors.add(names[caller % corpora], [Item(f"new-{caller}-{i}", data[i], {"n": i})])
+
+    found = []
+    for works in (
+        [partial(rows, *each) for each in zip(names, np.array_split(data, corpora), strict=True)],
+        [partial(items, caller) for caller in range(CALLERS)],
+    ):
+        began = time.perf_counter()
+        async with anyio.create_task_group() as group:
+            for work in works:
+                group.start_soon(work)
+        found.append(time.perf_counter() - began)
+    for name in names:
+        await vectors.delete(name)
+    return found[0], found[1] * 1e3
+
+
 async def main(home: Path, count: int, dimension: int) -> None:
     data, queries = clustered(count, dimension), clustered(300, dimension, 2)
     print(f"{count} x {dimension}")
@@ -141,6 +173,11 @@ async def main(home: Path, count: int, dimension: int) -> None:
     told("durable add of one p10", one[len(one) // 10], "ms", raw_write[len(raw_write) // 10], "one durable put")
     told("search with fresh rows p50", middle(await times(100, lambda i: vectors.search("it", queries[i], 10))), "ms")
     await vectors.delete("it")
+
+    one_s, one_ms = await beside(vectors, data, 1)
+    four_s, four_ms = await beside(vectors, data, CALLERS)
+    told(f"{count} rows added to 4 corpora at once, durable", four_s, "s", one_s, "to one corpus")
+    told(f"{CALLERS * CALLS} items by 4 callers to 4 corpora at once", four_ms, "ms", one_ms, "to one corpus")
 
     wide = clustered(1200, 768)
     await vectors.create("wide", 768)

@@ -34,18 +34,8 @@ SPECS = {spec["mcp_name"]: spec for spec in RENDERED["tools"]}
 SHOWN = {spec["uri"]: spec for spec in RENDERED["resources"]} | {s["mcp_name"]: s for s in RENDERED["prompts"]}
 # What differs between two equal calls: when they were made, how long they took, which file holds the bytes.
 VOLATILE = {
-    *(
-        "elapsed_ms",
-        "duration_ms",
-        "wall_s",
-        "p50_ms",
-        "p95_ms",
-        "exact_p50_ms",
-        "created_at",
-        "updated_at",
-        "built_at",
-    ),
-    *("ts", "since", "docs_per_s", "etag", "handle", "by", "call", "committed_at"),
+    *("elapsed_ms", "duration_ms", "wall_s", "p50_ms", "p95_ms", "exact_p50_ms", "build_s", "docs_per_s"),
+    *("created_at", "updated_at", "built_at", "committed_at", "ts", "since", "etag", "handle", "by", "call"),
 }
 NOTHING = "no body"  # what a status of 204 says
 ACCEPTED = {"accept": "application/json, text/event-stream"}

@@ -215,3 +215,28 @@ async def test_a_fused_score_is_that_of_the_two_lists(lake: Lakehouse, seed: int
     check_sums(found)
     for how in told(found):
         assert how.lexical is None or reduce(add, (t.score for t in how.lexical.terms)) == how.lexical.score
+
+
+async def test_metadata_is_read_for_what_is_shown_only(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fused search looks at 100 items a side and corpus; their metadata, of up to a megabyte each, are left alone."""
+    from lakehouse.engine.vectors.snapshot import State
+
+    read: list[int] = []
+    original = State.meta
+
+    def meta(state: State, place: int, row: int) -> str:
+        read.append(row)
+        return original(state, place, row)
+
+    monkeypatch.setattr(State, "meta", meta)
+    for name in ("a", "b"):
+        await texts(lake, name, {f"{name}{n}": f"forklift number {n}" for n in range(40)})
+    read.clear()
+    for asked in ({"retrieval": "hybrid"}, {"retrieval": "lexical", "explain": True}, {"metadata_filter": {"x": None}}):
+        found = await lake.matrix.search("forklift", k=3, corpora=["a", "b"], **asked)
+        assert len(read) == found.count
+        read.clear()
+    focus = Focus(path="src/forklift.py", content="forklift")
+    wanted = Relevance(focus=focus)
+    found = await lake.matrix.search("forklift", k=3, corpora=["a"], retrieval="hybrid", relevance=wanted)
+    assert all(hit.metadata["text"] for hit in found.results) and len(read) == sum(found.per_corpus_counts.values())

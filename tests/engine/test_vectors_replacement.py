@@ -178,8 +178,8 @@ async def test_a_search_outlives_the_files_of_its_snapshot(home: Path) -> None:
     state = await (await vectors._index("it")).state()
     await vectors.delete("it")
     assert files_of(home, "it") == []
-    found, _ = await anyio.to_thread.run_sync(state.search, np.array(row(3), np.float32), 1)
-    assert found[0].metadata == 3
+    found, _ = await anyio.to_thread.run_sync(state.nearest, np.array(row(3), np.float32), 1)
+    assert state.meta(*found[0][2:]) == "3"
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="where the system lists open files")

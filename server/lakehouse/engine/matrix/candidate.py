@@ -33,6 +33,7 @@ class Candidate:
     metric: str
     id: str
     metadata: Any
+    read: bool = True  # whether its metadata is known
     by: By = "distance"
     value: float = 0.0
     addends: list[tuple[str, float]] = field(default_factory=list)

@@ -57,9 +57,8 @@ async def answers(
 async def _answer(vectors: "Vectors", plan: Plan, target: Target, ids: Collection[str] | None) -> tuple[Answer, int]:
     words = plan.text if plan.lexical else None
     diverse = bool(plan.asked.diversity)
-    answer = await vectors.ask(
-        target.name, Ask(plan.deep, target.vector, words, filter=plan.filter, ids=ids, vectors=diverse)
-    )
+    ask = Ask(plan.deep, target.vector, words, plan.filter, ids, vectors=diverse, brief=plan.deep > plan.wide)
+    answer = await vectors.ask(target.name, ask)
     if plan.filter is None:
         return answer, 0
     if ids is None:

@@ -30,7 +30,7 @@ class Focus(BaseModel):
 
 
 class Chunk(BaseModel):
-    """A piece of text."""
+    """One."""
 
     model_config = ConfigDict(extra="forbid")
 

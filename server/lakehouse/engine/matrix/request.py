@@ -109,7 +109,7 @@ def plan(asked: Request, wanted: Filter | None, max_k: int, top_n: int) -> Plan:
     if asked.rerank:
         each = max(each, top_n)
     each = min(each, max_k)
-    deep = each if retrieval == "dense" else min(max(FUSED_DEPTH, each), max_k)
+    deep = min(max(FUSED_DEPTH, each), max_k) if retrieval == "hybrid" else each
     top_k, distance = asked.playbook_top_k, asked.playbook_max_distance
     return Plan(
         asked,

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from lakehouse.engine.matrix.candidate import Candidate
 from lakehouse.engine.matrix.fanout import Answered
 from lakehouse.engine.matrix.relevance import Scorer
 from lakehouse.engine.matrix.request import WIDENING, Plan
-from lakehouse.engine.matrix.shapes import CorpusExplained, Found, Fusion, SearchExplained, Stage
+from lakehouse.engine.matrix.shapes import CorpusExplained, Found, SearchExplained, Stage
 from lakehouse.engine.matrix.targets import Questions, Target, Targets
 from lakehouse.errors import InvalidInput, LakehouseError, TimedOut, Upstream
 
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from lakehouse.engine.playbook import Endorsement
 
 
-INLINE_HITS = 500  # 6 µs each; more are merged off the event loop
-Merged = tuple[list[Candidate], Fusion]
+INLINE_HITS = 1000  # 2 µs each; more are merged off the event loop
 
 
 class Search:
@@ -46,18 +46,21 @@ class Search:
         answered = await fanout.answers(self._matrix.vectors, plan, targets, ids)
         given = sum(len(one.answer.near) + len(one.answer.matches) for one in answered)
         self._stage("retrieve", given, 0)
-        every, by = await self._merged(targets, answered, given)
-        candidates = fusion.capped(every, plan.each)
-        self._stage("merge", len(every), len(every) - len(candidates))
+        merged = await self._merged(targets, answered, given)
+        candidates = merged.candidates
+        self._stage("merge", merged.given, merged.given - len(candidates))
         counts = {target.name: 0 for target in targets}
         for one in candidates:
             counts[one.corpus] += 1
-        candidates = await self._reranked(candidates)
+        candidates = await self._reranked(candidates, answered)
         changed = await self._boosted(candidates, targets)
         candidates = sorted(candidates, key=lambda one: one.order)
-        kept = await anyio.to_thread.run_sync(self._relevant, candidates) if asked.relevance else candidates
+        kept = candidates
+        if asked.relevance:
+            kept = await anyio.to_thread.run_sync(self._relevant, candidates, answered)
         dropped = len(candidates) - len(kept)
-        results = await self._cut(self._good(kept), targets, answered)
+        results = await self._cut(self._good(kept), answered)
+        await self._read(results, answered, terms=asked.explain)
         return Found(
             results=[one.result(asked.explain) for one in results],
             count=len(results),
@@ -67,8 +70,8 @@ class Search:
             relevance_dropped=None if asked.relevance is None else dropped,
             prefilter_count=None if ids is None else len(ids),
             retrieval=plan.retrieval,
-            fusion=by,
-            note=plan.note or self._note(targets, by),
+            fusion=merged.fusion,
+            note=plan.note or self._note(targets, merged.fusion),
             explain=self._explained(targets, answered) if asked.explain else None,
         )
 
@@ -83,15 +86,23 @@ class Search:
         self._stage("prefilter", len(ids), 0)
         return ids
 
-    async def _merged(self, targets: Sequence[Target], answered: Sequence[Answered], given: int) -> Merged:
+    async def _merged(self, targets: Sequence[Target], answered: Sequence[Answered], given: int) -> fusion.Merged:
         work = partial(fusion.merged, self._plan, targets, [one.answer for one in answered])
         return work() if given <= INLINE_HITS else await anyio.to_thread.run_sync(work)
 
-    async def _reranked(self, candidates: list[Candidate]) -> list[Candidate]:
+    async def _read(
+        self, candidates: Sequence[Candidate], answered: Sequence[Answered], *, terms: bool = False
+    ) -> None:
+        """Read the metadata of some candidates, where it has not been, and if wanted the terms of their matches."""
+        if not all(one.read for one in candidates) or (terms and any(one.match for one in candidates)):
+            await anyio.to_thread.run_sync(partial(_read, candidates, answered, terms=terms))
+
+    async def _reranked(self, candidates: list[Candidate], answered: Sequence[Answered]) -> list[Candidate]:
         """The best of them by what the reranker says; it is not asked about the others, which are left out."""
         if not self._plan.asked.rerank or not candidates:
             return candidates
         best = candidates[: max(self._matrix.reranker.top_n, self._plan.wide)]
+        await self._read(best, answered)
         scores = await self._matrix.reranker.scores(self._plan.text, [one.text for one in best])
         for one, score in zip(best, scores, strict=True):
             one.reranked = score
@@ -142,10 +153,11 @@ class Search:
             pinned = next(iter(made))
         return await self._questions.of(pinned)
 
-    def _relevant(self, candidates: list[Candidate]) -> list[Candidate]:
+    def _relevant(self, candidates: list[Candidate], answered: Sequence[Answered]) -> list[Candidate]:
         wanted = self._plan.asked.relevance
         if wanted is None:
             return candidates
+        _read(candidates, answered)
         settings = self._matrix.settings.relevance
         least = settings.threshold if wanted.threshold is None else wanted.threshold
         scorer = Scorer(wanted.focus)
@@ -165,9 +177,7 @@ class Search:
         self._stage("min_score", len(candidates), len(candidates) - len(kept))
         return kept
 
-    async def _cut(
-        self, candidates: list[Candidate], targets: Sequence[Target], answered: Sequence[Answered]
-    ) -> list[Candidate]:
+    async def _cut(self, candidates: list[Candidate], answered: Sequence[Answered]) -> list[Candidate]:
         plan, diversity = self._plan, self._plan.asked.diversity
         results = candidates[: plan.wide]
         if diversity:
@@ -216,3 +226,19 @@ class Search:
             models=list(self._questions.made),
             total_ms=(time.perf_counter() - self._began) * 1000,
         )
+
+
+def _read(candidates: Sequence[Candidate], answered: Sequence[Answered], *, terms: bool = False) -> None:
+    for place, one in enumerate(answered):
+        details = one.answer.details
+        if details is None:
+            continue
+        own = [each for each in candidates if each.place == place]
+        for each in own:
+            if not each.read:
+                each.metadata, each.read = details.metadata(each.id), True
+        matched = [each for each in own if each.match is not None] if terms else []
+        found = details.terms([each.id for each in matched])
+        for each in matched:
+            if each.match is not None:
+                each.match = replace(each.match, terms=found[each.id])

@@ -1,8 +1,8 @@
 """What is asked of one index, and what it answers: nearest vectors, matching words, or both, of one snapshot."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lakehouse.engine.filters import Filter
 from lakehouse.engine.vectors.items import Hit
@@ -18,6 +18,7 @@ class Ask:
     Only items that `filter` lets through, and whose id is one of `ids` where those are given, can be in the answer:
     there are fewer than `k` only when fewer such items exist. `exact` looks at every vector instead of a graph,
     `ef_search` is the effort in graphs instead of the index's, `vectors` has those of the answer returned, too.
+    `brief` leaves metadata and terms unread: the answer's `details` has them, for those that are wanted.
     """
 
     k: int
@@ -28,6 +29,7 @@ class Ask:
     exact: bool = False
     vectors: bool = False
     ef_search: int | None = None
+    brief: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,23 @@ class Match:
     terms: tuple[Term, ...] = ()
 
 
+class Details(Protocol):
+    """What a brief answer leaves out, read from its snapshot in a worker thread, for ids that are in the answer."""
+
+    def metadata(self, id: str) -> Any:
+        """An item's metadata."""
+
+    def terms(self, ids: Sequence[str]) -> dict[str, tuple[Term, ...]]:
+        """The terms in each of some items that match."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What an index answers, all of it from one snapshot of one generation.
 
     `near` is by distance, then id; `matches` by falling score, then id. `left_out` counts the items that the filter
-    and the ids exclude. `scanned` says how vectors were found: "graph", "scan", or both joined by "+".
+    and the ids exclude. `scanned` says how vectors were found: "graph", "scan", or both joined by "+". A brief answer
+    has `details` instead of metadata and terms.
     """
 
     index: str
@@ -65,3 +78,4 @@ class Answer:
     left_out: int = 0
     scanned: str = "scan"
     vectors: "dict[str, np.ndarray]" = field(default_factory=dict)
+    details: Details | None = None

@@ -153,13 +153,23 @@ async def _turned(index: Index, change: Change) -> tuple[Build, State] | None:
     spent = Spent()
     async with index.committing:
         with anyio.CancelScope(shield=True):
-            state = await index.shown()
+            state = await index.newest()
             try:
                 left = await present(index, state, spent)
                 after = await show(index, state, change(state, left), spent)
+            except IndexDamaged:
+                if not await behind(index, state):
+                    raise
+                return None
             finally:
                 await discard(index, spent)
     return None if after is None else (left, after)
+
+
+async def behind(index: Index, state: State) -> bool:
+    """Whether another process has published since: it may have cleared away what the state names."""
+    generations = await index.objects.generations()
+    return generations[-1:] != [state.manifest.number]
 
 
 async def show(index: Index, state: State, manifest: Manifest, spent: Spent) -> State | None:

@@ -165,6 +165,11 @@ class Index:
         async with self.committing:
             await self._catch_up()
 
+    async def newest(self) -> State:
+        """The state that is to be shown now, with all that other processes have committed. As `shown`."""
+        await self._catch_up()
+        return await self.shown()
+
     async def _catch_up(self) -> None:
         state = self._state
         if state is not None and await self._newest() == state.manifest.number:
@@ -236,19 +241,35 @@ class Index:
             # Another process may have sealed and cleared this place of the log away, so that nobody reads it again.
             try:
                 newest = state.manifest.number if self.bucket.single_writer else await self._newest()
+                # Entries outlive the generation that took them over by one, so ours was or will be read then.
+                near = newest in (state.manifest.number, state.manifest.number.next)
+                passed = not near and await self._passed(state)
             except Upstream:
                 await self._withdraw(key, data)
                 raise
-            if newest not in (state.manifest.number, state.manifest.number.next):
+            if passed:
                 await self._withdraw(key, data)
                 await self.load()
                 continue
             await anyio.to_thread.run_sync(self._advance, state, group, batches)
             if newest != state.manifest.number:
-                # Entries outlive the generation that took them over by one, so ours was or will be read.
                 with suppress(LakehouseError):
                     await self.load()
             return
+
+    async def _passed(self, state: State) -> bool:
+        """Whether the newest generation does not read the log entry that was put after a state.
+
+        One that is taken back although it is read would leave a hole before the entries after it.
+        """
+        newest = await self._newest()
+        while newest is not None and newest.epoch == state.manifest.number.epoch:
+            try:
+                return (await self.objects.manifest(newest)).log_from > state.log_next.count
+            except IndexDamaged:
+                if newest == (newest := await self._newest()):
+                    return True
+        return True
 
     def _encoded(self, state: State, group: list[Work]) -> tuple[bytes | None, list[Batch]]:
         """The log entry of a group, and the part each of its works has in it."""

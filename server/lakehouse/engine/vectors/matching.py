@@ -10,7 +10,6 @@ average are those of all live rows, whatever segments they are in and whatever a
 however the index is stored. Every addend is rounded to a multiple of 2**-36: such sums are exact in any order.
 """
 
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from lakehouse.engine.lexical.analysis import question
 from lakehouse.engine.lexical.postings import Found, Words
-from lakehouse.engine.vectors.asking import Match, Term
+from lakehouse.engine.vectors.asking import Term
 from lakehouse.engine.vectors.batch import F64, Rows
 
 if TYPE_CHECKING:
@@ -56,7 +55,25 @@ class _Asked:
     found: list[Found | None]
 
 
-def matching(state: "State", text: str, k: int, masks: list[NDArray[np.bool_]] | None = None) -> list[Match]:
+@dataclass(frozen=True)
+class Matching:
+    """Rows that match, by falling score, then id; and what their scores are made of, to be read for some of them."""
+
+    rows: list[tuple[float, str, int, int]]  # the score below 0 in units of the grid, the id, the part, its row
+    parts: list[_Part]
+    asked: list[_Asked]
+    slope: float
+
+    def scored(self) -> list[tuple[str, float, int, int]]:
+        """The id, the score, the part and the row of each."""
+        return [(id, -score / _GRID, place, row) for score, id, place, row in self.rows]
+
+    def terms(self, chosen: list[tuple[int, int]]) -> dict[tuple[int, int], tuple[Term, ...]]:
+        """The terms in each chosen row, given as its part and row."""
+        return _explained(self.parts, self.asked, self.slope, chosen)
+
+
+def matching(state: "State", text: str, k: int, masks: list[NDArray[np.bool_]] | None = None) -> Matching:
     """The k rows that the masks let through whose text matches best, by falling score, then id.
 
     A text without a word, or with stop words only, matches nothing. Of a long one the 128 rarest terms count, among the
@@ -64,7 +81,7 @@ def matching(state: "State", text: str, k: int, masks: list[NDArray[np.bool_]] |
     """
     wanted = question(text, MAX_LOOKED_UP)
     if not wanted:
-        return []
+        return Matching([], [], [], 0.0)
     parts = [_part(s.segment.words, s.dead) for s in state.sealed]
     parts.append(_part(state.fresh.words, state.fresh.dead))
     documents = sum(part.words.documents - int(np.count_nonzero(part.words.lengths[part.dead])) for part in parts)
@@ -76,7 +93,7 @@ def matching(state: "State", text: str, k: int, masks: list[NDArray[np.bool_]] |
         if often:
             asked.append(_Asked(term, math.log(1 + (documents - often + 0.5) / (often + 0.5)), found))
     if not asked:
-        return []
+        return Matching([], [], [], 0.0)
     if len(asked) > MAX_TERMS:
         asked = sorted(asked, key=lambda one: -one.idf)[:MAX_TERMS]
     slope = K1 * B * documents / total
@@ -90,12 +107,7 @@ def matching(state: "State", text: str, k: int, masks: list[NDArray[np.bool_]] |
     for place, (rows, scores) in enumerate(scored):
         rows, scores = rows[scores >= least], scores[scores >= least]
         named += zip((-scores).tolist(), state.named(place, rows), [place] * len(rows), rows.tolist(), strict=True)
-    named = sorted(named)[:k]
-    explained = _explained(parts, asked, slope, [(place, row) for _, _, place, row in named])
-    return [
-        Match(id, -score / _GRID, json.loads(state.meta(place, row)), explained[place, row])
-        for score, id, place, row in named
-    ]
+    return Matching(sorted(named)[:k], parts, asked, slope)
 
 
 def _part(words: Words, dead: Rows) -> _Part:

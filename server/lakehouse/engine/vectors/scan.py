@@ -27,7 +27,7 @@ MANY = 256  # more candidates than this are scored once more before the exact di
 GRAPH_K = 200  # beyond, a scan costs little more
 PROPOSED = 3  # rows a graph proposes for each that is wanted: the error of 8 bits reorders them
 GATHERED = 25_000  # rows that are picked out and scanned, in 1 ms; of more, a graph finds the nearest sooner
-DENSE = 0.5  # beyond, scanning all rows is faster than picking
+DENSE = 0.3  # beyond, scanning all rows is faster than picking
 _SPARSE = 0.05  # a graph would be asked for so many rows that it is no faster
 _STEP = 4096
 _BLOCK = 64
@@ -140,7 +140,8 @@ def _by_graph(part: Part, graph: Graph, query: Query, k: int, mask: Mask | None,
         share = wanted / total
         if wanted <= GATHERED or share < _SPARSE:
             return None
-    count = min(total, max(30, int(PROPOSED * k / share)) + min(len(part.hidden), 64))
+    seen = max(PROPOSED * k, ef or graph.ref.ef_search)
+    count = min(total, int(seen / share) + min(len(part.hidden), 64))
     while True:
         rows = graph.near(query.vector, count, ef)
         kept = rows[~inside(rows, part.hidden)] if len(part.hidden) else rows

@@ -36,6 +36,7 @@ from lakehouse.engine.vectors.fields import Fields, Mask
 from lakehouse.engine.vectors.format import FileRef, SegmentDoc, damaged, segment_key, write_segment_doc
 from lakehouse.engine.vectors.quantise import Coded, Weights
 from lakehouse.engine.vectors.rowset import inside
+from lakehouse.engine.vectors.texts import Texts
 
 ROWS, HASHES, HASH_ROWS = "rows.arrow", "hash.u64", "hash.row"
 EXACT, CODES, STEPS, NORMS = "vec.f32", "vec.i8", "step.f64", "norm.f64"
@@ -75,7 +76,9 @@ class Segment:
         self._deriving = Lock()
         self.kept = masks.Kept()
         self._words = self._map(words.WORDS) if words.WORDS in doc.files else None
-        self._table = self._opened()  # now: the files may be removed while a search still reads the segment
+        table = self._opened()  # now: the files may be removed while a search still reads the segment
+        self.ids: pa.LargeStringArray = table["id"]
+        self.metas: pa.LargeStringArray = table["meta"]
 
     def _key(self, name: str) -> str:
         return segment_key(self.index, self.doc.id, name)
@@ -106,13 +109,15 @@ class Segment:
             raise damaged(self._key(ROWS), f"it has {len(batch)} rows instead of {self.rows}")
         return batch
 
-    @property
-    def ids(self) -> pa.LargeStringArray:
-        return self._table["id"]
+    @cached_property
+    def names(self) -> Texts:
+        """The ids, to be read one at a time."""
+        return Texts(self.ids)
 
-    @property
-    def metas(self) -> pa.LargeStringArray:
-        return self._table["meta"]
+    @cached_property
+    def details(self) -> Texts:
+        """The metadata as JSON text, to be read one at a time."""
+        return Texts(self.metas)
 
     @cached_property
     def weights(self) -> Weights:
@@ -238,15 +243,19 @@ def write(
         batch = pa.record_batch([ids, metas], names=["id", "meta"])
         with pa.PythonFile(rows, "w") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
             writer.write_batch(batch)
+    typing = typed.Typing()
+    texts = (
+        words.text_in(value) for values in typed.values_of(metas, typing) for value in values
+    )  # read once for both
+    postings = _pieces(folder / words.WORDS, words.packed(texts))
     with _Hashed(folder / fields.NAME) as typed_columns:
-        fields.write(typed.of_texts(metas), typed_columns)
+        fields.write(typing.done(), typed_columns)
     hashes = hashes_of(ids.to_pylist())
     order = np.argsort(hashes, kind="stable")
     with _Hashed(folder / HASHES) as sorted_hashes, _Hashed(folder / HASH_ROWS) as hash_rows:
         sorted_hashes.write(hashes[order].data)
         hash_rows.write(order.astype(np.uint32).data)
-    written = [*files, rows, typed_columns, sorted_hashes, hash_rows]
-    written += _pieces(folder / words.WORDS, words.packed(metas))
+    written = [*files, rows, typed_columns, sorted_hashes, hash_rows, *postings]
     doc = SegmentDoc(id, dimension, distance, len(ids), vectors, {file.path.name: file.ref() for file in written})
     data, check = write_segment_doc(doc)
     (folder / DOC).write_bytes(data)

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lakehouse.engine.filters import Filter
-from lakehouse.engine.vectors.asking import Match
 from lakehouse.engine.vectors.batch import DELETE, F32, Batch, Rows
 from lakehouse.engine.vectors.format import Manifest, Number
 from lakehouse.engine.vectors.graph import Graph
-from lakehouse.engine.vectors.items import Hit, Item
+from lakehouse.engine.vectors.items import Item
 from lakehouse.engine.vectors.masks import Growing, Ids
 from lakehouse.engine.vectors.quantise import Coded, encode
 from lakehouse.engine.vectors.rowset import EMPTY, inside, union
@@ -25,9 +24,11 @@ from lakehouse.engine.vectors.words import text_of
 
 if TYPE_CHECKING:
     from lakehouse.engine.lexical import indexing
+    from lakehouse.engine.vectors.matching import Matching
 
 _FIRST_ROOM = 64
 Masks = list[NDArray[np.bool_]]
+Row = tuple[float, str, int, int]  # a distance or a falling score, the id, the place of the segment, the row in it
 
 
 class Fresh:
@@ -149,9 +150,9 @@ class State:
         fresh = self.fresh
         return [*parts, Part(fresh.coded, union(fresh.dead, fresh.blind))]
 
-    def search(
+    def nearest(
         self, vector: F32, k: int, masks: Masks | None = None, *, exact: bool = False, ef: int | None = None
-    ) -> tuple[list[Hit], str]:
+    ) -> tuple[list[Row], str]:
         """The k nearest items that the masks let through, by distance, then id; and what was looked at.
 
         That is "graph", "scan", or "graph+scan". `exact` leaves graphs alone; `ef` is the effort in
@@ -160,8 +161,7 @@ class State:
         query, ef = Query.of(vector, self.manifest.distance), ef or self.manifest.ef_search
         found, used = nearest(self._parts, query, k, masks, exact=exact, ef=ef)
         named = sorted((distance, self._id(place, row), place, row) for distance, place, row in found)[:k]
-        hits = [Hit(id, distance, json.loads(self.meta(place, row))) for distance, id, place, row in named]
-        return hits, "+".join(sorted(used)) or "scan"
+        return named, "+".join(sorted(used)) or "scan"
 
     def masks(self, wanted: Filter | None, ids: Collection[str] | None) -> Masks:
         """For each segment, then for the fresh rows: which rows the filter and the ids let through."""
@@ -191,7 +191,7 @@ class State:
         shown = sum(np.count_nonzero(m) - np.count_nonzero(m[rows]) for m, rows in zip(masks, dead, strict=True))
         return self.count - int(shown)
 
-    def matching(self, text: str, k: int, masks: Masks | None = None) -> list[Match]:
+    def matching(self, text: str, k: int, masks: Masks | None = None) -> "Matching":
         """The k items whose `text` matches best by BM25, by falling score, then id."""
         from lakehouse.engine.vectors.matching import matching  # 7 ms, for which who opens an index need not wait
 
@@ -210,13 +210,11 @@ class State:
         return found
 
     def _id(self, place: int, row: int) -> str:
-        ids: Any = self.fresh.rows.ids if place == len(self.sealed) else self.sealed[place].segment.ids
-        return str(ids[row])
+        return self.fresh.rows.ids[row] if place == len(self.sealed) else self.sealed[place].segment.names[row]
 
     def meta(self, place: int, row: int) -> str:
         """A row's metadata as JSON text."""
-        metas: Any = self.fresh.rows.metas if place == len(self.sealed) else self.sealed[place].segment.metas
-        return str(metas[row])
+        return self.fresh.rows.metas[row] if place == len(self.sealed) else self.sealed[place].segment.details[row]
 
     def named(self, place: int, rows: Rows) -> list[str]:
         """The ids of rows of one segment, or of the fresh rows."""

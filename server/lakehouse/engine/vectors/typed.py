@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -64,10 +64,12 @@ class Typing:
         self._objects: list[Mask] = []
         self._whole = True
 
-    def add(self, metas: Sequence[str]) -> None:
-        """The next rows, as JSON texts."""
+    def add(self, metas: Sequence[str]) -> list[Any]:
+        """The next rows, as JSON texts; what these say."""
         self._bytes += sum(map(len, metas))
-        self.put(json.loads(f"[{','.join(metas)}]"))
+        values: list[Any] = json.loads(f"[{','.join(metas)}]")
+        self.put(values)
+        return values
 
     def put(self, values: Sequence[Any]) -> None:
         """The next rows, as JSON values."""
@@ -114,10 +116,16 @@ class Typing:
 def of_texts(metas: Sequence[str] | pa.LargeStringArray) -> Fields:
     """The columns of rows given by the JSON texts of their metadata."""
     typing = Typing()
+    for _ in values_of(metas, typing):
+        pass
+    return typing.done()
+
+
+def values_of(metas: Sequence[str] | pa.LargeStringArray, typing: Typing) -> Iterator[list[Any]]:
+    """The values in the JSON texts of rows, block by block, each typed on the way."""
     for start in range(0, len(metas), _BLOCK):
         block = metas[start : start + _BLOCK]
-        typing.add(block.to_pylist() if isinstance(block, pa.Array) else block)
-    return typing.done()
+        yield typing.add(block.to_pylist() if isinstance(block, pa.Array) else block)
 
 
 def paths(objects: Sequence[Any], wanted: Collection[str]) -> Fields:

@@ -15,7 +15,7 @@ its words are derived in memory when they are first asked for.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,11 @@ def text_of(meta: str) -> str:
     """The text of a row's metadata; empty where there is none."""
     if '"text"' not in meta:
         return ""
-    value = json.loads(meta)
+    return text_in(json.loads(meta))
+
+
+def text_in(value: Any) -> str:
+    """The text in metadata; empty where there is none."""
     text = value.get("text") if isinstance(value, dict) else None
     return text if isinstance(text, str) else ""
 
@@ -45,9 +49,11 @@ def derived(metas: pa.LargeStringArray) -> Postings:
     return build(_texts(metas))
 
 
-def packed(metas: pa.LargeStringArray) -> Iterator[bytes]:
-    """The contents of words.bin, piece by piece; nothing when no row has a text."""
-    postings = derived(metas)
+def packed(texts: Iterable[str]) -> Iterator[bytes]:
+    """The contents of words.bin for the rows' texts, piece by piece; nothing when no row has a text."""
+    from lakehouse.engine.lexical.indexing import build
+
+    postings = build(texts)
     if not postings.total:
         return
     parts: tuple[Any, ...] = (

@@ -74,6 +74,18 @@ async def optimise(index: Index, settings: config.Vectors, turns: anyio.Capacity
 
 
 async def _run(index: Index, job: Job, turns: anyio.CapacityLimiter) -> bool:
+    try:
+        return await _done(index, job, turns)
+    except Upstream:
+        # What it was to be made from may have been replaced and cleared away by another process.
+        await index.refresh()
+        known = {ref.id: ref for ref in (await index.state()).manifest.segments}
+        if all(known.get(ref.id) == ref for ref in job.segments):
+            raise
+        return False
+
+
+async def _done(index: Index, job: Job, turns: anyio.CapacityLimiter) -> bool:
     async with turns:
         state = await index.state()
         # What is dead in the generation, not what is dead now: the log after it is replayed over the new segment, and
