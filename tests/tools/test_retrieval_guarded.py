@@ -2,11 +2,16 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import anyio
+import anyio.from_thread
+import numpy as np
 import pytest
 
 import lakehouse
 from lakehouse import Forbidden, Lakehouse
+from lakehouse.engine.vectors import masks
 from lakehouse.observe import Caller
 
 pytestmark = pytest.mark.anyio
@@ -43,3 +48,25 @@ async def test_a_folder_is_read_without_what_is_lakehouses_own(lake: Lakehouse, 
     found = await lake.call("matrix_search", {"query_text": "open sesame", "corpora": ["all"], "k": 50})
     assert {hit["metadata"]["doc_id"] for hit in found["results"]} == {"docs/guide.md"}
     assert built["skipped"] == 2  # the secrets, and the link to them
+
+
+async def test_a_search_ends_with_its_call(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 regular expressions over many long texts take minutes: a call that is over gives its thread back."""
+    await lake.call("create_index", {"name": "long", "dimension": 1})
+    ids = [f"i{n}" for n in range(1000)]
+    rows = np.ones((len(ids), 1), np.float32)
+    await lake.vectors.add_matrix("long", ids, rows, [{"t": "ab " * 60 + id} for id in ids])
+    tested: list[Any] = []
+    known = masks._tested
+    with anyio.CancelScope() as call:
+
+        def one(test: Any, fields: Any) -> Any:
+            if not tested:
+                anyio.from_thread.run_sync(call.cancel)
+            tested.append(test)
+            return known(test, fields)
+
+        monkeypatch.setattr(masks, "_tested", one)
+        some = [{"t": {"$regex": f"(a|b)*{n}$"}} for n in range(60)]
+        await lake.call("search_vectors", {"index": "long", "vector": [1.0], "filter": {"$or": some}})
+    assert call.cancelled_caught and len(tested) == 1

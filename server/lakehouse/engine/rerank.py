@@ -1,10 +1,10 @@
 """Hits judged again by a model that reads the question and each text together. Optional: a provider is set, or none."""
 
-import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -13,8 +13,8 @@ from lakehouse import config
 from lakehouse.engine.embed.litellm import GRACE_SECS, key_of, load, told
 from lakehouse.errors import NotInstalled, TimedOut, Upstream
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+# Threads that may wait for it: one that drips its answer keeps them past every limit, and takes no others.
+WAITING = 16
 
 
 class RerankFailed(Upstream):
@@ -27,6 +27,7 @@ class Reranker:
     def __init__(self, settings: config.Rerank) -> None:
         self._settings = settings
         self._loading = anyio.CapacityLimiter(1)
+        self._asking = anyio.CapacityLimiter(WAITING)
 
     @property
     def top_n(self) -> int:
@@ -53,7 +54,7 @@ class Reranker:
         litellm = await anyio.to_thread.run_sync(load, limiter=self._loading)
         with anyio.move_on_after(self._settings.timeout_secs):
             ask = partial(self._ask, litellm, question, list(texts), key)
-            return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
+            return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=self._asking)
         raise TimedOut(
             f"the reranker took over {self._settings.timeout_secs:g} seconds for {len(texts)} texts.",
             fix="Lower rerank.top_n, or raise rerank.timeout_secs.",
@@ -80,11 +81,11 @@ class Reranker:
             ) from None
         return self._ordered(results, len(texts))
 
-    def _ordered(self, results: "Sequence[Mapping[str, Any]]", count: int) -> list[float]:
+    def _ordered(self, results: Sequence[Any], count: int) -> list[float]:
         found: dict[int, float] = {}
         for one in results:
-            place, score = one.get("index"), one.get("relevance_score")
-            if isinstance(place, int) and isinstance(score, int | float) and math.isfinite(score):
+            place, score = (one.get("index"), one.get("relevance_score")) if isinstance(one, Mapping) else (None, None)
+            if isinstance(place, int) and isinstance(score, int | float) and abs(score) <= sys.float_info.max:
                 found[place] = float(score)
         if sorted(found) != list(range(count)):
             raise RerankFailed(
