@@ -40,6 +40,7 @@ class Index:
         self.committing = anyio.Lock()  # the log and the state are being moved on
         self.compacting = anyio.Lock()  # segments are being merged, graphs built, in processes of their own
         self.busy: frozenset[str] = frozenset()  # segments that are being merged there
+        self.worked = 0  # rows that those processes have put into graphs, since it was opened here
         self._memory = threading.Lock()  # the fresh rows are being changed, in a worker thread
         self._state: State | None = None
         self._waiting: list[Work] = []
