@@ -142,3 +142,22 @@ async def test_a_revision_is_made_of_what_others_have_just_stored(home: Path, tm
         await ours.change_holds(lambda holds, id=hold.id: holds.pop(id) and None)  # type: ignore[misc]
     await third.refresh()
     assert HOLDS not in await third.ids("it")
+
+
+async def test_an_index_in_use_before_its_creation_is_through_stays_the_same(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second one beside it would not know what is added to the first."""
+    here = opened(home)
+    begin = lifecycle.begin
+
+    async def early(objects: Objects, manifest: Manifest) -> None:
+        await begin(objects, manifest)
+        await here.add("it", [Item("early", row(1))])
+        monkeypatch.setattr(here, "_first", here._indexes["it"], raising=False)
+
+    monkeypatch.setattr(lifecycle, "begin", early)
+    await here.create("it", 3)
+    first = cast(Any, here)._first
+    assert await here._index("it") is first
+    assert await here.ids("it") == {"early"}
