@@ -1,5 +1,6 @@
 """A process that is generations behind the others on its bucket: what it says is done is done."""
 
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -161,3 +162,19 @@ async def test_an_index_in_use_before_its_creation_is_through_stays_the_same(
     first = cast(Any, here)._first
     assert await here._index("it") is first
     assert await here.ids("it") == {"early"}
+
+
+async def test_a_listing_while_the_first_write_makes_the_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that was not there a moment ago is no other thing in its place."""
+    vectors = opened(home)
+    root = vectors._storage.bucket.root
+    assert root is not None
+
+    def made(path: Any) -> bool:
+        if path == root:
+            root.mkdir(parents=True, exist_ok=True)
+        return os.path.exists(path)
+
+    monkeypatch.setattr("lakehouse.engine.bucket.local.os.path.lexists", made)
+    assert await vectors.names() == []
+    assert await anyio.Path(root).is_dir()
