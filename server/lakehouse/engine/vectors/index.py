@@ -151,10 +151,16 @@ class Index:
 
     async def grown(self, state: State) -> State:
         """A state of an epoch that is over, with what other processes still put there."""
-        same = [n for n in await self.objects.generations() if n.epoch == state.manifest.number.epoch]
-        if same[-1:] in ([], [state.manifest.number]):
-            return await self._replayed(state)
-        return await self._read(same[-1], {s.segment.doc.id: s for s in state.sealed})
+        for attempt in range(3):
+            same = [n for n in await self.objects.generations() if n.epoch == state.manifest.number.epoch]
+            try:
+                if same[-1:] in ([], [state.manifest.number]):
+                    return await self._replayed(state)
+                return await self._read(same[-1], {s.segment.doc.id: s for s in state.sealed})
+            except IndexDamaged:  # whoever came too late takes back what was put
+                if attempt == 2:
+                    raise
+        raise AssertionError
 
     async def refresh(self) -> None:
         """Take over what other processes have committed."""
