@@ -143,6 +143,25 @@ async def test_an_unknown_field_within_an_argument_is_named(lake: Lakehouse) -> 
     assert schema["properties"]["items"]["items"]["additionalProperties"] is False
 
 
+async def test_what_an_argument_is_for_is_told_when_its_value_does_not_do(lake: Lakehouse) -> None:
+    """A list of all twenty names would be no help: the name was right."""
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"k": 0}, "k is: Results; default 8."),
+        ({"retrieval": "fuzzy"}, "retrieval is: By meaning, by words, or both: names and codes, too."),
+        ({"sql_prefilter": {"sql": "SELECT 1"}}, "sql_prefilter takes: sql, id_column, id_prefix."),
+    ]
+    for given, fix in wrong:
+        with pytest.raises(InvalidInput) as raised:
+            await lake.call("matrix.search", {"query_text": "x", **given})
+        assert raised.value.fix == fix
+    with pytest.raises(InvalidInput, match=r"items\.0\.id: it is required") as raised:
+        await lake.call("vectors.add", {"index": "it", "items": [{"vector": [1.0]}]})
+    assert raised.value.fix == "items.0 takes: id, vector, metadata."
+    with pytest.raises(InvalidInput, match="index: it is required") as raised:
+        await lake.call("vectors.add", {"items": []})
+    assert raised.value.fix == "vectors.add takes: index, items."
+
+
 async def test_arguments_must_be_an_object(door: Lakehouse) -> None:
     for wrong in ([], "", 0, [1]):
         with pytest.raises(InvalidInput, match="arguments: "):

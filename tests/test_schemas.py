@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 
 from lakehouse.catalogue import Catalogue
 from lakehouse.declare import TOOLSETS, Capability
+from lakehouse.schema import brief
 
 CATALOGUE = Catalogue()
 TOOLS = CATALOGUE.public()
@@ -116,14 +117,41 @@ def test_no_name_twice() -> None:
 
 
 def tokens(tools: list[Capability]) -> float:
-    texts = [(t.mcp_name, t.description, json.dumps(t.input_schema, separators=(",", ":"))) for t in tools]
+    texts = [(t.mcp_name, t.description, json.dumps(brief(t.input_schema), separators=(",", ":"))) for t in tools]
     return sum(len("".join(text)) for text in texts) / 4
 
 
 def test_all_tools_fit_in_a_prompt() -> None:
-    """Name, description and input schema, at four characters a token."""
+    """Name, description and input schema as a client lists them, at four characters a token."""
     assert tokens(TOOLS) < 12_000
     assert tokens([tool for tool in TOOLS if "core" in tool.facts.toolsets]) < 4_000
+
+
+@pytest.mark.parametrize(
+    ("whole", "shown"),
+    [
+        ({"properties": {}, "additionalProperties": False}, None),
+        ({"properties": {"a": {}}, "additionalProperties": False}, {"properties": {"a": {}}}),
+        ({"type": "object", "additionalProperties": True}, {"type": "object"}),
+        ({"additionalProperties": {"type": "string"}}, None),
+        ({"type": "boolean", "default": False}, {"type": "boolean"}),
+        ({"type": "integer", "default": 0}, None),
+        ({"type": "string", "format": "path"}, {"type": "string"}),
+        ({"properties": {"format": {"enum": ["a", False]}, "default": {}}, "items": [{"format": "x"}]}, None),
+    ],
+)
+def test_what_models_are_not_shown(whole: dict[str, Any], shown: dict[str, Any] | None) -> None:
+    """Only what the checks and the shell read; names, types, choices, limits and other defaults stay."""
+    if "items" in whole:
+        shown = whole | {"items": [{}]}
+    assert brief(whole) == (whole if shown is None else shown)
+
+
+@each_tool
+def test_what_models_are_shown_is_portable(tool: Capability) -> None:
+    shown = brief(tool.input_schema)
+    assert faults(shown) == [] and list(shown["properties"]) == list(tool.input_schema["properties"])
+    assert shown.get("required") == tool.input_schema.get("required")
 
 
 def test_every_built_tool_is_there() -> None:

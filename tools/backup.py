@@ -18,12 +18,12 @@ from lakehouse.engine.backup import BackedUp
 )
 async def write(
     lake: Lakehouse,
-    path: Annotated[Path, "The file to write, for instance lake.tar.zst."],
-    with_remote: Annotated[bool, "With the objects of buckets that lie elsewhere."] = False,
-    overwrite: Annotated[bool, "Replace a file that is there."] = False,
+    path: Annotated[Path, "As lake.tar.zst."],
+    with_remote: Annotated[bool, "Remote buckets' objects, too."] = False,
+    overwrite: Annotated[bool, "Replace a file."] = False,
 ) -> BackedUp:
-    """Write the whole data directory into one file; work goes on meanwhile. `lakehouse restore FILE --home NEW` makes
-    a new one of it. Credentials and caches are not in it."""
+    """Write the whole data directory, less credentials and caches, into one file, while work goes on.
+    `lakehouse restore FILE --home NEW` makes a new one of it."""
     anywhere = lake.via in ("python", "cli")
     return await lake.backup.write(
         path,

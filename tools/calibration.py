@@ -1,4 +1,4 @@
-"""How well vector indexes answer, measured against exact search."""
+"""How well and how fast vector indexes answer, measured."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -43,12 +43,12 @@ class Trials(BaseModel):
 )
 async def index(
     lake: Lakehouse,
-    index: Annotated[str, "Name of the index."],
-    queries: Annotated[Sequence[Sequence[float]] | None, "Vectors to search for."] = None,
+    index: Annotated[str, "The index."],
+    queries: Annotated[Sequence[Sequence[float]] | None, "Vectors to search."] = None,
     sample: Annotated[int, "Or so many of its own."] = 100,
     k: Annotated[int, "Neighbours."] = 10,
-    ef_search: Annotated[int | None, "Effort to try instead of the index's.", Field(ge=1, le=10_000)] = None,
-    target: Annotated[float | None, "Find and keep the least effort with this recall."] = None,
+    ef_search: Annotated[int | None, "Effort to try.", Field(ge=1, le=10_000)] = None,
+    target: Annotated[float | None, "Recall to tune ef_search for, and keep."] = None,
 ) -> Trials:
     """Measure recall and speed of an index against exact search. Example: {"index": "faces", "target": 0.99}"""
     found = await lake.calibration.calibrate(

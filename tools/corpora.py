@@ -1,4 +1,4 @@
-"""Corpora: what may be searched, built from datasets, SQL and folders."""
+"""Corpora: texts to search, of datasets, SQL and folders."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -41,31 +41,28 @@ class Definitions(BaseModel):
 )
 async def build(
     lake: Lakehouse,
-    name: Annotated[str, "The corpus: letters, digits, _ . -; without a source as its definition or last build says."],
-    dataset: Annotated[str | None, "Build from this dataset's rows."] = None,
-    as_of: Annotated[int | str | None, "The dataset as it was: a version or a moment."] = None,
-    sql: Annotated[str | None, "Or from the rows of this SELECT: columns id, text, and others as metadata."] = None,
-    folder: Annotated[str | None, "Or from this folder's text, markdown, code and CSV files."] = None,
-    include: Annotated[Sequence[str] | None, "Only files like these: *.md, guide/**."] = None,
-    exclude: Annotated[Sequence[str] | None, "No files like these."] = None,
-    text: Annotated[Sequence[str] | None, "The columns to search, joined in this order."] = None,
-    id: Annotated[str | None, "The column that names each row; default the dataset's key."] = None,
-    metadata: Annotated[
-        Sequence[str] | None, "Columns returned with each hit; all but the text columns by default."
-    ] = None,
-    chunker: Annotated[str | None, "auto, plain, markdown, code or table; auto goes by a file's suffix."] = None,
-    index_name: Annotated[str | None, "Build it under another name."] = None,
-    id_prefix: Annotated[str | None, "Put before every id, so that those of two corpora differ."] = None,
-    model: Annotated[str | None, "Embedding model; leave out for the configured one."] = None,
-    drop_existing: Annotated[bool, "Replace a corpus of another model or source."] = False,
-    limit: Annotated[int | None, "Read only so many rows or files, and remove none.", Field(ge=1)] = None,
-    batch_size: Annotated[int | None, "Chunks embedded at a time.", Field(ge=1, le=1024)] = None,
-    workers: Annotated[int | None, "Batches embedded at a time.", Field(ge=1, le=8)] = None,
-    follow: Annotated[bool | None, "Refresh it with each new version of the dataset."] = None,
+    name: Annotated[str, "The corpus. Alone: as its definition or last build says."],
+    dataset: Annotated[str | None, "Of this dataset's rows."] = None,
+    as_of: Annotated[int | str | None, "Its version, or a moment."] = None,
+    sql: Annotated[str | None, "Or of a SELECT's rows: id, text, metadata."] = None,
+    folder: Annotated[str | None, "Or of a folder's texts, markdown, code, CSV."] = None,
+    include: Annotated[Sequence[str] | None, "Only files like *.md, guide/**."] = None,
+    exclude: Annotated[Sequence[str] | None, "Not files like these."] = None,
+    text: Annotated[Sequence[str] | None, "Columns to search, joined."] = None,
+    id: Annotated[str | None, "Id column; default the dataset's key."] = None,
+    metadata: Annotated[Sequence[str] | None, "Columns returned with hits; default all others."] = None,
+    chunker: Annotated[str | None, "auto (by suffix), plain, markdown, code, table."] = None,
+    index_name: Annotated[str | None, "Index to build, if named otherwise."] = None,
+    id_prefix: Annotated[str | None, "Put before each id."] = None,
+    model: Annotated[str | None, "Default: the configured one."] = None,
+    drop_existing: Annotated[bool, "Replace one of another model or source."] = False,
+    limit: Annotated[int | None, "Read so many rows or files; remove none.", Field(ge=1)] = None,
+    batch_size: Annotated[int | None, "Chunks at a time.", Field(ge=1, le=1024)] = None,
+    workers: Annotated[int | None, "Batches at a time.", Field(ge=1, le=8)] = None,
+    follow: Annotated[bool | None, "Refresh it with each version of the dataset."] = None,
 ) -> Built:
     """Make texts searchable with matrix_search, or bring a corpus up to date: only changed texts are embedded.
-    Ingest a file first to build from it. Example: {"name": "jobs", "dataset": "jobs", "text": ["title", "body"],
-    "id": "job_id"}"""
+    Ingest files of rows first. Example: {"name": "jobs", "dataset": "jobs", "text": ["title", "body"], "id": "code"}"""
     return await lake.corpora.build(
         name,
         dataset=dataset,

@@ -124,7 +124,7 @@ class Names(BaseModel):
 @tool(name="list_datasets", route="GET /v1/catalog/list", toolset="core data sql", title="List datasets")
 async def list(
     lake: Lakehouse,
-    limit: Annotated[int, Field(ge=1, le=1000), "The most to return."] = 100,
+    limit: Annotated[int, Field(ge=1, le=1000), "At most."] = 100,
     after: Annotated[str | None, "Go on after this name."] = None,
     profile: Annotated[str | None, "Only what this profile sees."] = None,
 ) -> Page:
@@ -155,8 +155,8 @@ async def list(
 async def get(
     lake: Lakehouse,
     name: Annotated[str, "The dataset."],
-    version: Annotated[int | None, "An older version; absent for the newest."] = None,
-    as_of: Annotated[int | str | None, "Or as it was: a version, or a moment like 2026-05-01T12:00Z."] = None,
+    version: Annotated[int | None, "Default the newest."] = None,
+    as_of: Annotated[int | str | None, "Or a version or moment: 2026-05-01T12:00Z."] = None,
     profile: Annotated[str | None, "Only what this profile sees."] = None,
 ) -> Manifest:
     """Describe one dataset: columns with types, rows, files, version, where it came from. To write SQL: schema_card.
@@ -179,8 +179,8 @@ async def get(
 )
 async def history(
     lake: Lakehouse,
-    name: Annotated[str, "The dataset; one that was dropped, too."],
-    limit: Annotated[int, Field(ge=1, le=1000), "The most to return."] = 20,
+    name: Annotated[str, "The dataset, also a dropped one."],
+    limit: Annotated[int, Field(ge=1, le=1000), "At most."] = 20,
     before: Annotated[int | None, "Go on below this version."] = None,
 ) -> History:
     """List the versions of a dataset, newest first: what was done, when, by whom, and how many rows that changed."""
@@ -200,9 +200,9 @@ async def history(
 async def diff(
     lake: Lakehouse,
     name: Annotated[str, "The dataset."],
-    before: Annotated[int | str | None, "A version or a moment; by default the version before `after`."] = None,
-    after: Annotated[int | str | None, "A version or a moment; by default the newest version."] = None,
-    key: Annotated[Sequence[str] | None, "Columns that name a row; by default the dataset's own."] = None,
+    before: Annotated[int | str | None, "Version or moment; default the one before `after`."] = None,
+    after: Annotated[int | str | None, "Likewise; default the newest."] = None,
+    key: Annotated[Sequence[str] | None, "Columns that name a row; default the dataset's."] = None,
     limit: Annotated[int, Field(ge=0, le=100), "Rows of each kind to show."] = 10,
 ) -> Diff:
     """Compare two versions: columns, and rows added, removed and changed, with samples.
@@ -224,8 +224,8 @@ async def diff(
 )
 async def restore(
     lake: Lakehouse,
-    name: Annotated[str, "The dataset; one that was dropped, too."],
-    as_of: Annotated[int | str | None, "A version or a moment; without it, drop_dataset is undone."] = None,
+    name: Annotated[str, "The dataset, also a dropped one."],
+    as_of: Annotated[int | str | None, "Version or moment; absent: undo drop_dataset."] = None,
 ) -> Committed:
     """Give a dataset the contents of an older version, as a new version; also undoes drop_dataset.
 
@@ -257,15 +257,14 @@ async def drop(lake: Lakehouse, name: Annotated[str, "The dataset."]) -> Committ
 )
 async def register(
     lake: Lakehouse,
-    name: Annotated[str, "The dataset to make or to give a new version."],
-    objects: Annotated[Sequence[StoredObject], Field(min_length=1, max_length=1), "The object that holds the rows."],
-    schema_fingerprint: Annotated[str | None, "Refuse the object when its schema has another fingerprint."] = None,
-    row_count: Annotated[int | None, Field(ge=0), "Refuse the object when it has another number of rows."] = None,
-    columns: Annotated[Sequence[Column] | None, "Refuse the object when it has other columns."] = None,
+    name: Annotated[str, "The dataset, new or not."],
+    objects: Annotated[Sequence[StoredObject], Field(min_length=1, max_length=1), "Just one."],
+    schema_fingerprint: Annotated[str | None, "Refuse another."] = None,
+    row_count: Annotated[int | None, Field(ge=0), "Refuse another."] = None,
+    columns: Annotated[Sequence[Column] | None, "Refuse others."] = None,
 ) -> Registered:
-    """Make a dataset of an object put with storage_put, if it is what you say it is; the object itself stays.
+    """Make a dataset of an object put with storage_put, if it is what you say it is. Else use ingest_file.
 
-    To append, upsert or read a local file use ingest_file.
     Example: {"name": "orders", "objects": [{"key": "in/orders.parquet"}]}
     """
     from lakehouse.engine import datasets

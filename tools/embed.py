@@ -32,11 +32,11 @@ class CacheStats(BaseModel):
 @tool(name="embed_text", route="/v1/embed", toolset="retrieval", title="Embed texts", long=True)
 async def text(
     lake: Lakehouse,
-    texts: Annotated[list[str], "Texts, none of them blank; at most 1024."],
-    model: Annotated[str | None, "The provider's model; leave out for the configured one."] = None,
+    texts: Annotated[list[str], "Up to 1024, none blank."],
+    model: Annotated[str | None, "Default: the configured one."] = None,
 ) -> Embeddings:
-    """Turn texts into vectors, for search_vectors or your own comparisons. To find texts, use matrix_search instead:
-    it embeds the query itself. Example: {"texts": ["forklift driver, Chicago"]}"""
+    """Turn texts into vectors, for search_vectors. To find texts, use matrix_search: it embeds the question itself.
+    Example: {"texts": ["forklift driver, Chicago"]}"""
     done = await lake.embed.embed(texts, model)
     return Embeddings(
         model=done.model, dimension=done.dimension, vectors=done.vectors.tolist(), truncated=done.truncated

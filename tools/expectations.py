@@ -32,7 +32,7 @@ async def set(
     name: Annotated[str, "The dataset."],
     expectations: Annotated[Sequence[Expectation], "All of them; [] removes them."],
 ) -> Checked:
-    """Set the rules that gate every later version of a dataset; the data there must hold them already.
+    """Set the rules that every later version of a dataset must hold; the data there must hold them already.
 
     Example: {"name": "orders", "expectations": [{"rule": "unique", "columns": ["id"]}]}
     """

@@ -11,9 +11,9 @@ from lakehouse.engine.sql import AsOf
 
 INSTRUCTIONS = "Rows as a file (Parquet, CSV, Excel, Arrow, JSON): export_sql; all rows, or an error and no file."
 
-Params = Annotated[list[Any] | dict[str, Any] | None, "Values for ? (a list) or $name (an object)."]
-When = Annotated[AsOf | None, "Datasets as they were, as in query_sql."]
-Guard = Annotated[bool, "CSV: an apostrophe before text that a spreadsheet takes for a formula (= + - @)."]
+Params = Annotated[list[Any] | dict[str, Any] | None, "For ? a list, for $name an object."]
+When = Annotated[AsOf | None, "As for query_sql."]
+Guard = Annotated[bool, "CSV: put an apostrophe before = + - @."]
 
 
 class Exported(BaseModel):
@@ -28,12 +28,12 @@ class Exported(BaseModel):
 @tool("writes", route="/v1/export/sql", toolset="sql data", title="Export a query", long=True, short="export SQL PATH")
 async def sql(
     lake: Lakehouse,
-    sql: Annotated[str, "One read-only statement, as for query_sql."],
-    path: Annotated[Path, "The file to write; its suffix says the format: .parquet .csv .xlsx .arrow .json .jsonl"],
-    format: Annotated[FormatName | None, "Another format than the suffix says; from the shell only."] = None,
+    sql: Annotated[str, "As for query_sql."],
+    path: Annotated[Path, "Of a file; its suffix says the format."],
+    format: Annotated[FormatName | None, "Default by suffix; other ones from the shell only."] = None,
     params: Params = None,
     as_of: When = None,
-    overwrite: Annotated[bool, "Replace a file that is there."] = False,
+    overwrite: Annotated[bool, "Replace a file."] = False,
     guard_formulas: Guard = False,
 ) -> Exported:
     """Write all rows of a query to a local file, whole or not at all. For few rows use query_sql.
@@ -50,7 +50,7 @@ async def sql(
 @download("POST /v1/sql/export", title="Download a query's rows", formats=MEDIA)
 async def rows(
     lake: Lakehouse,
-    sql: Annotated[str, "One read-only statement, as for query_sql."],
+    sql: Annotated[str, "As for query_sql."],
     format: Annotated[FormatName | None, "The format; absent, what Accept names."] = None,
     params: Params = None,
     as_of: When = None,

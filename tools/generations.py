@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from lakehouse import Lakehouse, tool
 
-Name = Annotated[str, "Name of the index."]
+Name = Annotated[str, "The index."]
 
 
 class Swapped(BaseModel):

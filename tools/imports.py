@@ -19,7 +19,7 @@ from lakehouse.engine.imports import Imported
 )
 async def folder(
     lake: Lakehouse,
-    folder: Annotated[Path, "Folder of Parquet files, folders of them, or an older catalog with its manifests."],
+    folder: Annotated[Path, "With Parquet files or folders of them, or an older catalog."],
     plan: Annotated[bool, "Only say what would be imported."] = False,
 ) -> Imported:
     """Make each Parquet file of a folder, and each folder in it, a dataset of its name.

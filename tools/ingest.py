@@ -37,49 +37,39 @@ class Made(Ingested):
 )
 async def file(
     lake: Lakehouse,
-    name: Annotated[str, "Name of the dataset to make or to give a new version."],
-    path: Annotated[
-        Path | None, "Local file, or a folder or pattern (data/*.csv) of files with the same columns."
-    ] = None,
-    content: Annotated[str | None, "The data itself; base64 for parquet, xlsx, pdf."] = None,
-    object_key: Annotated[str | None, "Key of a stored object, or bucket://key."] = None,
-    url: Annotated[str | None, "https URL, where the settings allow it."] = None,
+    name: Annotated[str, "The dataset, new or not."],
+    path: Annotated[Path | None, "A file, or a folder or pattern (data/*.csv) of like ones."] = None,
+    content: Annotated[str | None, "Or the data; base64 for parquet, xlsx, pdf."] = None,
+    object_key: Annotated[str | None, "Or a stored object: its key, or bucket://key."] = None,
+    url: Annotated[str | None, "Or an https URL, where settings allow it."] = None,
     source: Annotated[
         Literal["csv", "tsv", "json", "jsonl", "parquet", "xlsx", "pdf"] | None,
-        "Format; default by suffix, csv for content.",
+        "Default by suffix; csv for content.",
     ] = None,
-    delimiter: Annotated[str | None, Field(min_length=1, max_length=1), "Between cells; found out by default."] = None,
-    encoding: Annotated[str | None, "Of a text file that is not UTF-8: latin-1, cp1252, utf-16-le."] = None,
-    types: Annotated[
-        dict[str, str] | None, "Column types to use: BIGINT DOUBLE BOOLEAN DATE TIMESTAMP TIMESTAMPTZ VARCHAR."
-    ] = None,
-    sheet: Annotated[str | None, "Of xlsx: name or number; default the first."] = None,
-    header_row: Annotated[
-        int | None, Field(ge=1), "Of xlsx: row of the column names; default the first filled."
-    ] = None,
-    source_column: Annotated[str | None, "Of many files: add a column of this name with each row's file."] = None,
+    delimiter: Annotated[str | None, Field(min_length=1, max_length=1), "Default: found out."] = None,
+    encoding: Annotated[str | None, "Default UTF-8; latin-1, cp1252, utf-16-le."] = None,
+    types: Annotated[dict[str, str] | None, 'SQL types of columns, as {"zip": "VARCHAR"}.'] = None,
+    sheet: Annotated[str | None, "Of xlsx: name or number."] = None,
+    header_row: Annotated[int | None, Field(ge=1), "Of xlsx: where column names are."] = None,
+    source_column: Annotated[str | None, "Add a column of this name with each row's file."] = None,
     mode: Annotated[
         Literal["replace", "append", "upsert"],
-        "replace all rows; append; upsert: rows of the same key are replaced.",
+        "upsert replaces rows of the same key.",
     ] = "replace",
-    key: Annotated[Sequence[str] | None, "Columns that tell rows apart; an upsert needs them once."] = None,
-    evolve: Annotated[bool, "Let new columns become columns of the dataset, null in older rows."] = False,
-    repeat: Annotated[bool, "Append content even if the dataset has it already."] = False,
-    quarantine: Annotated[bool, "Store the good rows; those that cannot be are the dataset NAME_rejects."] = False,
-    expectations: Annotated[
-        list[dict[str, Any]] | None, "What it must hold from now on, as for set_expectations."
-    ] = None,
-    bucket: Annotated[str | None, "Where a new dataset goes; default primary."] = None,
-    embed: Annotated[
-        Sequence[str] | None, "Columns to make searchable: their corpus is built now, and again with each version."
-    ] = None,
-    corpus: Annotated[str | None, "What to call that corpus; default as the dataset."] = None,
-    id: Annotated[str | None, "Its column that names each row; default the key."] = None,
+    key: Annotated[Sequence[str] | None, "Columns that tell rows apart, for upsert."] = None,
+    evolve: Annotated[bool, "Take new columns, null in older rows."] = False,
+    repeat: Annotated[bool, "Append the same content again."] = False,
+    quarantine: Annotated[bool, "Put bad rows into NAME_rejects instead of refusing all."] = False,
+    expectations: Annotated[list[dict[str, Any]] | None, "As set_expectations takes them."] = None,
+    bucket: Annotated[str | None, "Of a new dataset; default primary."] = None,
+    embed: Annotated[Sequence[str] | None, "Text columns to make searchable, now and with each later version."] = None,
+    corpus: Annotated[str | None, "Name of that corpus; default the dataset's."] = None,
+    id: Annotated[str | None, "Its id column; default the key."] = None,
     upload: Annotated[Upload | None, Accepts(lambda config, _: config.ingest.max_bytes, "ingest.max_bytes")] = None,
 ) -> Made:
-    """Make a CSV, TSV, JSON, JSON Lines, Parquet, Excel or PDF file (gzip, zstd too) a dataset for query_sql.
+    """Make a CSV, TSV, JSON, JSON Lines, Parquet, Excel or PDF file a dataset for query_sql, all or nothing.
 
-    All or nothing; the same bytes again change nothing. Example: {"name": "orders", "path": "orders.csv"}
+    Unknown files: plan_ingest first. Example: {"name": "orders", "path": "orders.csv"}
     """
     given = [value for value in (path, content, object_key, url, upload) if value is not None]
     if len(given) != 1:
@@ -107,10 +97,7 @@ async def file(
         made = await _ingested(lake, name, asked, path, content, object_key, url, upload)
         built = await lake.corpora.embed(embedding, lake.progress)
         return Made(**dict(made), corpus=built)
-    made = await _ingested(lake, name, asked, path, content, object_key, url, upload)
-    if lake.via == "cli" and lake.profile is None:  # its process may end with the command
-        await lake.corpora.following.settled(name)
-    return Made(**dict(made))
+    return Made(**dict(await _ingested(lake, name, asked, path, content, object_key, url, upload)))
 
 
 async def _ingested(

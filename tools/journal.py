@@ -34,15 +34,15 @@ class Events(BaseModel):
 @tool(name="journal_query", route="GET /v1/journal", toolset="admin", title="Query the journal")
 async def query(
     lake: Lakehouse,
-    entity_type: Annotated[str | None, "dataset, object, index, corpus, profile, …"] = None,
-    entity_id: Annotated[str | None, "Only of this one."] = None,
-    action: Annotated[str | None, "Only this: ingest, drop, put, …"] = None,
-    actor: Annotated[str | None, "Only of this token's name, or face."] = None,
+    entity_type: Annotated[str | None, "dataset, index, corpus, …"] = None,
+    entity_id: Annotated[str | None, "Which one."] = None,
+    action: Annotated[str | None, "ingest, drop, put, …"] = None,
+    actor: Annotated[str | None, "Token or face."] = None,
     since: Annotated[str | None, "A day or RFC 3339."] = None,
     until: Annotated[str | None, "Likewise, included."] = None,
-    limit: Annotated[int, Field(ge=1, le=1000), "The most to return."] = 100,
+    limit: Annotated[int, Field(ge=1, le=1000), "At most."] = 100,
 ) -> Events:
-    """Show who changed what, newest first. Calls that only read, or failed, are in observer_recent.
+    """Show who changed what, newest first. Calls that read, or failed: observer_recent.
 
     Example: {"entity_type": "dataset", "entity_id": "orders"}
     """

@@ -1,4 +1,4 @@
-"""Search by meaning and by words across corpora, and the gates before a model sees what was found."""
+"""Search corpora by meaning and words; filter what is found."""
 
 from typing import Annotated, Any
 
@@ -18,32 +18,34 @@ Values = dict[str, Any]
 @tool(
     name="matrix_search",
     route="/v1/matrix/search",
-    title="Search corpora by meaning",
+    title="Search by meaning and words",
     toolset="core retrieval",
     short="search QUERY_TEXT",
     short_defaults={"retrieval": "hybrid"},
 )
 async def search(
     lake: Lakehouse,
-    query_text: Annotated[str | None, "In plain words."] = None,
-    query_vector: Annotated[list[float] | None, "Or a vector; it wins."] = None,
-    corpora: Annotated[list[str] | None, "Leave out for all."] = None,
-    model: Annotated[str | None, "Leave out: each corpus's own."] = None,
-    k: Annotated[int | None, "Results in all; 8.", Field(ge=1)] = None,
-    per_corpus_k: Annotated[int | None, "Of each corpus; 6 or k.", Field(ge=0)] = None,
-    retrieval: Annotated[Retrieval, "By meaning, words, or both fused by rank."] = "dense",
-    metadata_filter: Annotated[Values | None, "Fields: a value, a list (any of it) or {$gte: 3}."] = None,
-    sql_prefilter: Annotated[SqlFilter | None, "Only ids that SQL selects."] = None,
-    use_playbook: Annotated[bool, "Recorded answers move results."] = False,
-    playbook_corpus: Annotated[str | None, "playbook_memory."] = None,
-    playbook_top_k: Annotated[int | None, "Like questions used; 5."] = None,
-    playbook_max_distance: Annotated[float | None, "Of those; 0.5."] = None,
-    without: Annotated[list[str] | None, "Playbook ids to ignore."] = None,
-    relevance: Annotated[Relevance | None, "Keep chunks about a file of code."] = None,
-    rerank: Annotated[bool, "A reranker judges the best."] = False,
-    diversity: Annotated[float | None, "Prefer unlike results.", Field(ge=0, le=1)] = None,
-    min_score: Annotated[float | None, "Dense: of similarity."] = None,
-    explain: Annotated[bool, "Show every score's parts."] = False,
+    query_text: Annotated[str | None, "The question, in plain words."] = None,
+    query_vector: Annotated[list[float] | None, "Or its vector."] = None,
+    corpora: Annotated[list[str] | None, "Default all."] = None,
+    model: Annotated[str | None, "Default: each corpus's own."] = None,
+    k: Annotated[int | None, "Results; default 8.", Field(ge=1)] = None,
+    per_corpus_k: Annotated[int | None, "Candidates of each corpus; default k, 6 at least.", Field(ge=0)] = None,
+    retrieval: Annotated[Retrieval, "By meaning, by words, or both: names and codes, too."] = "dense",
+    metadata_filter: Annotated[
+        Values | None, 'What may be found: {"state": ["IL", "WI"], "age": {"$gte": 30}}.'
+    ] = None,
+    sql_prefilter: Annotated[SqlFilter | None, "Or only ids that SQL selects."] = None,
+    use_playbook: Annotated[bool, "Recorded answers rise."] = False,
+    playbook_corpus: Annotated[str | None, "Default playbook_memory."] = None,
+    playbook_top_k: Annotated[int | None, "Entries used; default 5."] = None,
+    playbook_max_distance: Annotated[float | None, "Of their questions; default 0.5."] = None,
+    without: Annotated[list[str] | None, "Entries to ignore."] = None,
+    relevance: Annotated[Relevance | None, "Keep what is about a file of code."] = None,
+    rerank: Annotated[bool, "Have a reranker judge the best."] = False,
+    diversity: Annotated[float | None, "1: results unlike each other.", Field(ge=0, le=1)] = None,
+    min_score: Annotated[float | None, "None below."] = None,
+    explain: Annotated[bool, "Show how scores came about."] = False,
 ) -> Found:
     """Find the texts nearest in meaning to a question, across corpora, each with its source and distance. For exact
     values, counts and joins use query_sql. Example: {"query_text": "certified to drive a lift truck", "k": 5}"""
@@ -79,7 +81,7 @@ async def search(
 async def relevance(
     lake: Lakehouse,
     focus: Annotated[Focus, "The file worked on."],
-    chunks: Annotated[list[Chunk], "At least one."],
+    chunks: Annotated[list[Chunk], "Texts."],
     threshold: Annotated[float | None, "Least score kept; 0.3."] = None,
 ) -> Split:
     """Keep the chunks that have to do with a file of code; names it only imports count against a chunk.
@@ -93,11 +95,11 @@ async def downgrade(
     mode: Annotated[str, "As asked for."],
     model: Annotated[str, "What runs it."],
     force_mode: Annotated[bool, "Keep the mode."] = False,
-    force_full_enrichment: Annotated[bool | None, "Too; absent: LH_FORCE_FULL_ENRICHMENT decides."] = None,
+    force_full_enrichment: Annotated[bool | None, "Likewise; default LH_FORCE_FULL_ENRICHMENT."] = None,
     weak_models: Annotated[list[str] | None, "Else models.weak_models."] = None,
 ) -> Downgrade:
-    """Turn codereview_lakehouse into codereview_isolation for a strong model. For the same answer on every server
-    send force_full_enrichment. Example: {"mode": "codereview_lakehouse", "model": "grok-4"}"""
+    """Turn codereview_lakehouse into codereview_isolation for a strong model.
+    Example: {"mode": "codereview_lakehouse", "model": "grok-4"}"""
     return lake.matrix.downgrade(
         mode,
         model,

@@ -50,10 +50,10 @@ class Stats(BaseModel):
 @tool(name="observer_recent", route="GET /v1/observer/recent", toolset="admin", title="Recent calls")
 async def recent(
     lake: Lakehouse,
-    limit: Annotated[int, Field(ge=1, le=1000), "The most to return."] = 20,
-    source: Annotated[str | None, "Only calls from here: mcp, http, cli, python."] = None,
-    op: Annotated[str | None, "Only calls of this capability, for instance sql.query."] = None,
-    failed: Annotated[bool, "Only calls that failed."] = False,
+    limit: Annotated[int, Field(ge=1, le=1000), "At most."] = 20,
+    source: Annotated[str | None, "mcp, http, cli, python."] = None,
+    op: Annotated[str | None, "As sql.query."] = None,
+    failed: Annotated[bool, "Failures only."] = False,
 ) -> Ops:
     """Show the latest calls with their outcome and duration. Use it to find out what failed and why."""
     found = lake.observer.recent(limit, source=source, op=op, failed=failed)

@@ -15,14 +15,14 @@ from lakehouse.engine.ingest.source import decoded
 @tool(name="plan_ingest", route="/v1/ingest/plan", toolset="data", title="Plan an ingest", long=True, short="plan PATH")
 async def ingest(
     lake: Lakehouse,
-    name: Annotated[str, "As for ingest_file; so are the others."],
-    path: Annotated[Path | None, "Local file, folder or pattern; or give one of the next three."] = None,
-    content: Annotated[str | None, "The data."] = None,
-    object_key: Annotated[str | None, "Stored object."] = None,
-    url: Annotated[str | None, "https."] = None,
+    name: Annotated[str, "All as for ingest_file."],
+    path: Annotated[Path | None, "File, folder or pattern."] = None,
+    content: Annotated[str | None, "Or the data."] = None,
+    object_key: Annotated[str | None, "Or a stored object."] = None,
+    url: Annotated[str | None, "Or a URL."] = None,
     source: Annotated[str | None, "Format."] = None,
     delimiter: Annotated[str | None, "Between cells."] = None,
-    encoding: Annotated[str | None, "Of text."] = None,
+    encoding: Annotated[str | None, "Of a text file."] = None,
     types: Annotated[dict[str, str] | None, "Column types."] = None,
     sheet: Annotated[str | None, "Of xlsx."] = None,
     header_row: Annotated[int | None, Field(ge=1), "Of xlsx."] = None,
@@ -35,7 +35,7 @@ async def ingest(
 ) -> Plan:
     """Say what ingest_file would do, storing nothing: format, types, first rows, and whether it would be refused, why.
 
-    Use it before ingest_file on a file you do not know. Example: {"name": "orders", "path": "orders.csv"}
+    Example: {"name": "orders", "path": "orders.csv"}
     """
     asked: Asked = {
         "source": source,

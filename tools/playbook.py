@@ -1,4 +1,4 @@
-"""The playbook: which answers served which questions, so that matrix_search with use_playbook ranks them higher."""
+"""Which answers served which questions: they rank higher then."""
 
 from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal

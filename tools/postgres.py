@@ -18,13 +18,13 @@ from lakehouse.engine.ingest import Ingested
 )
 async def ingest(
     lake: Lakehouse,
-    name: Annotated[str, "Name of the dataset to make or to give a new version."],
-    dsn: Annotated[str | None, "postgresql://user:password@host/database; prefer dsn_secret."] = None,
-    dsn_secret: Annotated[str | None, "NAME of [postgres.NAME] in the server's secrets file."] = None,
-    table: Annotated[str | None, "A table or view, as schema.table."] = None,
+    name: Annotated[str, "The dataset, new or not."],
+    dsn: Annotated[str | None, "postgresql://…; better: dsn_secret."] = None,
+    dsn_secret: Annotated[str | None, "NAME of [postgres.NAME] in the secrets file."] = None,
+    table: Annotated[str | None, "As schema.table."] = None,
     query: Annotated[str | None, "Or one SELECT."] = None,
     mode: Annotated[Literal["replace", "append", "upsert"], "As in ingest_file."] = "replace",
-    key: Annotated[Sequence[str] | None, "Columns that tell rows apart; an upsert needs them once."] = None,
+    key: Annotated[Sequence[str] | None, "As in ingest_file."] = None,
 ) -> Ingested:
     """Copy a Postgres table, or what a query answers, into a dataset that query_sql can read.
 

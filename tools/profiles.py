@@ -16,8 +16,8 @@ class Defaults(BaseModel):
     """What holds in searches where the reader says nothing."""
 
     k: int | None = Field(None, ge=1, description="Results.")
-    model: str | None = Field(None, description="Embedding model of the question.")
-    use_playbook: bool | None = Field(None, description="Whether the playbook moves results.")
+    model: str | None = Field(None, description="Of the question.")
+    use_playbook: bool | None = Field(None, description="In each search.")
 
 
 class Profile(BaseModel):
@@ -62,14 +62,14 @@ async def list(lake: Lakehouse) -> Profiles:
 async def set(
     lake: Lakehouse,
     name: Annotated[str, "Of letters, digits, _ . -"],
-    bucket: Annotated[str, "Readers see this bucket's datasets, and no other's."],
+    bucket: Annotated[str, "Whose datasets readers see."],
     datasets: Annotated[Sequence[str] | None, "Only these of them."] = None,
-    indexes: Annotated[Aliases | None, "Names for indexes, or generations of one: index@n."] = None,
-    corpora: Annotated[Sequence[str] | None, "Indexes and corpora by their own names; others are not there."] = None,
+    indexes: Annotated[Aliases | None, "Their names for indexes, or for index@n."] = None,
+    corpora: Annotated[Sequence[str] | None, "Indexes and corpora they see."] = None,
     defaults: Annotated[Defaults | None, "For searches."] = None,
 ) -> Profile:
-    """Make a profile or change it. Readers choose it by X-Lakehouse-Profile, /mcp?profile= or --profile; a token or
-    server.profile binds them. Example: {"name": "eu", "bucket": "eu", "corpora": ["tickets"]}"""
+    """Make a profile, or change it: what readers bound to it see.
+    Example: {"name": "eu", "bucket": "eu", "corpora": ["tickets"]}"""
     given = None if defaults is None else engine.Defaults(**defaults.model_dump())
     made = await lake.profiles.set(name, bucket, datasets, indexes=indexes, corpora=corpora or (), defaults=given)
     return Profile(**made.as_dict())

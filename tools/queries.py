@@ -54,7 +54,7 @@ class Deleted(BaseModel):
 async def list(
     lake: Lakehouse,
     search: Annotated[str, "Words of a question; the queries that share most come first."] = "",
-    limit: Annotated[int, Field(ge=1, le=1000), "The most to return."] = 20,
+    limit: Annotated[int, Field(ge=1, le=1000), "At most."] = 20,
 ) -> Page:
     """List the questions that have a verified query. Ask here before writing SQL; run one with run_query."""
     found, problems = await lake.queries.list(search)
@@ -77,9 +77,9 @@ async def run(
 @tool("writes", name="save_query", route="/v1/queries", toolset="sql", title="Save a verified query")
 async def save(
     lake: Lakehouse,
-    name: Annotated[str, "What to call it: a-z, 0-9 and _."],
-    question: Annotated[str, "The question it answers, in plain words."],
-    sql: Annotated[str, "One read-only statement, parameters as $name."],
+    name: Annotated[str, "Of a-z, 0-9, _."],
+    question: Annotated[str, "What it answers."],
+    sql: Annotated[str, "One statement; parameters as $name."],
     params: Annotated[
         dict[str, Any] | None,
         "By name: a default value, or {type, description, default, example, enum, min, max}; type is integer, number, "

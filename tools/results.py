@@ -33,9 +33,9 @@ class Page(BaseModel):
 )
 async def get(
     lake: Lakehouse,
-    id: Annotated[str, "The handle: lakehouse://results/… or only its last part."],
-    offset: Annotated[int, Field(ge=0), "The row or character to begin at: next_offset of the page before."] = 0,
-    limit: Annotated[int | None, Field(ge=1), "Rows or characters at most; absent for a page of about 30 KB."] = None,
+    id: Annotated[str, "The handle, or its last part."],
+    offset: Annotated[int, Field(ge=0), "next_offset of the page before."] = 0,
+    limit: Annotated[int | None, Field(ge=1), "Rows or characters; default some 30 KB."] = None,
 ) -> Page:
     """Read on where an answer was cut and gave a handle. Prefer a narrower query when few rows are needed."""
     return Page(**vars(await lake.results.read(id, offset, limit, lake.room)))
@@ -54,9 +54,9 @@ class Exported(BaseModel):
 async def export(
     lake: Lakehouse,
     id: Annotated[str, "The handle."],
-    path: Annotated[Path, "The file to write; its suffix says the format."],
-    format: Annotated[FormatName | None, "Another format than the suffix says; from the shell only."] = None,
-    overwrite: Annotated[bool, "Replace a file that is there."] = False,
+    path: Annotated[Path, "Of a file; its suffix says the format."],
+    format: Annotated[FormatName | None, "Default by suffix; other ones from the shell only."] = None,
+    overwrite: Annotated[bool, "Replace a file."] = False,
     guard_formulas: Annotated[bool, "As for export_sql."] = False,
 ) -> Exported:
     """Write a kept result to a local file, whole or not at all. One that was cut is refused: use export_sql."""

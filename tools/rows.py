@@ -50,10 +50,10 @@ async def delete(
 )
 async def register_delta(
     lake: Lakehouse,
-    name: Annotated[str, "The dataset, which is there already."],
-    object_key: Annotated[str | None, "Stored object with the rows; or give rows."] = None,
-    rows: Annotated[Sequence[dict[str, Any]] | None, Field(min_length=1), "The rows, an object each."] = None,
-    key_columns: Annotated[Sequence[str] | None, "Columns that tell rows apart; needed once."] = None,
+    name: Annotated[str, "The dataset."],
+    object_key: Annotated[str | None, "Stored object with the rows."] = None,
+    rows: Annotated[Sequence[dict[str, Any]] | None, Field(min_length=1), "Or the rows."] = None,
+    key_columns: Annotated[Sequence[str] | None, "Columns that tell rows apart."] = None,
 ) -> Ingested:
     """Replace the rows that have the same key, add the others; rows with "_deleted": true go.
 

@@ -39,22 +39,19 @@ class Queries(BaseModel):
 @tool(name="query_sql", route="/v1/sql", title="Query datasets with SQL", toolset="core sql", short="sql SQL")
 async def query(
     lake: Lakehouse,
-    sql: Annotated[str, "One read-only statement: SELECT, WITH, FROM, DESCRIBE, SUMMARIZE, EXPLAIN SELECT."],
-    params: Annotated[list[Any] | dict[str, Any] | None, "Values for ? (a list) or $name (an object)."] = None,
-    max_rows: Annotated[int | None, Field(ge=1), "Rows to answer at most; the rest is behind a handle."] = None,
-    as_of: Annotated[
-        AsOf | None, 'Datasets as they were: "2026-05-01", a version, or by name: {"orders": 3, "*": "2026-05-01"}.'
-    ] = None,
-    max_bytes: Annotated[int | None, Field(ge=1), "Bytes of rows to answer at most."] = None,
-    timeout: Annotated[float | None, Field(gt=0), "Seconds it may take."] = None,
-    memory: Annotated[str | None, "Memory it may use, for instance 200MB."] = None,
+    sql: Annotated[str, "One statement: SELECT, WITH, FROM, DESCRIBE, SUMMARIZE."],
+    params: Annotated[list[Any] | dict[str, Any] | None, "For ? a list, for $name an object."] = None,
+    max_rows: Annotated[int | None, Field(ge=1), "More are behind a handle."] = None,
+    as_of: Annotated[AsOf | None, 'A version, a moment, or by name: {"orders": 3, "*": "2026-05-01"}.'] = None,
+    max_bytes: Annotated[int | None, Field(ge=1), "Likewise."] = None,
+    timeout: Annotated[float | None, Field(gt=0), "Seconds."] = None,
+    memory: Annotated[str | None, "As 200MB."] = None,
     profile: Annotated[str | None, "Only what this profile sees."] = None,
 ) -> Rows:
     """Run one read-only SQL statement (DuckDB dialect) over the datasets, by name; DESCRIBE name shows the columns.
 
-    Not for finding by meaning (matrix_search) or storing (ingest_file). Lambdas: `lambda x: x + 1`. An older version
-    is a table, too: "orders@v3". Example:
-    {"sql": "SELECT city, count(*) AS n FROM orders WHERE year = $y GROUP BY ALL", "params": {"y": 2024}}
+    To find texts use matrix_search. Lambdas: `lambda x: x + 1`. An older version is a table, too: "orders@v3".
+    Example: {"sql": "SELECT city, count(*) AS n FROM orders WHERE year = $y GROUP BY ALL", "params": {"y": 2024}}
     """
     max_bytes = min(filter(None, (max_bytes, lake.room)), default=None)  # what does not fit is kept with its types
     async with lake.within(profile):
@@ -67,11 +64,11 @@ async def query(
 async def explain(
     lake: Lakehouse,
     sql: Annotated[str, "One SELECT."],
-    params: Annotated[list[Any] | dict[str, Any] | None, "Values for ? (a list) or $name (an object)."] = None,
+    params: Annotated[list[Any] | dict[str, Any] | None, "For ? a list, for $name an object."] = None,
     analyze: Annotated[bool, "Run it, and tell what that took."] = False,
     as_of: Annotated[AsOf | None, "As in query_sql."] = None,
-    timeout: Annotated[float | None, Field(gt=0), "Seconds it may take."] = None,
-    memory: Annotated[str | None, "Memory it may use, for instance 200MB."] = None,
+    timeout: Annotated[float | None, Field(gt=0), "Seconds."] = None,
+    memory: Annotated[str | None, "As 200MB."] = None,
 ) -> Explanation:
     """Tell what a query would do: its plan, the rows and bytes it reads of each dataset, what may make it slow.
 
@@ -83,15 +80,14 @@ async def explain(
 @tool(name="query_history", route="GET /v1/sql/history", title="Queries asked before", toolset="sql admin")
 async def history(
     lake: Lakehouse,
-    limit: Annotated[int, Field(ge=1, le=1000), "The most to return."] = 20,
-    min_ms: Annotated[float, Field(ge=0), "Only those that took so many milliseconds."] = 0,
-    failed_only: Annotated[bool, "Only those that failed."] = False,
-    contains: Annotated[str | None, "Only those whose text has this in it."] = None,
+    limit: Annotated[int, Field(ge=1, le=1000), "At most."] = 20,
+    min_ms: Annotated[float, Field(ge=0), "Slower ones only."] = 0,
+    failed_only: Annotated[bool, "Failures only."] = False,
+    contains: Annotated[str | None, "With this text."] = None,
 ) -> Queries:
     """Show the queries asked before, newest first: who, when, how long, over which versions, and how they ended.
 
-    For queries worth keeping see list_queries; for calls of other tools, observer_recent.
-    Example: {"min_ms": 1000, "contains": "orders"}
+    Those worth keeping: list_queries. Example: {"min_ms": 1000, "contains": "orders"}
     """
     scope = lake.profile.digest if lake.profile is not None else None
     found = await lake.history.recent(limit, min_ms=min_ms, failed_only=failed_only, contains=contains, scope=scope)

@@ -92,7 +92,7 @@ class Failures(BaseModel):
     errors: Sequence[Failure] = Field(description="Newest first.")
 
 
-Name = Annotated[str | None, "The bucket's name; default primary."]
+Name = Annotated[str | None, "Default primary."]
 
 
 def _most(config: Any, arguments: Mapping[str, Any]) -> int:
@@ -111,14 +111,14 @@ def _most(config: Any, arguments: Mapping[str, Any]) -> int:
 )
 async def put(
     lake: Lakehouse,
-    key: Annotated[str, "Where to, for instance notes/today.txt."],
-    text: Annotated[str | None, "The contents as text."] = None,
-    base64: Annotated[str | None, "The contents in base64, instead of text."] = None,
+    key: Annotated[str, "As notes/today.txt."],
+    text: Annotated[str | None, "Contents as text."] = None,
+    base64: Annotated[str | None, "Or in base64."] = None,
     bucket: Name = None,
     upload: Annotated[Upload | None, Accepts(_most, "storage.max_put_bytes")] = None,
 ) -> Stored:
-    """Store text or bytes under a key (or bucket://key), replacing what was there. Keys below _catalog/, datasets/,
-    _vectors/ and _journal/ are Lakehouse's own. To query a file's rows, use ingest_file or register_dataset."""
+    """Store text or bytes under a key (or bucket://key), replacing what was there. To query a file's rows, use
+    ingest_file or register_dataset."""
     if upload is None:
         stored = await lake.storage.put(key, _contents(text, base64), bucket)
     elif text is None and base64 is None:
@@ -129,9 +129,7 @@ async def put(
 
 
 @tool(name="storage_get", toolset="data", title="Read an object")
-async def get(
-    lake: Lakehouse, key: Annotated[str, "The object's key, or bucket://key."], bucket: Name = None
-) -> Object:
+async def get(lake: Lakehouse, key: Annotated[str, "Or bucket://key."], bucket: Name = None) -> Object:
     """Read one object of up to 16 MiB; UTF-8 comes as text, anything else as base64."""
     stored, data = await lake.storage.get(key, bucket)
     answer = Object(**_shown(stored))
@@ -163,7 +161,7 @@ async def list(
     lake: Lakehouse,
     prefix: Annotated[str, "How the keys begin."] = "",
     after: Annotated[str | None, "Go on after this key."] = None,
-    limit: Annotated[int, Field(ge=1, le=10_000), "The most to return."] = 10_000,
+    limit: Annotated[int, Field(ge=1, le=10_000), "At most."] = 10_000,
     bucket: Name = None,
 ) -> Listing:
     """List objects by the beginning of their keys."""
@@ -181,9 +179,7 @@ async def list(
     title="Delete an object",
     idempotent=True,
 )
-async def delete(
-    lake: Lakehouse, key: Annotated[str, "The object's key, or bucket://key."], bucket: Name = None
-) -> Deleted:
+async def delete(lake: Lakehouse, key: Annotated[str, "Or bucket://key."], bucket: Name = None) -> Deleted:
     """Delete one of your own objects; deleting what is not there is fine."""
     await lake.storage.delete(key, bucket)
     return Deleted(key=key)
@@ -211,8 +207,8 @@ async def replay(lake: Lakehouse) -> Replayed:
 @tool(name="storage_errors", route="GET /v1/storage/errors", toolset="admin", title="List buckets' failures")
 async def errors(
     lake: Lakehouse,
-    limit: Annotated[int, Field(ge=1, le=1000), "The most to return."] = 100,
-    since: Annotated[str | None, "Not those before, for instance 2026-05-01T12:00:00Z."] = None,
+    limit: Annotated[int, Field(ge=1, le=1000), "At most."] = 100,
+    since: Annotated[str | None, "As 2026-05-01T12:00:00Z."] = None,
 ) -> Failures:
     """List what buckets failed at, newest first."""
     return Failures(errors=[Failure(**vars(one)) for one in await lake.storage.errors(limit, since)])

@@ -17,9 +17,7 @@ from lakehouse.engine.upkeep.gc import Collected
     idempotent=True,
     short="gc",
 )
-async def gc(
-    lake: Lakehouse, dry_run: Annotated[bool, "Only list what would be removed, why, and how large it is."] = False
-) -> Collected:
+async def gc(lake: Lakehouse, dry_run: Annotated[bool, "Only list what would go, and why."] = False) -> Collected:
     """Remove data files that no version names, and versions that the [datasets] settings do not keep (default: all).
 
     Look with dry_run first: what is removed cannot be restored.

@@ -11,7 +11,7 @@ from lakehouse.engine.vectors import IndexInfo, Item
 from lakehouse.engine.vectors.asking import Ask
 from lakehouse.engine.vectors.hybrid import Question, ranked
 
-Name = Annotated[str, "Name of the index."]
+Name = Annotated[str, "The index."]
 
 
 class Generation(BaseModel):
@@ -56,9 +56,9 @@ class Indexes(BaseModel):
 class Vector(BaseModel):
     """One item to put."""
 
-    id: str = Field(description="Non-empty text; an id that exists is replaced.")
-    vector: list[float] = Field(description="Finite numbers, as many as the index's dimension.")
-    metadata: Any = Field(None, description="Any JSON. Absent or null keeps what is stored; {} clears it.")
+    id: str = Field(description="One that exists is replaced.")
+    vector: list[float] = Field(description="As many numbers as the dimension.")
+    metadata: Any = Field(None, description="Any JSON; absent: keeps what is stored.")
 
 
 class Added(BaseModel):
@@ -98,7 +98,7 @@ class Hit(BaseModel):
     @model_serializer(mode="wrap")
     def _with_metadata(self, rest: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
         # Absent fields are left out of answers; null is a value here. A return type would replace the fields' schema.
-        return {"metadata": None} | rest(self) if self.metadata is None else rest(self)
+        return rest(self) | {"metadata": self.metadata} if self.metadata is None else rest(self)
 
 
 class Hits(BaseModel):
@@ -123,8 +123,8 @@ Floats = list[float]
 Query = Annotated[list[float], "What to look for."]
 Where = Annotated[
     dict[str, Any] | None,
-    "Fields with a value, a list of values or operators ($eq $ne $in $nin $gt $gte $lt $lte $prefix $contains $regex "
-    "$exists), joined by $and, $or, $not; dots reach nested ones.",
+    "Fields with a value, a list of them or operators: $eq $ne $in $nin $gt $gte $lt $lte $prefix $contains $regex "
+    "$exists; $and $or $not join.",
 ]
 
 
@@ -144,11 +144,11 @@ def _shown(info: IndexInfo) -> Index:
 async def create(
     lake: Lakehouse,
     name: Annotated[str, "1 to 128 of A-Z a-z 0-9 _ . -"],
-    dimension: Annotated[int, "Components of each vector."],
-    distance: Annotated[Literal["cosine", "euclidean"], "How nearness is measured."] = "cosine",
-    m: Annotated[int | None, "Links of each item in the graphs of large indexes."] = None,
-    ef_construction: Annotated[int | None, "Effort when building them."] = None,
-    ef_search: Annotated[int | None, "Effort when searching them."] = None,
+    dimension: Annotated[int, "Of its vectors."],
+    distance: Annotated[Literal["cosine", "euclidean"], "Measure."] = "cosine",
+    m: Annotated[int | None, "Links of an item in graphs."] = None,
+    ef_construction: Annotated[int | None, "Effort to build them."] = None,
+    ef_search: Annotated[int | None, "Effort to search them."] = None,
 ) -> Index:
     """Create an empty index for your own vectors. For text use build_corpus, which embeds it.
 
@@ -188,7 +188,7 @@ async def get(lake: Lakehouse, name: Name) -> Index:
 )
 async def optimize(lake: Lakehouse, name: Name) -> Optimized:
     """Merge an index's files and build its graphs now, instead of soon by itself; returns when searches use them."""
-    return Optimized(steps=await lake.vectors.optimise(name))
+    return Optimized(steps=await lake.vectors.optimise(name, lake.progress))
 
 
 @tool(
@@ -236,14 +236,14 @@ async def add(lake: Lakehouse, index: Name, items: Batch) -> Added:
 async def load(
     lake: Lakehouse,
     index: Name,
-    dataset: Annotated[str, "A dataset whose rows have vectors."],
+    dataset: Annotated[str, "The dataset."],
     vector: Annotated[str, "Its column of vectors."],
     id: Annotated[str, "Its column of ids."] = "id",
-    metadata: Annotated[Columns | None, "Columns to keep beside; all others by default."] = None,
-    model: Annotated[str | None, "Model they are of, so that matrix_search searches it."] = None,
-    as_of: Annotated[int | str | None, "A version of the dataset, or a moment."] = None,
+    metadata: Annotated[Columns | None, "Columns to keep; default all others."] = None,
+    model: Annotated[str | None, "Their model; matrix_search needs it."] = None,
+    as_of: Annotated[int | str | None, "Version or moment."] = None,
 ) -> Index:
-    """Make or replace an index, in one step, with the vectors a dataset has, as of an ingested embeddings Parquet.
+    """Make or replace an index, in one step, with the vectors a dataset has.
 
     Example: {"index": "faces", "dataset": "embeddings", "vector": "embedding"}
     """
@@ -315,7 +315,7 @@ async def search(
 async def hybrid(
     lake: Lakehouse,
     index: Name,
-    sql: Annotated[str, "One read-only statement; all its rows count."],
+    sql: Annotated[str, "One SELECT."],
     id_column: Annotated[str, "Its column of ids."],
     query_text: Annotated[str | None, "What to look for."] = None,
     query_vector: Annotated[Floats | None, "Or its vector."] = None,

@@ -28,6 +28,7 @@ CORPUS: dict[str, Any] = {
     "metadata": ["role", "city", "state"],
 }
 WORDS = "licensed to drive heavy lorries"
+OTHER_WORDS = "who may drive our big trucks?"
 REFUSED = "COPY workers TO 'everything.csv'"
 
 
@@ -64,12 +65,28 @@ async def steps(folder: Path, home: Path | None = None) -> AsyncIterator[Step]:
         yield Step("Its text columns become a searchable corpus (embedded on this machine)", command, shown)
         found = await call("matrix.search", query_text=WORDS, corpora=["workers"], k=5, retrieval="hybrid")
         yield Step(
-            "Plain words find the right records", f'lakehouse search "{WORDS}" --corpora workers -k 5', _hits(found)
+            "Plain words find the right records, by their meaning and by the words",
+            f'lakehouse search "{WORDS}" --corpora workers -k 5',
+            _hits(found),
         )
         ids = ", ".join(hit["metadata"]["doc_id"] for hit in found["results"])
         sql = JOINED.format(ids=ids)
         found = await call("sql.query", sql=sql)
         yield Step("Search and SQL combine by id", f'lakehouse sql "{sql}"', _rows(found))
+        served = str(found["rows"][0][0])
+        noted = await call("playbook.record", query_text=WORDS, answer_id=served, answer_corpus="workers", score=1)
+        yield Step(
+            "One of them took the job: that is noted",
+            f'lakehouse playbook record "{WORDS}" {served} workers 1',
+            {key: noted[key] for key in ("playbook_id",)},
+        )
+        asked: dict[str, Any] = {"query_text": OTHER_WORDS, "corpora": ["workers"], "k": 3, "use_playbook": True}
+        found = await call("matrix.search", **asked, retrieval="hybrid")
+        yield Step(
+            "Asked again, in other words, it comes first",
+            f'lakehouse search "{OTHER_WORDS}" --corpora workers -k 3 --use-playbook',
+            _hits(found),
+        )
         try:
             await call("sql.query", sql=REFUSED)
         except LakehouseError as error:
@@ -94,4 +111,6 @@ def _hits(found: dict[str, Any]) -> dict[str, Any]:
     for hit in found["results"]:
         near = hit["distance"] if hit["distance"] is None else round(hit["distance"], 3)  # null: only words matched
         hits.append({"id": hit["id"], "distance": near, "text": hit["metadata"]["text"]})
+        if found["playbook_boosted"]:
+            hits[-1]["boosted"] = "boosted_by" in hit
     return {"results": hits}

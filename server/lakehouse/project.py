@@ -10,7 +10,7 @@ CONFIG = """\
 # Use it with: lakehouse --config {file}
 
 [plugins]
-folders = ["."]            # tools/, modes/ and queries/ beside this file are loaded
+folders = ["."]            # tools/, modes/, queries/ and corpora/ beside this file are loaded
 
 # [storage]
 # url = "file:///data/lake"   # where datasets and vectors are kept; default: the data directory
@@ -61,12 +61,19 @@ verified:
 """
 
 CORPUS = """\
-# A corpus: `lakehouse corpora build notes` makes it of the texts in notes/; `lakehouse corpora check` finds mistakes.
+# A corpus: `lakehouse corpora build notes` makes it of the texts in notes/, and `lakehouse search` finds them then;
+# `lakehouse corpora check` tells mistakes.
 description: Notes of this project.
 source:
   folder: notes                # or dataset: NAME with text: and id: columns, or sql: SELECT id, text FROM ...
   include: ["*.md", "*.txt"]
 chunker: auto
+"""
+
+NOTE = """\
+# Notes
+
+Whatever is written in this folder can be searched: by what it means, and by its words.
 """
 
 FILES = {
@@ -75,6 +82,7 @@ FILES = {
     "modes/README.md": "Steps that only workflows use: async functions marked `@mode()`, one file per family.\n",
     "workflows/README.md": "Workflows: YAML graphs of capabilities.\n",
     "corpora/notes.yaml": CORPUS,
+    "notes/notes.md": NOTE,
 }
 
 

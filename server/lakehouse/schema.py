@@ -22,6 +22,30 @@ def portable(schema: dict[str, Any], *, absent_for_null: bool = False, closed: b
     return dict(root)
 
 
+def brief(schema: Any) -> Any:
+    """A portable schema as models are shown it, at each turn: without what only the checks and the shell read.
+
+    Those are `additionalProperties` of true or false (an unknown name is refused with the known ones all the same),
+    formats, and that a flag is off unless it is given: an eighth of what all tools weigh. An object without properties
+    stays closed, as clients want it.
+    """
+    if isinstance(schema, list):
+        return [brief(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    named = schema.get("properties") != {}
+    shown = {}
+    for key, value in schema.items():
+        if key == "properties":
+            shown[key] = {name: brief(inner) for name, inner in value.items()}
+        elif key in _VALUES:
+            if value is not False:
+                shown[key] = value
+        elif not (key == "format" or (key == "additionalProperties" and isinstance(value, bool) and named)):
+            shown[key] = brief(value)
+    return shown
+
+
 @dataclass(frozen=True)
 class _Cleaner:
     definitions: Mapping[str, Any]

@@ -40,6 +40,7 @@ def test_a_definition_is_read_whole() -> None:
     ("text", "said", "fix"),
     [
         ("source:\n  dateset: jobs\n", "line 2: source.dateset: there is no such key.", "Did you mean dataset?"),
+        ("sorce: {dataset: d}\n", "line 1: sorce: there is no such key.", "Did you mean source?"),
         ("source: {dataset: d}\nchunkr: plain\n", "line 2: chunkr: there is no such key.", "Did you mean chunker?"),
         ("source: {dataset: d}\nchunker:\n  kind: code\n  max: 3\n", "line 4: chunker.max", "max_chars"),
         ("source: {dataset: d}\nbatch_size: 0\n", "line 2: batch_size: ", "Mend"),
@@ -100,7 +101,26 @@ def test_files_of_several_projects(tmp_path: Path) -> None:
     ],
 )
 def test_patterns(pattern: str, path: str, matches: bool) -> None:
-    assert matcher([pattern])(path) is matches
+    assert matcher(["no such", pattern])([path, "else"]) == [matches, False]
+
+
+def test_patterns_of_callers_at_a_distance_take_no_longer_than_others() -> None:
+    """Backtracking over these would take years."""
+    assert matcher(["*a" * 30 + "b", "**/" * 50 + "b"])(["a" * 200, "a/" * 200 + "c"]) == [False, False]
+    assert matcher(["b*"])(["b\udcff"]) == [True]
+    for bad in (["x" * 65_000] * 500, ["\ud800"]):
+        with pytest.raises(InvalidInput, match="patterns"):
+            matcher(bad)
+
+
+def test_a_few_bytes_do_not_stand_for_more_than_fits_into_memory() -> None:
+    nested = [f"a{n}: &a{n} {{p: *a{n - 1}, q: *a{n - 1}}}" for n in range(1, 40)]
+    merged = [f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 40)]
+    for lines in (nested, merged):
+        with pytest.raises(InvalidInput, match=r"line 2: .*aliases"):
+            parsed("\n".join(["a0: &a0 {x: 1}", *lines]).encode(), "x")
+    with pytest.raises(InvalidInput, match="nested too deep"):
+        parsed(b"[" * 100_000, "x")
 
 
 def test_changes_name_the_fields() -> None:

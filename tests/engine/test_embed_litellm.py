@@ -92,3 +92,17 @@ async def test_no_model_and_no_key_say_what_to_set(home: Path) -> None:
     keyless = config.Embed(provider="litellm", model="openai/tiny", api_key_env="NO_SUCH_VARIABLE", cache_size=0)
     with pytest.raises(Unavailable, match="NO_SUCH_VARIABLE"):
         await Embedder(home, keyless).embed(["a"])
+
+
+async def test_a_caller_does_not_choose_where_the_key_is_sent(home: Path) -> None:
+    """litellm takes an address, or a provider, from a model's name, and sends it what embed.api_key_env holds."""
+    mine = config.Embed(provider="litellm", model="openai/tiny", api_key_env="KEY_FOR_TEST")
+    for model in ("huggingface/https://evil.example/", "https://evil.example/x", "voyage/large", "bare", "openai/../x"):
+        with pytest.raises(InvalidInput, match="model: "):
+            await Embedder(home, mine).embed(["a"], model)
+    assert Embedder(home, mine).effective_model("openai/large:2@x") == "openai/large:2@x"
+    # Without a key of ours each provider has its own variable.
+    free = Embedder(home, config.Embed(provider="litellm", model="openai/tiny"))
+    assert free.effective_model("voyage/large") == "voyage/large"
+    with pytest.raises(InvalidInput, match="model: "):
+        free.effective_model("huggingface/https://evil.example/")

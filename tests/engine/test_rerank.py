@@ -4,13 +4,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.doubles.fake_rerank import BROKEN, NONSENSE, SHORT, FakeRerank
 from tests.doubles.server import COMPUTE, HANG
 
 from lakehouse import config
-from lakehouse.engine.rerank import Reranker
+from lakehouse.engine.rerank import Reranker, RerankFailed
 from lakehouse.errors import NotInstalled, Unavailable
 
 CHILD = """
@@ -79,3 +80,9 @@ async def test_what_is_not_set_up() -> None:
     keyless = config.Rerank(provider="litellm", model="cohere/x", api_key_env="NO_SUCH_VARIABLE")
     with pytest.raises(Unavailable, match="NO_SUCH_VARIABLE"):
         await Reranker(keyless).scores("q", ["a"])
+
+
+@pytest.mark.parametrize("nonsense", [["x"], [None], [{"index": 0, "relevance_score": 10**400}], [{"index": {}}], [[]]])
+def test_senseless_scores(nonsense: list[Any]) -> None:
+    with pytest.raises(RerankFailed, match="0 of 1"):
+        Reranker(config.Rerank(provider="litellm", model="cohere/x"))._ordered(nonsense, 1)

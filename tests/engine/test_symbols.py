@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse.engine.symbols import LANGUAGES, language_of, symbols
+from lakehouse.engine.chunks import chunk
+from lakehouse.engine.symbols import LANGUAGES, Symbols, language_of, parse, symbols
 
 CONNECTOR = """use catalogd::Registry;
 pub struct Connector {
@@ -161,3 +162,13 @@ def test_hostile_texts_end(text: str) -> None:
     """Their time is linear; what is quadratic in one of these runs into the test's limit."""
     for language in LANGUAGES:
         assert len(symbols(text, language=language).defined) <= 1
+
+
+def test_what_a_grammar_makes_no_sense_of_is_given_up() -> None:
+    """A parser that looks for what was meant takes minutes for these; the work is counted, so that all end alike."""
+    text = "| a |\n" + "|-" * 1_500
+    assert parse(text.encode(), "python") is None
+    assert symbols(text, "a.py") == Symbols()
+    assert [piece.text for piece in chunk("code", text, path="a.py", max_chars=20_000)] == [text]
+    code = "def f(a):\n    return a\n" * 2000
+    assert symbols(code, "a.py").defined == ("f",)

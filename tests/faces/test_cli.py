@@ -1,6 +1,7 @@
 """The command line: derived commands, short words, the options of the whole line, exit codes."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,9 +12,11 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from lakehouse.catalogue import Catalogue
 from lakehouse.errors import InvalidInput, LakehouseError, NotFound
 from lakehouse.faces import cli, terminal
 from lakehouse.faces.commands import Invocation, derived
+from lakehouse.rendered import render
 
 Run = Callable[..., Result]
 
@@ -115,6 +118,10 @@ def test_init_writes_a_project_whose_tool_runs(run: Run, tmp_path: Path, monkeyp
     folder = tmp_path / "mine"
     made = json.loads(run("init", str(folder), "--json").stdout)
     assert {"lakehouse.toml", "tools/greeting.py"} <= set(made["written"])
+    monkeypatch.setenv("LAKEHOUSE_PLUGINS__FOLDERS", str(folder))
+    assert json.loads(run("corpora", "check", "--json").stdout)["problems"] == 0
+    built = json.loads(run("corpora", "build", "notes", "--json").stdout)
+    assert built["added"] == 1
     again = run("init", str(folder)).exception
     assert isinstance(again, LakehouseError) and again.http == 409
     monkeypatch.delenv("LAKEHOUSE_PLUGINS__FOLDERS")
@@ -252,15 +259,6 @@ async def test_a_bar_is_shown_only_for_calls_that_report_progress(
 
 
 @pytest.mark.slow
-def test_demo_as_json_is_one_document_and_a_home_keeps_what_it_made(command: list[str], home: Path) -> None:
-    ran = subprocess.run([*command, "--home", str(home), "demo", "--json"], capture_output=True, check=True)
-    steps = json.loads(ran.stdout)["steps"]
-    assert len(steps) == 6 and all({"title", "command", "result"} == set(step) for step in steps)
-    line = [*command, "--home", str(home), "sql", "SELECT count(*) FROM workers", "--json"]
-    assert json.loads(subprocess.run(line, capture_output=True, check=True).stdout)["rows"] == [[400]]
-
-
-@pytest.mark.slow
 def test_the_quick_bench_prints_every_reference_figure(command: list[str]) -> None:
     """A-S43-1: offline, and no gate fails at a quick size."""
     ran = subprocess.run([*command, "bench", "--quick", "--json"], capture_output=True, timeout=60, check=True)
@@ -295,3 +293,51 @@ def test_help_imports_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)  # fills the cache
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert ran.stdout.decode().splitlines()[-1] == "[]"
+
+
+@pytest.mark.slow
+def test_a_command_that_changes_a_dataset_ends_when_its_corpora_have_followed(run: Run, tmp_path: Path) -> None:
+    """Its process may be the last for a while; by the next command only what is left of the rows is found."""
+    (tmp_path / "jobs.csv").write_text("id,t\na,one\nb,two\n")
+    assert run("ingest", str(tmp_path / "jobs.csv"), "--name", "jobs", "--embed", "t", "--id", "id").exit_code == 0
+    assert run("rows", "delete", "jobs", "--where", "id = 'a'").exit_code == 0
+    [listed] = json.loads(run("corpora", "list", "--json").stdout)["corpora"]
+    assert (listed["count"], listed["standing"]["state"]) == (1, "current")
+
+
+def test_objects_in_a_table_are_shown_by_what_says_most(capsys: pytest.CaptureFixture[str]) -> None:
+    explained = {"by": "score", "addends": [{"name": "dense", "value": 1 / 61}, {"name": "playbook", "value": -0.25}]}
+    corpus = {"corpus": "jobs", "ms": 1.5}
+    rows = [
+        {"a": {"text": "the words", "n": 1}, "b": explained},
+        {"a": {"source": "dataset", "dataset": "jobs"}, "b": {"state": "current", "follows": True, "drift": []}},
+        {"a": {"state": "IL", "pay": 21.5}, "b": {}},
+    ]
+    terminal.show({"results": rows, "count": 3, "explain": {"corpora": [corpus], "total_ms": 2.5}}, as_json=False)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert [re.split("   +", line) for line in lines[2:5]] == [
+        ["the words", "dense 0.0163934 + playbook -0.25"],
+        ["dataset jobs", "state current, follows"],
+        ["state IL, pay 21.5", "∅"],
+    ]
+    assert lines[5:8] == ["count: 3", "", "explain:"] and lines[8].split() == ["corpus", "ms"]
+    assert lines[-1] == "total_ms: 2.5"
+    terminal.show({"columns": [{"name": "s"}], "rows": [[{"text": "exact"}]]}, as_json=False)
+    assert '{"text": "exact"}' in capsys.readouterr().out  # a value of SQL is what it is
+
+
+def test_a_word_alone_is_the_first_argument_of_a_tool_that_needs_none() -> None:
+    calls: list[dict[str, Any]] = []
+    top = derived(render(Catalogue()))
+    state = Invocation(None, None, False, None, lambda _, name, arguments: calls.append(arguments))
+
+    def sent(*words: str) -> Any:
+        return CliRunner().invoke(top[words[0]], words[1:], obj=state)
+
+    for words in (("playbook", "lookup", "a question"), ("playbook", "lookup", "--query-text", "a question")):
+        assert sent(*words).exit_code == 0 and calls.pop() == {"query_text": "a question"}
+    assert sent("playbook", "lookup").exit_code == 0 and calls.pop() == {}
+    assert "[QUERY_TEXT]" in sent("playbook", "lookup", "--help").output
+    twice = sent("playbook", "lookup", "a", "--query-text", "b")
+    assert twice.exit_code == 2 and "given twice: 'a' and --query-text" in twice.output
+    assert sent("doctor", "run", "x").exit_code == 2

@@ -31,7 +31,7 @@ def check_named(path: Path) -> None:
             continue
         leads = folder.is_dir() and Path(os.path.realpath(folder)).is_relative_to(real) and real.is_dir()
         if leads or any(folder.samefile(p) for p in inside):
-            raise _shut(path)
+            raise forbidden(path)
 
 
 def check_open(real: Path, given: str | Path) -> None:
@@ -41,10 +41,11 @@ def check_open(real: Path, given: str | Path) -> None:
         return
     for folder in shut.get():
         if real.is_relative_to(os.path.realpath(folder)):
-            raise _shut(given)
+            raise forbidden(given)
 
 
-def _shut(given: str | Path) -> Forbidden:
+def forbidden(given: str | Path) -> Forbidden:
+    """The error for a place that is Lakehouse's own."""
     return Forbidden(
         f"{given} is Lakehouse's own: files there are not read by name.",
         fix="Query the datasets, or name a file elsewhere.",

@@ -105,12 +105,20 @@ def command(
             about = for_people(inner.get("description", ""), tools)
             shown = {**inner, "description": about, "default": defaults.get(parameter, inner.get("default"))}
             params.append(_option(parameter, shown, parameter in schema.get("required", ())))
+    first = next(iter(schema["properties"]), "")
+    usual = first if not positional and schema["properties"].get(first, {}).get("type") == "string" else ""
+    if usual:  # what people write who need not give anything: `playbook lookup "a question"`
+        params.insert(0, click.Argument(["usual_"], metavar=f"[{usual.upper()}]", required=False))
     # A tool's own --profile says the same.
     params += [one for one in global_options() if "profile" not in schema["properties"] or one.name != "profile_"]
 
     @click.pass_context
     def callback(ctx: click.Context, /, **given: Any) -> None:
         invocation = taken(ctx, given)
+        if (word := given.pop("usual_", None)) is not None:
+            if given[usual] is not None:
+                raise click.UsageError(f"{usual} is given twice: {word!r} and --{usual.replace('_', '-')}.", ctx)
+            given[usual] = Value(schema["properties"][usual]).convert(word, None, ctx)
         arguments = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items() if v not in (None, ())}
         invocation.run(invocation, spec["name"], {**defaults, **arguments})
 

@@ -19,6 +19,7 @@ from lakehouse.errors import PROBLEM_KEY, InvalidInput, LakehouseError
 from lakehouse.lake import Lakehouse
 from lakehouse.observe import Caller
 from lakehouse.preview import compact, scrubbed
+from lakehouse.schema import brief
 
 Context = ServerRequestContext[Any]
 Item = TypeVar("Item")
@@ -285,7 +286,7 @@ def _tool(spec: dict[str, Any]) -> t.Tool:
         name=spec["mcp_name"],
         title=spec["title"],
         description=spec["description"],
-        input_schema=spec["input_schema"],
+        input_schema=brief(spec["input_schema"]),
         output_schema=spec["output_schema"],
         annotations=t.ToolAnnotations(
             title=spec["title"],

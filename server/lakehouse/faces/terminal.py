@@ -39,10 +39,19 @@ def show(value: Any, *, as_json: bool) -> None:
             names = list(dict.fromkeys(name for item in items for name in item))
             if len(tables) > 1:
                 click.echo(f"{key}:")
-            _rows(names, [[item.get(name) for name in names] for item in items])
+            _rows(names, [[_gist(item.get(name)) for name in names] for item in items])
     for key, inner in rest.items():
-        if inner not in (None, [], {}):
-            click.echo(f"{key}: {inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False)}")
+        if isinstance(inner, dict) and any(map(_is_table, inner.values())):
+            click.echo(f"\n{key}:")
+            show(inner, as_json=False)
+        elif inner not in (None, [], {}):
+            click.echo(f"{key}: {_told(inner)}")
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def show_step(title: str, command: str, result: dict[str, Any]) -> None:
@@ -159,11 +168,24 @@ def _table(names: list[str], cells: list[list[str]], numeric: list[bool], width:
     Console(width=width, highlight=False).print(table)
 
 
+def _gist(value: Any) -> Any:
+    """Of an object in a table, what says most: its text, what a score is the sum of, its source, else its values."""
+    if not isinstance(value, dict):
+        return value
+    if isinstance(value.get("text"), str):
+        return value["text"]
+    addends: Any = value.get("addends")
+    if _is_table(addends):
+        return " + ".join(f"{part.get('name')} {_cell(part.get('value'))}" for part in addends)
+    if isinstance(source := value.get("source"), str) and isinstance(value.get(source), str):
+        return f"{source} {value[source]}"
+    told = [(name, inner) for name, inner in value.items() if inner not in (None, False, "", [], {})]
+    return ", ".join(name if inner is True else f"{name} {_cell(inner)}" for name, inner in told) or None
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return NOTHING
-    if isinstance(value, dict) and isinstance(value.get("text"), str):
-        value = value["text"]  # of a record, its text says most
     if isinstance(value, float):
         text = f"{value:.6g}"
     else:

@@ -66,12 +66,22 @@ def _explained(capability: Capability, error: ValidationError) -> InvalidInput:
             hints.append(did_you_mean(str(problem["loc"][-1]), names, f"Known are: {', '.join(names) or 'none'}."))
         elif problem["type"] == "missing":
             lines.append(f"{where}: it is required")
+            within = problem["loc"][:-1]
+            if within and (names := _known_at(capability.input_schema, within)):
+                hints.append(f"{'.'.join(map(str, within))} takes: {', '.join(names)}.")
         else:
             lines.append(f"{where}: {problem['msg'][:200]}")
+            hints += _meant(capability.input_schema, str(problem["loc"][0]) if problem["loc"] else "")
     if len(problems) > 5:
         lines.append(f"and {len(problems) - 5} more")
     fix = " ".join(dict.fromkeys(hints)) or f"{capability.name} takes: {', '.join(known) or 'nothing'}."
     return InvalidInput("; ".join(lines) + ".", fix=fix)
+
+
+def _meant(schema: Mapping[str, Any], argument: str) -> list[str]:
+    """What an argument is for, so that one whose value does not do need not be looked up."""
+    words = schema.get("properties", {}).get(argument, {}).get("description")
+    return [f"{argument} is: {words}"] if words else []
 
 
 def _known_at(schema: Mapping[str, Any], place: Sequence[int | str]) -> list[str]:

@@ -139,7 +139,14 @@ class Data:
         lake = self._lake
         if self._profile is not None:  # definitions, and what follows what, are about everybody's data
             return Corpora(
-                None, self.datasets, lake.embed, self.vectors, lake.config, sql=lambda: self.sql, record=lake.record
+                None,
+                self.datasets,
+                lake.embed,
+                self.vectors,
+                lake.config,
+                sql=lambda: self.sql,
+                own=lambda: lake.everything.storage.shut,
+                record=lake.record,
             )
         return Corpora(
             lake.home,
@@ -150,6 +157,7 @@ class Data:
             sql=lambda: self.sql,
             folders=lambda: [*lake.config.plugins.folders, lake.home],
             shipped=lambda: shipped("corpora").parent,
+            own=lambda: lake.everything.storage.shut,
             record=lake.record,
             later=lake.later,
         )

@@ -37,14 +37,18 @@ def code(text: str, path: str, max_chars: int, overlap: int) -> list[Piece]:
     """The symbols in order, called by their qualified names, and what stands between them.
 
     Of a class there is one piece for its beginning up to the first method, and one for each method, below the line
-    that begins the class. Text in no known language, and of over 2 MiB, which nobody wrote by hand, is cut as plain.
+    that begins the class. Text in no known language, that no grammar makes sense of, and of over 2 MiB, which nobody
+    wrote by hand, is cut as plain.
     """
     language = language_of(text, path) if len(text) <= _LARGEST else None
     if language is None:
         return plain(text, path, max_chars, overlap)
     data = text.encode("utf-8", "replace")
     text = data.decode("utf-8")
-    found = [one for one in declarations(parse(data, language), language) if one.kind != "torn"]
+    tree = parse(data, language)
+    if tree is None:
+        return plain(text, path, max_chars, overlap)
+    found = [one for one in declarations(tree, language) if one.kind != "torn"]
     parts = _merged(_parts(data, found, max_chars), data, max_chars)
     lines, names, at = Lines(text), Names(), _Characters(data)
     pieces: list[Piece] = []

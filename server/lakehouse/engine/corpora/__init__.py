@@ -46,13 +46,15 @@ class Corpora:
         sql: "Callable[[], Sql]",
         folders: Callable[[], Sequence[Path]] = tuple,
         shipped: Callable[[], Path] | None = None,
+        own: Callable[[], Sequence[Path]] = tuple,
         record: Record = unrecorded,
         later: Later = lambda work: False,
     ) -> None:
         """`folders` gives the projects whose `corpora` folders hold definitions, `sql` the query engine.
 
         Those of the project `shipped` are listed and checked once what they read is there, and stand behind others of
-        their names. Without a `home` nothing follows a dataset: for callers who see a part of the data.
+        their names. `own` gives the places that no confined caller may have read. Without a `home` nothing follows a
+        dataset: for callers who see a part of the data.
         """
         self._datasets = datasets
         self._record = record
@@ -62,6 +64,7 @@ class Corpora:
         self._sql = sql
         self._folders = folders
         self._shipped = shipped
+        self._own = own
         self._building: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._bound = home is None
         self.following = Following(home, datasets, self._refresh, later)
@@ -297,7 +300,8 @@ class Corpora:
 
         source, limit = order.recipe.source, order.recipe.limit
         if source.folder is not None:
-            return Folder(source.folder, roots, limit, source.include, source.exclude)
+            own = () if roots is None else self._own()
+            return Folder(source.folder, roots, limit, source.include, source.exclude, own)
         if source.sql is not None:
             limits = self._settings.sql.export_timeout_secs, self._settings.export.max_bytes
             roles = source.text, source.id, source.metadata

@@ -13,6 +13,7 @@ from lakehouse.errors import InvalidInput, did_you_mean
 FOLDER = "corpora"
 MAX_BYTES = 2**18
 MAX_FILES = 1000
+MAX_DEPTH = 20
 _PARTS: dict[str, type[BaseModel]] = {"": Recipe, "source": Source, "chunker": Chunker}
 Lines = dict[tuple[str, ...], int]
 
@@ -110,7 +111,22 @@ def _loaded(data: bytes) -> tuple[Any, Lines]:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Knows no dates."""
+        """Knows no dates, and no aliases: a few of them can stand for more than fits into memory."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            """As it is. Raises ComposerError for an alias, and for what is nested deeper than a definition can be."""
+            if self.check_event(yaml.AliasEvent):
+                raise self._refused("aliases are not resolved here")
+            self.depth = getattr(self, "depth", 0) + 1
+            if self.depth > MAX_DEPTH:
+                raise self._refused("it is nested too deep")
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
+        def _refused(self, why: str) -> yaml.YAMLError:
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+            return yaml.composer.ComposerError(None, None, why, event.start_mark)
 
     Loader.yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:timestamp"]
@@ -152,8 +168,9 @@ def _note(node: Any, path: tuple[str, ...], lines: Lines) -> None:
 
 
 def _told(error: ValidationError, lines: Lines) -> InvalidInput:
-    """The first mistake, with its line and what is meant instead."""
-    problem = error.errors(include_url=False, include_input=False)[0]
+    """The first mistake, with its line and what is meant instead; a misspelt key before the one it should be."""
+    problems = error.errors(include_url=False, include_input=False)
+    problem = min(problems, key=lambda each: each["type"] != "extra_forbidden")
     loc = tuple(map(str, problem["loc"]))
     # Where a value may be one of several types, the type is part of the place.
     known = [loc[:size] for size in range(len(loc), 0, -1) if loc[:size] in lines]

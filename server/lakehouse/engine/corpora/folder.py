@@ -10,11 +10,12 @@ import anyio.to_thread
 from lakehouse.engine.chunks import SUFFIXES
 from lakehouse.engine.corpora.documents import MAX_ID_BYTES, Document, Skipped
 from lakehouse.engine.corpora.globs import matcher
-from lakehouse.engine.places import check_place
+from lakehouse.engine.places import check_place, forbidden
 from lakehouse.errors import InvalidInput
 
 MAX_BYTES = 16 * 2**20
 FILES = 16
+_MATCHED = 4096
 
 
 class Folder:
@@ -22,7 +23,7 @@ class Folder:
 
     With `include` it is those that match one of its patterns, whatever they end in; never those of `exclude`. Hidden
     files and folders and linked folders are passed over. `roots` None allows any place, else the folder must lie in
-    one of them.
+    one of them. What is Lakehouse's `own` is passed over, too: an agent may be talked into reading it.
     """
 
     paths = True
@@ -34,6 +35,7 @@ class Folder:
         limit: int | None,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        own: Sequence[Path] = (),
     ) -> None:
         self.name = path
         self.skipped: list[Skipped] = []
@@ -42,6 +44,7 @@ class Folder:
         self._limit = limit
         self._include, self._exclude = include, exclude
         self._root = Path()
+        self._own = own
         self._found: list[str] = []
 
     def facts(self) -> dict[str, Any]:
@@ -75,17 +78,13 @@ class Folder:
             is_folder = False
         if self._roots is not None:
             check_place(self._root, self._given, self._roots, "corpora.folders")
+        self._own = [Path(os.path.realpath(place)) for place in self._own]
+        if any(self._root.is_relative_to(place) for place in self._own):
+            raise forbidden(self._given)
         if not is_folder:
             raise InvalidInput(f"folder: there is no folder {self._given}.", fix="Give the path of a folder.")
         self.name = self._root.name or str(self._root)
-        included, excluded = matcher(self._include), matcher(self._exclude)
-        for parent, folders, names in os.walk(self._root, onerror=self._unread):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in names:
-                path = Path(parent, name).relative_to(self._root).as_posix()
-                wanted = included(path) if self._include else Path(name).suffix.lower() in SUFFIXES
-                if wanted and not name.startswith(".") and not excluded(path):
-                    self._found.append(path)
+        self._found = self._wanted()
         self._found = sorted(self._found)[: self._limit]
         if not self._found and self.skipped:
             first = self.skipped[0]
@@ -97,6 +96,27 @@ class Folder:
                 f"folder: {self._given} holds no {f'files that match {which}' if which else 'text files'}.",
                 fix="Mend include and exclude." if self._include or self._exclude else usual,
             )
+
+    def _wanted(self) -> list[str]:
+        """The files' paths below the folder."""
+        included, excluded = matcher(self._include), matcher(self._exclude)
+        found: list[str] = []
+        waiting: list[str] = []
+
+        def sift() -> None:
+            usual = [Path(path).suffix.lower() in SUFFIXES for path in waiting] if not self._include else ()
+            kept = zip(waiting, usual or included(waiting), excluded(waiting), strict=True)
+            found.extend(path for path, wanted, left_out in kept if wanted and not left_out)
+            waiting.clear()
+
+        for parent, folders, names in os.walk(self._root, onerror=self._unread):
+            here = Path(parent)
+            folders[:] = sorted(name for name in folders if not name.startswith(".") and here / name not in self._own)
+            waiting.extend((here / name).relative_to(self._root).as_posix() for name in names if name[0] != ".")
+            if len(waiting) >= _MATCHED:
+                sift()
+        sift()
+        return found
 
     def _unread(self, error: OSError) -> None:
         path = Path(error.filename).relative_to(self._root).as_posix()
@@ -114,8 +134,11 @@ class Folder:
     def _text(self, name: str) -> str:
         path = self._root / name
         try:
-            if not path.resolve(strict=True).is_relative_to(self._root):
+            real = path.resolve(strict=True)
+            if not real.is_relative_to(self._root):
                 raise _Unusable("it is a link that leads outside the folder")
+            if any(real.is_relative_to(place) for place in self._own):
+                raise _Unusable("it is Lakehouse's own")
             if not path.is_file():
                 raise _Unusable("it is not a regular file")
             if path.stat().st_size > MAX_BYTES:

@@ -26,20 +26,20 @@ Bound = int | float | str
 
 
 class Expectation(BaseModel):
-    """One thing every version must hold. A null breaks not_null only."""
+    """A null breaks not_null only."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rule: Literal["unique", "not_null", "range", "allowed", "pattern", "sql", "row_count"] = Field(
-        description="unique: the columns together; sql: true for each row; row_count: min to max rows."
+        description="unique: of columns together; sql: true for each row."
     )
-    columns: tuple[str, ...] = Field((), description="The columns it is about.")
-    min: Bound | None = Field(None, description="Of range, row_count; dates as text.")
+    columns: tuple[str, ...] = Field((), description="What it is about.")
+    min: Bound | None = Field(None, description="Of range, row_count.")
     max: Bound | None = Field(None, description="Likewise.")
-    values: tuple[Any, ...] | None = Field(None, description="Of allowed: texts, numbers, true, false.")
-    pattern: str | None = Field(None, description="Of pattern: a regular expression found in the text; anchor with ^$.")
-    sql: str | None = Field(None, description="Of sql: a condition over a row's columns.")
-    severity: Literal["error", "warn"] = Field("error", description="warn only reports.")
+    values: tuple[Any, ...] | None = Field(None, description="Of allowed.")
+    pattern: str | None = Field(None, description="A regular expression; anchor it with ^$.")
+    sql: str | None = Field(None, description="A condition over columns.")
+    severity: Literal["error", "warn"] = Field("error", description="warn reports only.")
 
     @model_validator(mode="before")
     @classmethod

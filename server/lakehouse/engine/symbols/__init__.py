@@ -31,6 +31,8 @@ def symbols(content: str, path: str = "", language: str | None = None) -> Symbol
     if spoken is None:
         return Symbols()
     tree = parse(content.encode("utf-8", "replace"), spoken)
+    if tree is None:
+        return Symbols()
     found = sorted(declarations(tree, spoken), key=lambda one: one.start)
     defined = [name for one in found if one.kind != "impl" for name in one.names]
     shared = {name for name in defined if name in ("_", "constructor") or _DUNDER.fullmatch(name)}

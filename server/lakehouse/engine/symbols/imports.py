@@ -53,7 +53,7 @@ def _completed(node: "Node", language: str) -> list[str]:
     brackets = "".join(_CLOSING[char] for char in reversed(cut) if char in _CLOSING)
     closed = sum(cut.count(char) for char in ")}")
     tree = parse((cut + brackets[: len(brackets) - closed] + end).encode(), language)
-    return [] if tree.root_node.has_error else imported(tree, language)
+    return [] if tree is None or tree.root_node.has_error else imported(tree, language)
 
 
 def _python(node: "Node") -> Iterator[str]:

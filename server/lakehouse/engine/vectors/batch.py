@@ -13,6 +13,7 @@ from lakehouse.errors import InvalidInput, TooLarge
 
 MAX_ID_BYTES = 512
 MAX_ITEMS = 100_000
+MAX_DEPTH = 100  # of metadata; an answer with one that is nested 255 deep cannot be written as JSON
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -125,10 +126,10 @@ def joined(batches: Sequence[Batch]) -> Batch:
     )
 
 
-def query(vector: Any, dimension: int, distance: str) -> F32:
-    """A search vector, checked like a stored one."""
-    found = _stacked([vector], None, dimension)
-    _check(found, distance, lambda row: "vector")
+def query(vector: Any, dimension: int, distance: str, name: str = "vector") -> F32:
+    """A search vector, checked like a stored one; `name` is the argument's."""
+    found = _stacked([vector], None, dimension, name)
+    _check(found, distance, lambda row: name)
     return np.asarray(found[0])
 
 
@@ -157,10 +158,25 @@ def _meta(value: Any, where: str) -> str | None:
             f"{where}: {size} bytes are over the limit of {MAX_METADATA_BYTES}.",
             fix="Keep large values in storage and put their key here.",
         )
+    # Most have not even so many brackets.
+    if text.count("[") + text.count("{") > MAX_DEPTH and _deep(value):
+        raise InvalidInput(f"{where}: it is nested over {MAX_DEPTH} deep.", fix="Make it flatter.")
     return text
 
 
-def _stacked(vectors: Sequence[Any], positions: Sequence[int] | None, dimension: int) -> F32:
+def _deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        within = (
+            one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list | tuple)
+        )
+        level = [inner for some in within for inner in some]
+        if not level:
+            return False
+    return True
+
+
+def _stacked(vectors: Sequence[Any], positions: Sequence[int] | None, dimension: int, name: str = "vector") -> F32:
     """Vectors as float32 rows. One array conversion for all is fast; a bad one is then looked for by itself."""
     if not vectors:
         return np.empty((0, dimension), np.float32)
@@ -171,7 +187,7 @@ def _stacked(vectors: Sequence[Any], positions: Sequence[int] | None, dimension:
     except (ValueError, TypeError, OverflowError):
         pass  # ragged: the loop below names the one
     for row, vector in enumerate(vectors):
-        where = "vector" if positions is None else f"items[{positions[row]}].vector"
+        where = name if positions is None else f"items[{positions[row]}].vector"
         try:
             one = np.asarray(vector)
         except (ValueError, TypeError, OverflowError):

@@ -28,6 +28,7 @@ FORMAT = 1
 PREFIX = "_vectors/"
 _START = int(datetime(2025, 1, 1, tzinfo=UTC).timestamp())
 _STEP = 10**10
+_LINEAGE = 32
 
 
 @dataclass(frozen=True, order=True)
@@ -190,7 +191,9 @@ class Manifest:
 
     `m`, `ef_construction` and `ef_search` are the wishes for graphs; None leaves them to whoever builds one. `build` is
     the number of the live build, `built` when that was made, `swapped` when it went live, `last` the highest number
-    there has been. `retained` are the builds kept beside it, the one that was live most recently last.
+    there has been. `retained` are the builds kept beside it, the one that was live most recently last. `token` is of
+    this one alone, `lineage` has those of the ones before it: a number that was cleared away can be taken again by a
+    process that is behind, and says nothing.
     """
 
     number: Number
@@ -211,10 +214,17 @@ class Manifest:
     built: str = ""
     swapped: str = ""
     retained: tuple[Build, ...] = ()
+    token: str = field(default_factory=lambda: secrets.token_hex(6))
+    lineage: tuple[str, ...] = ()
 
     def successor(self, **changes: Any) -> "Manifest":
         """The next generation, with some fields changed."""
-        return replace(self, number=self.number.next, prev=self.number.count, created=moment.now(), **changes)
+        after = replace(self, number=self.number.next, prev=self.number.count, created=moment.now(), **changes)
+        return replace(after, token=secrets.token_hex(6), lineage=(*self.lineage, self.token)[-_LINEAGE:])
+
+    def follows(self, other: "Manifest") -> bool:
+        """Whether it was made of the other one, with at most so many between them as are made in a moment."""
+        return self.token == other.token or (self.number > other.number and other.token in self.lineage)
 
 
 def write_manifest(manifest: Manifest) -> bytes:
@@ -249,6 +259,8 @@ def read_manifest(data: bytes, key: str) -> Manifest:
             built=document.get("built") or document["created"],
             swapped=document.get("swapped") or document["created"],
             retained=tuple(_build(b) for b in document.get("retained", ())),
+            token=document.get("token", ""),
+            lineage=tuple(document.get("lineage", ())),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise damaged(key, f"{error} is missing or of the wrong kind") from error

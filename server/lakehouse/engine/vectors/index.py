@@ -52,6 +52,7 @@ class Index:
         self.committing = anyio.Lock()  # the log and the state are being moved on
         self.compacting = anyio.Lock()  # segments are being merged, graphs built, in processes of their own
         self.busy: frozenset[str] = frozenset()  # segments that are being merged there
+        self.worked = 0  # rows that those processes have put into graphs, since it was opened here
         self._memory = threading.Lock()  # the fresh rows are being changed, in a worker thread
         self._state: State | None = None
         self._waiting: list[Work] = []
@@ -160,10 +161,22 @@ class Index:
 
         return await anyio.to_thread.run_sync(move)
 
+    async def grown(self, state: State) -> State:
+        """A state of an epoch that is over, with what other processes still put there."""
+        same = [n for n in await self.objects.generations() if n.epoch == state.manifest.number.epoch]
+        if same[-1:] in ([], [state.manifest.number]):
+            return await self._replayed(state)
+        return await self._read(same[-1], {s.segment.doc.id: s for s in state.sealed})
+
     async def refresh(self) -> None:
         """Take over what other processes have committed."""
         async with self.committing:
             await self._catch_up()
+
+    async def newest(self) -> State:
+        """The state that is to be shown now, with all that other processes have committed. As `shown`."""
+        await self._catch_up()
+        return await self.shown()
 
     async def _catch_up(self) -> None:
         state = self._state
@@ -236,19 +249,35 @@ class Index:
             # Another process may have sealed and cleared this place of the log away, so that nobody reads it again.
             try:
                 newest = state.manifest.number if self.bucket.single_writer else await self._newest()
+                # Entries outlive the generation that took them over by one, so ours was or will be read then.
+                near = newest in (state.manifest.number, state.manifest.number.next)
+                passed = not near and await self._passed(state)
             except Upstream:
                 await self._withdraw(key, data)
                 raise
-            if newest not in (state.manifest.number, state.manifest.number.next):
+            if passed:
                 await self._withdraw(key, data)
                 await self.load()
                 continue
             await anyio.to_thread.run_sync(self._advance, state, group, batches)
             if newest != state.manifest.number:
-                # Entries outlive the generation that took them over by one, so ours was or will be read.
                 with suppress(LakehouseError):
                     await self.load()
             return
+
+    async def _passed(self, state: State) -> bool:
+        """Whether the newest generation does not read the log entry that was put after a state.
+
+        One that is taken back although it is read would leave a hole before the entries after it.
+        """
+        newest = await self._newest()
+        while newest is not None and newest.epoch == state.manifest.number.epoch:
+            try:
+                return (await self.objects.manifest(newest)).log_from > state.log_next.count
+            except IndexDamaged:
+                if newest == (newest := await self._newest()):
+                    return True
+        return True
 
     def _encoded(self, state: State, group: list[Work]) -> tuple[bytes | None, list[Batch]]:
         """The log entry of a group, and the part each of its works has in it."""

@@ -13,13 +13,14 @@ import numpy as np
 
 from lakehouse.engine.cache import Altered
 from lakehouse.engine.fanout import AT_ONCE, fan_out
-from lakehouse.engine.storage import KeyNotFound, Storage
+from lakehouse.engine.storage import KeyExists, KeyNotFound, Storage
 from lakehouse.engine.vectors import format, log, segment
 from lakehouse.engine.vectors.batch import Rows
 from lakehouse.engine.vectors.format import GraphRef, Manifest, Number, SegmentRef, Tomb, damaged
 from lakehouse.engine.vectors.graph import Graph
 from lakehouse.engine.vectors.items import IndexDamaged
 from lakehouse.engine.vectors.segment import Segment
+from lakehouse.errors import Upstream
 
 T = TypeVar("T")
 
@@ -34,12 +35,13 @@ class Objects:
 
     `later` runs the checks of segments that are too large to be checked while they are opened. `own` are the names of
     what this process has written: that is never taken for what a crash left, however long the work goes on and whatever
-    the clock does.
+    the clock does. `doubtful` are the names that stay although whoever wrote them gave them up, since a manifest may
+    name them that this process could not read back.
     """
 
-    def __init__(self, storage: Storage, index: str, later: Later, own: set[str]) -> None:
+    def __init__(self, storage: Storage, index: str, later: Later, own: set[str], doubtful: set[str]) -> None:
         self.bucket, self.index = storage.bucket, index
-        self._storage, self._later, self._own = storage, later, own
+        self._storage, self._later, self._own, self._doubtful = storage, later, own, doubtful
 
     async def generations(self) -> list[Number]:
         """The numbers of the stored generations, ascending."""
@@ -51,9 +53,40 @@ class Objects:
         return format.read_manifest((await self._read([key]))[0], key)
 
     async def put_manifest(self, manifest: Manifest) -> None:
-        """Store a generation. Raises KeyExists when another process has stored one of this number."""
+        """Store a generation. Raises KeyExists when another process has stored one of this number, or had already.
+
+        Raises Upstream when the store fails, and then keeps what the manifest names: it may have been stored.
+        """
         key = format.manifest_key(self.index, manifest.number)
-        await self.bucket.put(key, format.write_manifest(manifest), create=True)
+        try:
+            try:
+                await self.bucket.put(key, format.write_manifest(manifest), create=True)
+            except Upstream:
+                if not await self._counts(manifest):
+                    raise
+                return
+            if await self._counts(manifest):
+                return
+        except Upstream:
+            self._doubtful.update(_named(manifest))
+            raise
+        await self.bucket.delete(key)
+        raise KeyExists(f"the key {key} was taken before.")
+
+    async def _counts(self, manifest: Manifest) -> bool:
+        """Whether a manifest is the newest, or what others have published since was made of it.
+
+        Otherwise its number was free only because it had been cleared away: nobody will ever read it.
+        """
+        while True:
+            generations = await self.generations()
+            if not generations or generations[-1].epoch > manifest.number.epoch:
+                return False
+            try:
+                return (await self.manifest(generations[-1])).follows(manifest)
+            except IndexDamaged:
+                if await self.generations() == generations:
+                    return generations[-1] == manifest.number
 
     async def entries(self, first: Number) -> list[log.Entry]:
         """The log entries from a number on, in order."""
@@ -114,7 +147,7 @@ class Objects:
         return opened
 
     def _checked(self, opened: Segment) -> None:
-        if opened.verify() and self.bucket.root is None:
+        if opened.verify(later=True) and self.bucket.root is None:
             self._drop_spoiled(opened.doc)  # whoever opens it next has it fetched again
 
     def _drop_spoiled(self, doc: format.SegmentDoc) -> bool:
@@ -149,7 +182,7 @@ class Objects:
         return opened
 
     def _checked_graph(self, opened: Graph) -> None:
-        if opened.verify() and self.bucket.root is None:
+        if opened.verify(later=True) and self.bucket.root is None:
             self._storage.cache.drop_spoiled(opened.ref.sha256)
 
     async def put_graph(self, ref: GraphRef, path: Path) -> None:
@@ -160,6 +193,8 @@ class Objects:
     async def remove_graph(self, id: str) -> None:
         """Remove a graph that no generation names."""
         self._own.discard(f"{id}.usearch")
+        if f"{id}.usearch" in self._doubtful:
+            return
         await self._remove([format.graph_key(self.index, id)])
 
     async def put_segment(self, doc: format.SegmentDoc, folder: Path) -> None:
@@ -310,6 +345,8 @@ class Objects:
         """Remove a segment that no generation names."""
         folder = format.segment_key(self.index, id, "")
         self._own.discard(id)
+        if id in self._doubtful:
+            return
         await self._remove([folder + file for file in await self.bucket.names(folder)], (folder,))
 
     async def _remove(self, keys: Sequence[str], folders: Sequence[str] = ()) -> None:

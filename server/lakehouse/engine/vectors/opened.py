@@ -61,6 +61,7 @@ class Opened:
         self._checks: list[Future[object]] = []
         self._epochs: dict[str, int] = {}  # the last ones used here: an index may be made twice in a second
         self._own: set[str] = set()  # segments and bitmaps this process has written
+        self._doubtful: set[str] = set()  # those of which it is not known whether a manifest names them
         self._imported = False
 
     @property
@@ -189,7 +190,7 @@ class Opened:
         await self._ready()
         from lakehouse.engine.vectors.objects import Objects
 
-        return Objects(self._storage, name, self._check_later, self._own)
+        return Objects(self._storage, name, self._check_later, self._own, self._doubtful)
 
     def _check_later(self, check: Callable[[], object]) -> None:
         if self._checker is None:

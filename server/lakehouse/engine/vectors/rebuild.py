@@ -19,7 +19,7 @@ from lakehouse.engine.vectors.batch import Batch
 from lakehouse.engine.vectors.format import Manifest
 from lakehouse.engine.vectors.generations import Spent
 from lakehouse.engine.vectors.index import Index
-from lakehouse.engine.vectors.items import Added, Item
+from lakehouse.engine.vectors.items import Added, IndexDamaged, Item
 from lakehouse.engine.vectors.segment import Segment
 from lakehouse.engine.vectors.snapshot import State
 from lakehouse.errors import Conflict
@@ -120,6 +120,11 @@ class Rebuild:
                     after = await generations.show(index, state, manifest, Spent([*spent, *self._written]))
                     if after is not None:
                         spent, self._written = Spent(), Spent()
+                except IndexDamaged:
+                    if not await generations.behind(index, state):
+                        raise
+                    await index.newest()
+                    return False
                 finally:
                     await generations.discard(index, spent)
         return after is not None
