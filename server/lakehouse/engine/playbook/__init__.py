@@ -248,9 +248,9 @@ class Playbook:
             taken.append(holds.pop(quarantine_id))
 
         await memory.change_holds(take)
-        entries = sum(taken[0].chosen.has(id, entry) for id, entry in (await memory.every()).items())
-        await self._record("release", "playbook", corpus, before=taken[0].stored() | {"entries": entries})
-        return Held.of(taken[0], entries)
+        entries = sum(taken[-1].chosen.has(id, entry) for id, entry in (await memory.every()).items())
+        await self._record("release", "playbook", corpus, before=taken[-1].stored() | {"entries": entries})
+        return Held.of(taken[-1], entries)
 
     async def report(
         self,
