@@ -22,11 +22,13 @@ from tests.tables import commit
 
 import lakehouse
 from lakehouse import Lakehouse
+from lakehouse.declare import Capability
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("LAKEHOUSE_TEST_DATA", ROOT.parent / "shared" / "data"))
 COMMAND = shlex.split(os.environ.get("LAKEHOUSE_TEST_COMMAND", "")) or [sys.executable, "-m", "lakehouse"]
 STRESS = bool(os.environ.get("LAKEHOUSE_STRESS"))
+VALIDATORS: dict[str, Any] = {}
 
 # The same cases at each run, and others under stress; how long one takes is never a failure.
 hypothesis.settings.register_profile("seeded", derandomize=True, deadline=None, database=None)
@@ -109,6 +111,14 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
+def validator(capability: Capability) -> Any:
+    """What holds an answer against its schema; made once, a check of the schema itself takes milliseconds."""
+    name = capability.mcp_name
+    if name not in VALIDATORS or VALIDATORS[name].schema != capability.output_schema:
+        VALIDATORS[name] = jsonschema.Draft202012Validator(capability.output_schema)
+    return VALIDATORS[name]
+
+
 @pytest.fixture
 async def lake(home: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lakehouse]:
     """An open lake with the deterministic test embedder. Each answer is held against its published schema."""
@@ -118,7 +128,8 @@ async def lake(home: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lak
             answer = await Lakehouse.call(opened, name, arguments, **more)
             capability = opened.catalogue.find(name)
             if capability.public:  # a resource may be text
-                jsonschema.validate(answer, capability.output_schema)
+                problem = next(validator(capability).iter_errors(answer), None)
+                assert problem is None, problem
             return answer
 
         monkeypatch.setattr(opened, "call", call)

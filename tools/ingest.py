@@ -97,10 +97,7 @@ async def file(
         made = await _ingested(lake, name, asked, path, content, object_key, url, upload)
         built = await lake.corpora.embed(embedding, lake.progress)
         return Made(**dict(made), corpus=built)
-    made = await _ingested(lake, name, asked, path, content, object_key, url, upload)
-    if lake.via == "cli" and lake.profile is None:  # its process may end with the command
-        await lake.corpora.following.settled(name)
-    return Made(**dict(made))
+    return Made(**dict(await _ingested(lake, name, asked, path, content, object_key, url, upload)))
 
 
 async def _ingested(

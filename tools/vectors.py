@@ -98,7 +98,7 @@ class Hit(BaseModel):
     @model_serializer(mode="wrap")
     def _with_metadata(self, rest: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
         # Absent fields are left out of answers; null is a value here. A return type would replace the fields' schema.
-        return {"metadata": None} | rest(self) if self.metadata is None else rest(self)
+        return rest(self) | {"metadata": self.metadata} if self.metadata is None else rest(self)
 
 
 class Hits(BaseModel):
@@ -188,7 +188,7 @@ async def get(lake: Lakehouse, name: Name) -> Index:
 )
 async def optimize(lake: Lakehouse, name: Name) -> Optimized:
     """Merge an index's files and build its graphs now, instead of soon by itself; returns when searches use them."""
-    return Optimized(steps=await lake.vectors.optimise(name))
+    return Optimized(steps=await lake.vectors.optimise(name, lake.progress))
 
 
 @tool(

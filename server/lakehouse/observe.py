@@ -30,6 +30,7 @@ EVENTS = {
     "journal.flush_failed": "Events stay on the data directory's disk; storing them is tried again.",
     "vectors.compaction_failed": "Graphs and merges wait for the next new segment, or start; searches scan instead.",
     "vectors.seal_failed": "Fresh vectors stay in their log; sealing is tried again after more of them.",
+    "vectors.left_incomplete": "What others added while an index was replaced is not in the build before.",
     "vectors.collect_failed": "Objects of an index that nobody needs any more stay until the next time.",
     "attach.failed": "An attached process' connection was dropped; it calls again.",
     "http.refused": "A request was turned away at the door, and why.",

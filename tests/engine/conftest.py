@@ -32,7 +32,7 @@ def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     from lakehouse.engine.vectors import compaction, graph
     from lakehouse.engine.vectors.compaction import worker
 
-    async def answered(request: dict[str, Any], payload: bytes) -> dict[str, Any]:
+    async def answered(request: dict[str, Any], payload: bytes, index: Any) -> dict[str, Any]:
         dead = np.frombuffer(payload, np.int64)
         answer = await anyio.to_thread.run_sync(worker.work, request, dead, lambda header: None)
         return dict(json.loads(json.dumps(answer)))

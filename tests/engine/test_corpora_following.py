@@ -107,6 +107,31 @@ async def test_a_dropped_dataset_leaves_the_corpus_and_says_so(lake: Lakehouse) 
     assert "error" not in about
 
 
+async def test_a_command_ends_with_what_follows_from_it(lake: Lakehouse) -> None:
+    """What changed here is waited for; what others left behind, and what fails for good, is not."""
+    await lake.caught_up()
+    await commit(lake, "jobs", {"id": ["a", "b"], "t": ["one", "two"]})
+    await lake.corpora.build("jobs", dataset="jobs", text=["t"], id="id", follow=True)
+    await lake.call("delete_rows", {"name": "jobs", "where": "id = 'a'"})
+    await lake.caught_up()
+    assert set(await texts(lake)) == {"b"}
+    await lake.call("drop_dataset", {"name": "jobs"})
+    await lake.caught_up()
+    assert "is gone" in (await standing(lake))["error"]
+    await lake.corpora.following.resume()
+    await lake.caught_up()
+
+
+async def test_a_failure_that_lasts_is_told_once(lake: Lakehouse, caplog: pytest.LogCaptureFixture) -> None:
+    await ingest(lake, "id,t\na,one\n", id="id", embed=["t"])
+    await lake.call("drop_dataset", {"name": "jobs"})
+    for _ in range(3):
+        await lake.corpora.following.settled("jobs")
+        await lake.corpora.following.resume()
+    await lake.corpora.following.settled("jobs")
+    assert len([record for record in caplog.records if "refresh_failed" in record.message]) == 1
+
+
 async def test_a_corpus_deleted_is_followed_no_more(lake: Lakehouse) -> None:
     await commit(lake, "jobs", {"id": ["a"], "t": ["one"]})
     await lake.corpora.build("jobs", dataset="jobs", text=["t"], id="id", follow=True)

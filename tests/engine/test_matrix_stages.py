@@ -59,6 +59,16 @@ async def test_a_playbook_halves_a_distance(lake: Lakehouse, monkeypatch: pytest
     check_sums(found)
 
 
+async def test_what_stays_where_it_is_was_not_boosted(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S17.6: results that change are counted, not those at distance 0, nor those whose effect has faded to nothing."""
+    await points(lake, "a", {"x": 0.0, "y": 0.3, "z": 0.4})
+    await points(lake, "playbook_memory", {"q": 0.0})
+    endorse(monkeypatch, lake, ("x", "a", 1.0), ("y", "a", 1e-70), ("z", "a", 0.5))
+    found = await lake.matrix.search(query_vector=[1, 0], corpora=["a"], use_playbook=True)
+    assert [(hit.id, hit.boosted_by) for hit in found.results] == [("x", None), ("z", "pb-z"), ("y", None)]
+    assert found.playbook_boosted == 1
+
+
 @pytest.mark.parametrize("retrieval", ["lexical", "hybrid"])
 async def test_a_playbook_lifts_a_score(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch, retrieval: str) -> None:
     """The fused score is doubled, or divided by 1.5; the distance stays."""
@@ -201,6 +211,6 @@ def test_addends_add_up_exactly(parts: list[float], effects: list[float], by: An
     known = [Endorsement(f"pb-{n}", "x", "a", effect, 0.1, "q") for n, effect in enumerate(effects)]
     changed = moved([one], known)
     effect = max(effects)
-    assert changed == (effect != 0)
+    assert changed == (one.value != start)
     assert one.value == (start * (1 - 0.5 * effect) if by == "distance" else start / (1 - 0.5 * effect))
     assert reduce(add, (value for _, value in one.addends), 0.0) == one.value

@@ -3,10 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
 import pytest
 from tests.engine.test_vectors_durability import opened, row
 
-from lakehouse.engine.vectors import IndexNotFound, Item, Vectors
+from lakehouse.engine.vectors import IndexNotFound, Item, Vectors, lifecycle
+from lakehouse.engine.vectors import objects as opening
+from lakehouse.engine.vectors.format import Manifest
+from lakehouse.engine.vectors.objects import Objects
 
 pytestmark = pytest.mark.anyio
 
@@ -54,3 +58,59 @@ async def test_what_a_process_behind_publishes_counts(home: Path, tmp_path: Path
     await third.refresh()
     with pytest.raises(IndexNotFound):
         await third.get("it")
+
+
+@pytest.mark.parametrize("publishing", [False, True])
+async def test_what_is_stored_at_the_moment_of_a_replacement_is_in_the_build_left(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, publishing: bool
+) -> None:
+    """Another process has added, and perhaps sealed, after the last look and before the later epoch is there."""
+    here, there, third = await pair(home, tmp_path)
+    switch = lifecycle.switch
+
+    async def late(objects: Objects, manifest: Manifest) -> None:
+        await there.add("it", [Item("late", row(40), "late")])
+        if publishing:
+            await there.set_builder("it", {"mine": True})
+        await there.delete_many("it", ["v2"])
+        await switch(objects, manifest)
+
+    made = await here.replacement("it", 3)
+    await made.add([Item("new", row(1))])
+    with monkeypatch.context() as patch:
+        patch.setattr(lifecycle, "switch", late)
+        await made.publish({})
+    for vectors in (here, third):
+        info = await vectors.get("it")
+        assert info.generation == 4
+        assert await vectors.ids("it") == {"new"}
+        assert await vectors.ids("it@3") == {"v0", "v3", "v4", "v5", "v6", "v7", "late"}
+        assert [each.count for each in info.generations if each.generation == 3] == [7]
+    assert await third.verify("it") == []
+    with pytest.raises(IndexNotFound):
+        await there.add("it", [Item("later", row(1))])
+    await here.rollback("it")
+    await third.refresh()
+    assert (await third.get_item("it", "late")).metadata == "late"
+
+
+async def test_what_others_cleared_away_is_not_damage(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state that is behind reads on from what it has open; its check in the background finds the files gone."""
+    _, there, third = await pair(home, tmp_path, seal_rows=4)
+    monkeypatch.setattr(opening, "CHECK_AT_ONCE", 0)
+    checks: list[Any] = []
+    monkeypatch.setattr(third, "_check_later", checks.append)
+    found = await third.search("it", row(3), 3)
+    assert checks
+    made = await there.replacement("it", 3)
+    await made.add([Item("new", row(1))])
+    await made.publish({})
+    await there.delete("it")
+    for check in checks:
+        await anyio.to_thread.run_sync(check)
+    assert await third.search("it", row(3), 3) == found
+    await third.refresh()
+    with pytest.raises(IndexNotFound):
+        await third.search("it", row(3), 3)

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 from tests.engine.compacting import WIDTH, bulk, content, files_of, opened, row, sealed
 
+from lakehouse.engine import progress
 from lakehouse.engine.vectors import Ask, Item, Vectors, compaction
 
 pytestmark = pytest.mark.anyio
@@ -45,12 +47,12 @@ async def test_what_changes_meanwhile_is_kept(home: Path, monkeypatch: pytest.Mo
     real = compaction.run._answered
     turns = 0
 
-    async def slowly(request: dict[str, Any], payload: bytes) -> dict[str, Any]:
+    async def slowly(request: dict[str, Any], payload: bytes, index: Any) -> dict[str, Any]:
         nonlocal turns
         turns += 1
         await vectors.add("it", [Item("v1", row(9001)), Item("v2", row(9002), "changed"), Item("v5000", row(1), "new")])
         await vectors.delete_many("it", ["v3", "v300", "v5000"])
-        answer = await real(request, payload)
+        answer = await real(request, payload, index)
         if turns == 1:
             await bulk(vectors, 6000, 220)  # is sealed, too
             await vectors.delete_many("it", ["v4", "v6001"])
@@ -101,8 +103,7 @@ async def test_no_search_fails_during_fifty_swaps(home: Path, in_threads: None) 
             searches += 1
 
     async with anyio.create_task_group() as tasks:
-        for _ in range(3):
-            tasks.start_soon(searching)
+        tasks.start_soon(searching)
         while swaps < 50:
             await bulk(vectors, 300, 400)  # replaces what the turn before has put
             done = await vectors.optimise("it")
@@ -112,6 +113,19 @@ async def test_no_search_fails_during_fifty_swaps(home: Path, in_threads: None) 
     assert (await vectors.get("it")).count == 700
     assert len(files_of(home, "graph")) <= 8
     assert await vectors.verify("it") == []
+
+
+async def test_a_rebuild_keeps_the_graph_that_was_made_meanwhile(home: Path, in_threads: None) -> None:
+    """And the rows that the rebuild took away are found no more."""
+    vectors = opened(home)
+    await vectors.create("it", WIDTH)
+    await bulk(vectors, 0, 400)
+    made = await vectors.rebuild("it")
+    await made.delete_many(["v3"])
+    assert await vectors.optimise("it") == 1
+    await made.publish(None)
+    assert await sealed(vectors) == await sealed(opened(home)) == [(400, 1, True)]
+    assert "v3" not in {hit.id for hit in await vectors.search("it", row(3), 400)}
 
 
 async def test_two_processes_compact_at_once(home: Path, monkeypatch: pytest.MonkeyPatch, in_threads: None) -> None:
@@ -124,13 +138,13 @@ async def test_two_processes_compact_at_once(home: Path, monkeypatch: pytest.Mon
     real, begun = compaction.run._answered, anyio.Event()
     entered = 0
 
-    async def together(request: dict[str, Any], payload: bytes) -> dict[str, Any]:
+    async def together(request: dict[str, Any], payload: bytes, index: Any) -> dict[str, Any]:
         nonlocal entered
         entered += 1
         if entered == 2:
             begun.set()
         await begun.wait()
-        return await real(request, payload)
+        return await real(request, payload, index)
 
     monkeypatch.setattr(compaction.run, "_answered", together)
     done: list[int] = []
@@ -225,3 +239,29 @@ async def test_the_background_leaves_a_deleted_index_alone(home: Path, caplog: p
     await vectors.create("it", WIDTH)
     await bulk(vectors, 0, 400)
     assert len(begun) == 2
+
+
+async def test_a_caller_hears_of_work_that_others_do_on_the_index(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`optimise` waits for what runs already, and a client that heard nothing would give the call up."""
+    monkeypatch.setattr(progress, "BEAT_SECS", 0.001)
+    vectors = opened(home)
+    await vectors.create("it", WIDTH)
+    told: list[str] = []
+    twice = anyio.Event()
+
+    async def heard(done: float, total: float | None, message: str) -> None:
+        told.append(message)
+        if len(told) == 2:
+            twice.set()
+
+    index = await vectors._index("it")
+    async with anyio.create_task_group() as group:
+        async with index.compacting:
+            group.start_soon(vectors.optimise, "it", heard)
+            await twice.wait()
+            index.worked += 1500
+            so_far = len(told)
+            while told[-1] == told[0]:
+                await anyio.lowlevel.checkpoint()
+    assert set(told[:so_far]) == {"0 rows put into graphs"} and "1,500 rows put into graphs" in told
+    await vectors.aclose()

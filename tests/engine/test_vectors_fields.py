@@ -49,6 +49,8 @@ FILTERS: list[dict[str, Any]] = [
     {"text": {"$contains": "driver forklift"}, "age": {"$lt": 40}},
     {"text": {"$regex": "^(forklift driver ){9}$"}},
     {"address": {"city": "Gary"}},
+    {"$not": {"address": {"city": "Gary"}}, "state": ["IL", "WI"]},
+    {"$or": [{"$not": {"text": {"$regex": "^(forklift driver ){9}$"}}}, {"age": 30}]},
     {"none": 1},
 ]
 

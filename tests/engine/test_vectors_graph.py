@@ -53,7 +53,7 @@ async def graph_file(vectors: Vectors, name: str = "it") -> Path:
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 async def test_a_graph_finds_what_a_scan_finds(home: Path, distance: str) -> None:
-    """Built by a process of its own; ids, distances and metadata are those of the exact answer (A-S9-14)."""
+    """Built by a process of its own; ids, distances and metadata are those of the exact answer."""
     vectors = opened(home)
     rows = await filled(vectors, distance)
     assert (await vectors.ask("it", Ask(10, rows[0]))).scanned == "scan"

@@ -295,6 +295,16 @@ def test_help_imports_nothing_heavy() -> None:
     assert ran.stdout.decode().splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
+def test_a_command_that_changes_a_dataset_ends_when_its_corpora_have_followed(run: Run, tmp_path: Path) -> None:
+    """Its process may be the last for a while; by the next command only what is left of the rows is found."""
+    (tmp_path / "jobs.csv").write_text("id,t\na,one\nb,two\n")
+    assert run("ingest", str(tmp_path / "jobs.csv"), "--name", "jobs", "--embed", "t", "--id", "id").exit_code == 0
+    assert run("rows", "delete", "jobs", "--where", "id = 'a'").exit_code == 0
+    [listed] = json.loads(run("corpora", "list", "--json").stdout)["corpora"]
+    assert (listed["count"], listed["standing"]["state"]) == (1, "current")
+
+
 def test_objects_in_a_table_are_shown_by_what_says_most(capsys: pytest.CaptureFixture[str]) -> None:
     explained = {"by": "score", "addends": [{"name": "dense", "value": 1 / 61}, {"name": "playbook", "value": -0.25}]}
     corpus = {"corpus": "jobs", "ms": 1.5}

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from lakehouse import Lakehouse, errors
+from lakehouse.engine.vectors import hybrid
+from lakehouse.engine.vectors.asking import Ask
 from lakehouse.errors import Conflict, InvalidInput, NotFound, TooLarge
 
 pytestmark = pytest.mark.anyio
@@ -117,3 +119,23 @@ async def test_metadata_of_ten_megabytes_is_refused(lake: Lakehouse) -> None:
     with pytest.raises(TooLarge, match=r"items\[1\]\.metadata.*1048576"):
         await lake.call("add_vectors", {"index": "it", "items": items})
     assert (await lake.call("get_index", {"name": "it"}))["count"] == 0
+
+
+async def test_a_choice_of_many_ids_may_use_the_graph(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A-S9-13: up to 50,000 ids each vector is looked at, whatever graphs there are."""
+    await workers(lake, 4)
+    asked, ask = [], lake.vectors.ask
+
+    async def heard(name: str, what: Ask) -> Any:
+        asked.append(what.exact)
+        return await ask(name, what)
+
+    monkeypatch.setattr(lake.vectors, "ask", heard)
+    assert hybrid.EXACT_IDS == 50_000
+    for most in (3, 2):
+        monkeypatch.setattr(hybrid, "EXACT_IDS", most)
+        sql = "SELECT 'w-' || range AS id FROM range(3)"
+        await lake.call(
+            "hybrid_search", {"index": "workers", "query_vector": [1, 0, 0, 0], "sql": sql, "id_column": "id"}
+        )
+    assert asked == [True, False]

@@ -1,6 +1,5 @@
 """Every call through the door, remembered: a ring of the newest in memory, all of them in a journal on disk."""
 
-import math
 import threading
 import time
 from collections import Counter, deque
@@ -14,6 +13,7 @@ import anyio.to_thread
 from lakehouse import config
 from lakehouse.engine import moment
 from lakehouse.engine.log import Behind, Log, Tail
+from lakehouse.engine.percentile import percentile
 from lakehouse.engine.redact import Redactor
 from lakehouse.errors import InvalidInput
 
@@ -161,8 +161,8 @@ class Observer:
             success_rate=(total - self._failed) / total if total else None,
             by_source=dict(sorted(self._by_source.items())),
             by_op=dict(sorted(self._by_op.items())),
-            p50_ms=_percentile(durations, 0.50),
-            p95_ms=_percentile(durations, 0.95),
+            p50_ms=percentile(durations, 0.50) if durations else None,
+            p95_ms=percentile(durations, 0.95) if durations else None,
             ring_size=len(self._ring),
             ring_capacity=self._capacity,
             since=self._since,
@@ -207,10 +207,6 @@ def _op(record: dict[str, Any]) -> Op | None:
         return Op(**{field.name: record[field.name] for field in fields(Op) if field.name in record})
     except TypeError:  # another version's record, without what this one needs
         return None
-
-
-def _percentile(ordered: list[float], share: float) -> float | None:
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
 def _check_source(source: str) -> None:

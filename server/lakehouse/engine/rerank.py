@@ -1,6 +1,5 @@
 """Hits judged again by a model that reads the question and each text together. Optional: a provider is set, or none."""
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -11,13 +10,8 @@ import anyio
 import anyio.to_thread
 
 from lakehouse import config
-from lakehouse.engine.embed.provider import redacted
-from lakehouse.errors import NotInstalled, TimedOut, Unavailable, Upstream
-
-# litellm's own limit ends a thread that our deadline has left behind; it must not be met before.
-GRACE_SECS = 5.0
-# Threads that may wait for it: one that drips its answer keeps them past every limit, and takes no others.
-WAITING = 16
+from lakehouse.engine.embed.litellm import GRACE_SECS, WAITING, key_of, load, told
+from lakehouse.errors import NotInstalled, TimedOut, Upstream
 
 
 class RerankFailed(Upstream):
@@ -53,10 +47,8 @@ class Reranker:
         `rerank.timeout_secs`.
         """
         self.check()
-        key = self._key()
-        from lakehouse.engine.embed import litellm as provider
-
-        litellm = await anyio.to_thread.run_sync(provider.load, limiter=self._loading)
+        key = key_of(self._settings.api_key_env, "reranker", "rerank.api_key_env")
+        litellm = await anyio.to_thread.run_sync(load, limiter=self._loading)
         with anyio.move_on_after(self._settings.timeout_secs):
             ask = partial(self._ask, litellm, question, list(texts), key)
             return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=self._asking)
@@ -64,16 +56,6 @@ class Reranker:
             f"the reranker took over {self._settings.timeout_secs:g} seconds for {len(texts)} texts.",
             fix="Lower rerank.top_n, or raise rerank.timeout_secs.",
         )
-
-    def _key(self) -> str:
-        name = self._settings.api_key_env
-        key = os.environ.get(name, "").strip() if name else ""
-        if name and not key:
-            raise Unavailable(
-                f"the environment variable {name} is empty.",
-                fix="Put the reranker's key there, or unset rerank.api_key_env.",
-            )
-        return key
 
     def _ask(self, litellm: ModuleType, question: str, texts: list[str], key: str) -> list[float]:
         try:
@@ -91,11 +73,8 @@ class Reranker:
             results = list(answer.results or ())
         # litellm has a class of error for every status and provider, and lets those of its libraries through.
         except Exception as error:
-            status = getattr(error, "status_code", None)
-            said = redacted(str(error), key) or type(error).__name__
             raise RerankFailed(
-                f"{self._settings.model} failed{f' with {status}' if status else ''}: {said}",
-                fix="Check the section rerank, or leave rerank out.",
+                told(self._settings.model, error, key), fix="Check the section rerank, or leave rerank out."
             ) from None
         return self._ordered(results, len(texts))
 

@@ -15,6 +15,7 @@ import lakehouse
 from lakehouse.errors import InvalidInput, LakehouseError
 from lakehouse.faces.commands import Invocation, ShortGroup, derived, global_options, taken
 
+_NOTICED_SECS = 1.0  # what takes longer is said
 NEXT = """\
 That was all: nothing left this machine. Next:
   lakehouse ingest YOUR.csv --name yours        your own data
@@ -147,6 +148,11 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
                     raise
             # Before the end: other processes' calls may still run here, and are waited for.
             await anyio.to_thread.run_sync(functools.partial(terminal.show, answer, as_json=invocation.json))
+            with anyio.move_on_after(_NOTICED_SECS) as quick:
+                await lake.caught_up()
+            if quick.cancelled_caught:
+                click.echo("Corpora that follow the dataset are being refreshed…", err=True)
+                await lake.caught_up()
         return answer
 
     answer = _guarded(called)

@@ -283,6 +283,11 @@ class Parts:
         """A dataset has a new version: corpora that follow it are refreshed, beside the calls."""
         await self.everything.corpora.following.changed(manifest.name)
 
+    async def caught_up(self) -> None:
+        """Wait for the corpora that follow datasets changed in this process: for one that ends with its call."""
+        if "corpora" in vars(self.everything):
+            await self.everything.corpora.following.caught_up()
+
     async def _resume(self) -> None:
         """Go on with what the last process left, once whoever opened the lake has what they came for."""
         await anyio.sleep(_RESUMED_SECS)

@@ -52,6 +52,7 @@ class Following:
         self._reading = anyio.Lock()
         self._wakes: dict[str, anyio.Event] = {}  # a task for each, and what tells it of more to do
         self._active: set[str] = set()
+        self._changed: set[str] = set()  # of those the ones whose dataset has changed in this process
         self._ended = anyio.Event()
 
     async def of(self, name: str) -> Follower | None:
@@ -85,6 +86,7 @@ class Following:
     async def changed(self, dataset: str) -> None:
         """A dataset has a new version: have what follows it refreshed, beside the calls."""
         for name in [name for name, each in (await self._all()).items() if each.dataset == dataset]:
+            self._changed.add(name)
             self._start(name)
 
     async def resume(self) -> None:
@@ -95,6 +97,11 @@ class Following:
     async def settled(self, dataset: str) -> None:
         """Wait until nothing that follows a dataset is being refreshed."""
         while self._active & {name for name, each in (await self._all()).items() if each.dataset == dataset}:
+            await self._ended.wait()
+
+    async def caught_up(self) -> None:
+        """Wait until what was changed in this process has been refreshed, or has failed to be."""
+        while self._changed:
             await self._ended.wait()
 
     def _start(self, name: str) -> None:
@@ -108,6 +115,7 @@ class Following:
 
     def _rest(self, name: str) -> None:
         self._active.discard(name)
+        self._changed.discard(name)
         self._ended.set()
         self._ended = anyio.Event()
 
@@ -147,7 +155,8 @@ class Following:
             if newest != follower.built or follower.error is not None:
                 await self._refresh(name)
         except LakehouseError as error:
-            log.warning("corpus.refresh_failed %s: %s", name, error.detail)
+            if error.detail != follower.error:  # `corpora list` says it as long as it holds
+                log.warning("corpus.refresh_failed %s: %s", name, error.detail)
             await self.note(name, Follower(follower.dataset, follower.built, error.detail))
             return error
         return None

@@ -37,6 +37,23 @@ def load() -> ModuleType:
     return litellm
 
 
+def key_of(variable: str, whose: str, setting: str) -> str:
+    """The key in an environment variable; empty where no variable is set. Raises Unavailable when it holds none."""
+    key = os.environ.get(variable, "").strip() if variable else ""
+    if variable and not key:
+        raise Unavailable(
+            f"the environment variable {variable} is empty.", fix=f"Put the {whose}'s key there, or unset {setting}."
+        )
+    return key
+
+
+def told(model: str, error: Exception, key: str) -> str:
+    """What went wrong: the provider's status and words, without the key."""
+    status = getattr(error, "status_code", None)
+    said = redacted(str(error), key) or type(error).__name__
+    return f"{model} failed{f' with {status}' if status else ''}: {said}"
+
+
 class Litellm:
     """The provider of `embed.model`, a name as litellm spells it: `openai/text-embedding-3-small`."""
 
@@ -68,21 +85,11 @@ class Litellm:
 
     async def embed(self, texts: Sequence[str], identity: str) -> Batch:
         """One row per text, in order. Raises EmbedFailed with the provider's status and words, without the key."""
-        key = self._key()
+        key = key_of(self._settings.api_key_env, "provider", "embed.api_key_env")
         litellm = await anyio.to_thread.run_sync(load, limiter=self._loading)
         ask = partial(self._ask, litellm, list(texts), identity, key)
         vectors = await anyio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=self._asking)
         return Batch(vectors, [False] * len(texts))
-
-    def _key(self) -> str:
-        name = self._settings.api_key_env
-        key = os.environ.get(name, "").strip() if name else ""
-        if name and not key:
-            raise Unavailable(
-                f"the environment variable {name} is empty.",
-                fix="Put the provider's key there, or unset embed.api_key_env.",
-            )
-        return key
 
     def _ask(self, litellm: ModuleType, texts: list[str], model: str, key: str) -> "np.ndarray":
         try:
@@ -99,10 +106,8 @@ class Litellm:
             rows = [item["embedding"] for item in ordered]
         # litellm has a class of error for every status and provider, and lets those of its libraries through.
         except Exception as error:
-            status = getattr(error, "status_code", None)
-            said = redacted(str(error), key) or type(error).__name__
             raise EmbedFailed(
-                f"{model} failed{f' with {status}' if status else ''}: {said}",
+                told(model, error, key),
                 fix="Check embed.model, embed.api_base and the key in the variable embed.api_key_env names.",
             ) from None
         return as_matrix(rows, len(texts), model)

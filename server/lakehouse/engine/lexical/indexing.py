@@ -4,7 +4,6 @@ import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lakehouse.engine.lexical.analysis import SPACED, cut, terms
-from lakehouse.engine.lexical.postings import PAGE, Found, Postings, pages
+from lakehouse.engine.lexical.postings import PAGE, Counted, Found, Postings, pages
 
 _ROWS = PAGE // 4  # of a block, at most
 _TOGETHER = 256  # texts: from here on indexing them together takes a third of the time
@@ -55,7 +54,7 @@ def build(texts: Iterable[str]) -> Postings:
         all_rows[places], all_counts[places] = row - page * PAGE, counts
         free[own[first], page] += runs
     vocabulary_bytes = memoryview(b"".join(name for name, _ in names))
-    return Postings(vocabulary_bytes, ends, starts.astype(np.uint64), all_rows, all_counts, np.concatenate(lengths))
+    return Postings(np.concatenate(lengths), vocabulary_bytes, ends, starts.astype(np.uint64), all_rows, all_counts)
 
 
 def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -139,7 +138,7 @@ class Growing:
                     self._add(row, text(row))
             else:
                 self._add_many(list(map(text, range(self._count, count))))
-            return First(self, self._lengths[:count])
+            return First(self._lengths[:count], self)
 
     def _make_room(self, rows: int) -> None:
         if rows > len(self._lengths):
@@ -186,21 +185,10 @@ class Growing:
 
 
 @dataclass(frozen=True)
-class First:
+class First(Counted):
     """The postings of the first texts of growing ones."""
 
     growing: Growing
-    lengths: NDArray[np.uint32]
-
-    @cached_property
-    def documents(self) -> int:
-        """How many rows have a term."""
-        return int(np.count_nonzero(self.lengths))
-
-    @cached_property
-    def total(self) -> int:
-        """How many terms there are in all rows."""
-        return int(self.lengths.sum(dtype=np.int64))
 
     def find(self, term: str) -> Found | None:
         """The rows of a term."""

@@ -30,7 +30,24 @@ class Words(Protocol):
 
 
 @dataclass(frozen=True)
-class Postings:
+class Counted:
+    """The number of terms in each row, and what follows from it."""
+
+    lengths: NDArray[np.uint32]
+
+    @cached_property
+    def documents(self) -> int:
+        """How many rows have a term."""
+        return int(np.count_nonzero(self.lengths))
+
+    @cached_property
+    def total(self) -> int:
+        """How many terms there are in all rows, each counted as often as it stands there."""
+        return int(self.lengths.sum(dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Postings(Counted):
     """The postings of texts that do not change, terms in the order of their UTF-8.
 
     `vocabulary` is all terms in a row, term t at `ends[t]:ends[t+1]`. Rows are numbered in pages of 65,536: those of
@@ -42,21 +59,10 @@ class Postings:
     starts: NDArray[np.uint64]
     rows: NDArray[np.uint16]
     counts: NDArray[Any]
-    lengths: NDArray[np.uint32]
 
     @property
     def pages(self) -> int:
         return pages(len(self.lengths))
-
-    @cached_property
-    def documents(self) -> int:
-        """How many rows have a term."""
-        return int(np.count_nonzero(self.lengths))
-
-    @cached_property
-    def total(self) -> int:
-        """How many terms there are in all rows, each counted as often as it stands there."""
-        return int(self.lengths.sum(dtype=np.int64))
 
     def find(self, term: str) -> Found | None:
         """The rows of a term."""

@@ -21,17 +21,20 @@ def moved(candidates: Sequence[Candidate], endorsements: Sequence[Endorsement]) 
     for one in candidates:
         # A retained generation of a corpus is still that corpus.
         found = known.get((one.corpus.partition("@")[0], one.id)) or known.get((one.corpus, one.id))
-        if found is not None and found.effect:
-            _move(one, found)
-            changed += 1
+        changed += found is not None and _move(one, found)
     return changed
 
 
-def _move(one: Candidate, by: Endorsement) -> None:
+def _move(one: Candidate, by: Endorsement) -> bool:
+    """Whether that changes it: not where it stands at 0, or the effect has faded to nothing."""
     # A reranker's score may be below 0, and is better the nearer it is to 0 then, as a distance is.
     divides = one.by == "score" and one.value >= 0
     factor = lifted(1.0, by.effect) if divides else boosted(1.0, by.effect)
-    one.move("playbook", lifted(one.value, by.effect) if divides else boosted(one.value, by.effect))
+    to = lifted(one.value, by.effect) if divides else boosted(one.value, by.effect)
+    if to == one.value:
+        return False
+    one.move("playbook", to)
     one.playbook = PlaybookPart(
         playbook_id=by.playbook_id, question=by.query_text, distance=by.distance, effect=by.effect, factor=factor
     )
+    return True

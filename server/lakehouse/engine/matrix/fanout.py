@@ -57,7 +57,8 @@ async def answers(
 async def _answer(vectors: "Vectors", plan: Plan, target: Target, ids: Collection[str] | None) -> tuple[Answer, int]:
     words = plan.text if plan.lexical else None
     diverse = bool(plan.asked.diversity)
-    ask = Ask(plan.deep, target.vector, words, plan.filter, ids, vectors=diverse, brief=plan.deep > plan.wide)
+    brief = plan.deep > plan.wide
+    ask = Ask(plan.deep, target.vector, words, plan.filter, ids, vectors=diverse, brief=brief, named="query_vector")
     answer = await vectors.ask(target.name, ask)
     if plan.filter is None:
         return answer, 0

@@ -44,7 +44,7 @@ def of(index: str, state: State, ask: Ask) -> Answer:
     near: list[Hit] = []
     scanned = "scan"
     if ask.vector is not None:
-        vector = batch.query(ask.vector, manifest.dimension, manifest.distance)
+        vector = batch.query(ask.vector, manifest.dimension, manifest.distance, ask.named)
         found, scanned = state.nearest(vector, ask.k, masks, exact=ask.exact, ef=ask.ef_search)
         near = [Hit(id, distance, None) for distance, id, _, _ in found]
         places = {id: (place, row) for _, id, place, row in found}

@@ -30,6 +30,7 @@ class Ask:
     vectors: bool = False
     ef_search: int | None = None
     brief: bool = False
+    named: str = "vector"  # what its caller calls the vector
 
 
 @dataclass(frozen=True)

@@ -126,10 +126,10 @@ def joined(batches: Sequence[Batch]) -> Batch:
     )
 
 
-def query(vector: Any, dimension: int, distance: str) -> F32:
-    """A search vector, checked like a stored one."""
-    found = _stacked([vector], None, dimension)
-    _check(found, distance, lambda row: "vector")
+def query(vector: Any, dimension: int, distance: str, name: str = "vector") -> F32:
+    """A search vector, checked like a stored one; `name` is the argument's."""
+    found = _stacked([vector], None, dimension, name)
+    _check(found, distance, lambda row: name)
     return np.asarray(found[0])
 
 
@@ -176,7 +176,7 @@ def _deep(value: Any) -> bool:
     return True
 
 
-def _stacked(vectors: Sequence[Any], positions: Sequence[int] | None, dimension: int) -> F32:
+def _stacked(vectors: Sequence[Any], positions: Sequence[int] | None, dimension: int, name: str = "vector") -> F32:
     """Vectors as float32 rows. One array conversion for all is fast; a bad one is then looked for by itself."""
     if not vectors:
         return np.empty((0, dimension), np.float32)
@@ -187,7 +187,7 @@ def _stacked(vectors: Sequence[Any], positions: Sequence[int] | None, dimension:
     except (ValueError, TypeError, OverflowError):
         pass  # ragged: the loop below names the one
     for row, vector in enumerate(vectors):
-        where = "vector" if positions is None else f"items[{positions[row]}].vector"
+        where = name if positions is None else f"items[{positions[row]}].vector"
         try:
             one = np.asarray(vector)
         except (ValueError, TypeError, OverflowError):

@@ -1,6 +1,5 @@
 """How good an index's graph is: its answers and its speed beside an exact search of the same items, on record."""
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -12,6 +11,7 @@ import anyio.to_thread
 
 from lakehouse.engine import moment
 from lakehouse.engine.log import Log
+from lakehouse.engine.percentile import percentile
 from lakehouse.engine.progress import Progress, unheard
 from lakehouse.engine.vectors.asking import Ask
 from lakehouse.errors import Conflict, InvalidInput
@@ -179,8 +179,7 @@ def _sampled(state: "State", count: int) -> "np.ndarray":
 
 
 def _at(times: Sequence[float], share: float) -> float:
-    """The nearest-rank percentile."""
-    return round(sorted(times)[max(0, math.ceil(share * len(times)) - 1)], 4)
+    return round(percentile(sorted(times), share), 4)
 
 
 def _trial(record: dict[str, Any]) -> Trial | None:

@@ -23,7 +23,7 @@ def changes(then: State, now: State) -> Batch:
     return Batch(
         np.array([PUT] * len(puts) + [DELETE] * len(deletes), np.int8),
         [*puts, *deletes],
-        [*(_meta(now, place) for place in puts.values()), *(None for _ in deletes)],
+        [*(now.meta(*place) for place in puts.values()), *(None for _ in deletes)],
         np.array([*has, *(False for _ in deletes)], np.bool_),
         np.stack(rows) if rows else np.empty((0, now.manifest.dimension), np.float32),
     )
@@ -48,7 +48,7 @@ def _without(rows: Rows, others: Rows | None) -> Rows:
 
 
 def _same(then: State, before: Place, now: State, after: Place) -> bool:
-    if _meta(then, before) != _meta(now, after) or _seen(then, before) != _seen(now, after):
+    if then.meta(*before) != now.meta(*after) or _seen(then, before) != _seen(now, after):
         return False
     return not _seen(now, after) or np.array_equal(_vector(then, before), _vector(now, after))
 
@@ -64,8 +64,3 @@ def _vector(state: State, at: Place) -> np.ndarray:
     place, row = at
     coded = state.fresh.coded if place == len(state.sealed) else state.sealed[place].segment.coded
     return np.asarray(coded.vectors[row])
-
-
-def _meta(state: State, at: Place) -> str:
-    place, row = at
-    return str(state.fresh.rows.metas[row] if place == len(state.sealed) else state.sealed[place].segment.metas[row])

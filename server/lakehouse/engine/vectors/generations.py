@@ -4,8 +4,10 @@ One create-only manifest makes the change, and one assignment shows it here: bef
 searches that began on the former state end on it.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
@@ -18,8 +20,9 @@ from lakehouse.engine.vectors.index import Index
 from lakehouse.engine.vectors.items import IndexDamaged, IndexNotFound, Swapped
 from lakehouse.engine.vectors.segment import Segment
 from lakehouse.engine.vectors.snapshot import Sealed, State
-from lakehouse.errors import Conflict
+from lakehouse.errors import Conflict, LakehouseError
 
+log = logging.getLogger("lakehouse")
 Change = Callable[[State, Build], Manifest]
 Spent = list[Segment]  # written for a change, and needless if it does not come about
 
@@ -151,6 +154,7 @@ async def turn(index: Index, change: Change) -> tuple[Build, State]:
 
 async def _turned(index: Index, change: Change) -> tuple[Build, State] | None:
     spent = Spent()
+    done: tuple[Build, State] | None = None
     async with index.committing:
         with anyio.CancelScope(shield=True):
             state = await index.newest()
@@ -160,10 +164,45 @@ async def _turned(index: Index, change: Change) -> tuple[Build, State] | None:
             except IndexDamaged:
                 if not await behind(index, state):
                     raise
-                return None
+                after = None
             finally:
                 await discard(index, spent)
-    return None if after is None else (left, after)
+            if after is not None:
+                same = after.manifest.number.epoch == state.manifest.number.epoch
+                done = (left, after) if same else await _completed(index, state, left, after)
+    return done
+
+
+def _instead(after: State, before: State) -> State:
+    return after
+
+
+async def _completed(index: Index, state: State, left: Build, after: State) -> tuple[Build, State]:
+    """Add to the build left what others were told is stored, while the epoch it was of came to its end.
+
+    Whoever puts something there looks for a later epoch before saying so: after the switch nothing more comes.
+    """
+    spent = Spent()
+    try:
+        grown = await index.grown(state)
+        while (grown.manifest.number, grown.entries) != (state.manifest.number, state.entries):
+            manifest = after.manifest
+            if left not in manifest.retained:
+                break
+            whole = replace(await present(index, grown, spent), number=left.number)
+            retained = tuple(whole if build == left else build for build in manifest.retained)
+            manifest = manifest.successor(retained=retained)
+            if await index.publish(manifest):
+                spent.clear()
+                after = replace(await index.shown(), manifest=manifest)
+                await anyio.to_thread.run_sync(index.swap, partial(_instead, after))
+                return whole, after
+            after = await index.shown()
+    except LakehouseError as error:  # the switch is done, whatever comes of this
+        log.warning("vectors.left_incomplete %s: %s", index.name, error)
+    finally:
+        await discard(index, spent)
+    return left, after
 
 
 async def behind(index: Index, state: State) -> bool:

@@ -57,7 +57,7 @@ async def ranked(
             raise InvalidInput("query_text, query_vector: there is no query.", fix="Give one of the two.")
         vector = await _embedded(embed, info, question.text or "")
     ids = await allowed(sql, limits, chosen)
-    answer = await vectors.ask(index, Ask(k, vector, ids=ids, exact=len(ids) <= EXACT_IDS))
+    answer = await vectors.ask(index, Ask(k, vector, ids=ids, exact=len(ids) <= EXACT_IDS, named="query_vector"))
     return Ranked(answer.near, len(ids))
 
 

@@ -52,6 +52,7 @@ class Index:
         self.committing = anyio.Lock()  # the log and the state are being moved on
         self.compacting = anyio.Lock()  # segments are being merged, graphs built, in processes of their own
         self.busy: frozenset[str] = frozenset()  # segments that are being merged there
+        self.worked = 0  # rows that those processes have put into graphs, since it was opened here
         self._memory = threading.Lock()  # the fresh rows are being changed, in a worker thread
         self._state: State | None = None
         self._waiting: list[Work] = []
@@ -159,6 +160,13 @@ class Index:
                 return after
 
         return await anyio.to_thread.run_sync(move)
+
+    async def grown(self, state: State) -> State:
+        """A state of an epoch that is over, with what other processes still put there."""
+        same = [n for n in await self.objects.generations() if n.epoch == state.manifest.number.epoch]
+        if same[-1:] in ([], [state.manifest.number]):
+            return await self._replayed(state)
+        return await self._read(same[-1], {s.segment.doc.id: s for s in state.sealed})
 
     async def refresh(self) -> None:
         """Take over what other processes have committed."""

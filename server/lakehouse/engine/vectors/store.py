@@ -4,11 +4,13 @@ import copy
 import json
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
 
+from lakehouse.engine.progress import Progress, beating, unheard
 from lakehouse.engine.vectors.asking import Answer, Ask
 from lakehouse.engine.vectors.builds import Builds
 from lakehouse.engine.vectors.items import (
@@ -171,7 +173,7 @@ class Vectors(Builds):
         """One snapshot of an index, to be measured."""
         return await self._state(name)
 
-    async def optimise(self, name: str) -> int:
+    async def optimise(self, name: str, progress: Progress = unheard) -> int:
         """Merge segments and build the graphs that are missing, until nothing is left to do; in how many steps.
 
         Searches, adds and deletes go on. Raises IndexNotFound, IndexDamaged, and Upstream when a process or the disk
@@ -180,7 +182,12 @@ class Vectors(Builds):
         found = await self._index(name)
         from lakehouse.engine.vectors import compaction
 
-        return await compaction.optimise(found, self.settings, self._compactions)
+        before = found.worked
+        return await beating(
+            progress,
+            lambda: f"{found.worked - before:,} rows put into graphs",
+            partial(compaction.optimise, found, self.settings, self._compactions),
+        )
 
     async def _settle(self, index: "Index", *, now: bool = False) -> None:
         """Seal when enough is fresh. What was added is durable already: a failure here is only logged."""

@@ -90,7 +90,7 @@ def opened(data: pa.Buffer, rows: int) -> Postings:
     ordered = (starts[1:] >= starts[:-1]).all() and (ends[1:] >= ends[:-1]).all()
     if not ordered or starts[-1] != postings or not _inside(starts, places, rows):
         raise ValueError("its parts do not fit together")
-    return Postings(vocabulary, ends, starts, places, counts, lengths)
+    return Postings(lengths, vocabulary, ends, starts, places, counts)
 
 
 def _inside(starts: Any, places: Any, rows: int) -> bool:

@@ -129,7 +129,9 @@ async def _made(index: Index, job: Job, manifest: Manifest, sources: Sequence[Se
         "wishes": vars(Wishes(manifest.m, manifest.ef_construction, manifest.ef_search)),
     }
     async with index.storage.scratch() as folder:
-        answer = await _answered(request | {"folder": str(folder)}, np.concatenate(dead).astype(np.int64).tobytes())
+        answer = await _answered(
+            request | {"folder": str(folder)}, np.concatenate(dead).astype(np.int64).tobytes(), index
+        )
         ref, opened = job.segments[0], sources[0]
         moved: tuple[Rows, ...] = ()
         if job.merge:
@@ -158,15 +160,18 @@ async def _stored(index: Index, id: str, answer: dict[str, Any], folder: Path) -
     return ref, await index.objects.segment(ref, trusted=True)
 
 
-async def _answered(request: dict[str, Any], payload: bytes) -> dict[str, Any]:
+async def _answered(request: dict[str, Any], payload: bytes, index: Index) -> dict[str, Any]:
     try:
         child = await Child.start("lakehouse.engine.vectors.compaction.worker", {"nice": _NICE})
         try:
             await child.send(request, payload)
+            done = 0
             while True:
                 answer, _ = await child.receive()
                 if "rows" not in answer:
                     return answer
+                index.worked += answer["rows"] - done
+                done = answer["rows"]
         finally:
             await child.aclose()
     except ChildDied:
