@@ -10,11 +10,8 @@ import anyio
 import anyio.to_thread
 
 from lakehouse import config
-from lakehouse.engine.embed.litellm import GRACE_SECS, key_of, load, told
+from lakehouse.engine.embed.litellm import GRACE_SECS, WAITING, key_of, load, told
 from lakehouse.errors import NotInstalled, TimedOut, Upstream
-
-# Threads that may wait for it: one that drips its answer keeps them past every limit, and takes no others.
-WAITING = 16
 
 
 class RerankFailed(Upstream):
