@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import lakehouse
-from lakehouse import Forbidden, InvalidInput, Lakehouse
+from lakehouse import Forbidden, InvalidInput, Lakehouse, NotFound
+from lakehouse.engine.playbook.batch import Batch
 from lakehouse.engine.vectors import masks
 from lakehouse.observe import Caller
 
@@ -115,3 +116,36 @@ async def test_much_text_takes_no_longer(lake: Lakehouse) -> None:
     found = await lake.call("matrix_relevance", {"focus": focus, "chunks": chunks}, caller=AGENT)
     signals = {one["text"][:8].split()[0]: one["signals"] for one in (*found["kept"], *found["dropped"])}
     assert signals == {"s7x": {}, "s77": {"defined_match": 0.6}, "win::it": {}, "in::it": {"import_penalty": -0.5}}
+
+
+async def test_one_call_does_not_make_thousands_of_indexes(lake: Lakehouse) -> None:
+    entries = [{**REMEMBERED, "score": 2 if n < 10 else 1, "corpus": f"p{n}"} for n in range(65)]
+    entries = [*entries, {**REMEMBERED, "score": 1, "corpus": "p10"}]
+    done = Batch.of(entries, "playbook_memory")
+    assert len(done._of) == 50 and len(done._of["p10"]) == 2
+    told = (await done.write(_written, _heard)).results
+    assert [n for n, one in enumerate(told) if one.error] == [*range(10), *range(60, 65)]
+
+
+async def _written(corpus: str, entries: Any) -> None:
+    """Stands for the store."""
+
+
+async def _heard(done: int) -> None:
+    """Nobody."""
+
+
+async def test_a_pinned_name_says_nothing_of_what_came_after(lake: Lakehouse) -> None:
+    """Nor does it list the generations that others have."""
+    await lake.call("create_index", {"name": "v", "dimension": 1})
+    for id in ("a", "b", "c"):
+        await lake.call("add_vectors", {"index": "v", "items": [{"id": id, "vector": [1]}]})
+        await lake.call("snapshot_index", {"name": "v"})
+    await lake.call("set_profile", {"name": "eu", "bucket": "primary", "indexes": {"pin": "v@2"}})
+    bound = Caller(via="mcp", profile="eu")
+    shown = await lake.call("get_index", {"name": "pin"}, caller=bound)
+    assert (shown["generation"], shown["count"]) == (2, 2)
+    assert [one["generation"] for one in shown.get("generations", ())] in ([], [2])
+    for name in ("pin@1", "pin@3", "pin@4", "v", "v@2"):
+        with pytest.raises(NotFound):
+            await lake.call("get_index", {"name": name}, caller=bound)

@@ -1,6 +1,7 @@
 """Lakehouse's own store: ids, typed metadata and text beside the vectors, durable, with graphs."""
 
 import asyncio
+import importlib
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -22,7 +23,9 @@ class Adapter(Peer):
     def __init__(self, home: Any, dimension: int) -> None:
         super().__init__(home, dimension)
         self.loop = asyncio.new_event_loop()
-        self._asked: Ask | None = None
+        # Peers import all they need with their names; a server has these from its first call on.
+        for module in ("obstore", "usearch.index", "lakehouse.engine.vectors.answer", "lakehouse.engine.vectors.seal"):
+            importlib.import_module(module)
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(work)
