@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from lakehouse.engine import files
 from lakehouse.engine.bucket import MAX_KEY_BYTES, MAX_LIST, UNFINISHED, Bucket
+from lakehouse.engine.bucket.local import Folder
 from lakehouse.engine.storage import (
     KeyExists,
     KeyNotFound,
@@ -196,7 +199,9 @@ def test_an_unusable_url_is_refused_by_name(url: str) -> None:
 
 FULL_DISK = """
 import resource, signal, sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 import anyio
 from lakehouse.engine.bucket import Bucket
 from lakehouse.errors import Upstream
@@ -253,3 +258,23 @@ def test_a_durable_write_is_all_or_nothing(tmp_path: Path) -> None:
         files.write(path, "not bytes")  # type: ignore[arg-type]
     assert path.read_bytes() == b"3"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_that_is_being_made_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread lists while another makes the bucket: the list is empty, whenever between two looks that happens."""
+
+    root = tmp_path / "objects"
+    folder = Folder("b", root)
+    was_folder = Path.is_dir
+
+    def making(look: Callable[[Any], bool]) -> Callable[[Any], bool]:
+        def looked(path: Any) -> bool:
+            found = look(path)
+            root.mkdir(exist_ok=True)
+            return found
+
+        return looked
+
+    monkeypatch.setattr(os.path, "lexists", making(os.path.lexists))
+    monkeypatch.setattr(Path, "is_dir", making(was_folder))
+    assert folder.names("_vectors/") == []

@@ -273,7 +273,7 @@ async def test_a_failing_store_fails_each_entry_of_a_batch(lake: Lakehouse, monk
     async def fail(*_: Any) -> Any:
         raise Upstream("the bucket is gone.")
 
-    monkeypatch.setattr(lake.vectors, "add_matrix", fail)
+    monkeypatch.setattr(lake.vectors, "revise", fail)
     done = await lake.playbook.bulk([given("a"), given("b")])
     assert (done.recorded, done.failed) == (0, 2) and "the bucket is gone" in str(done.results[1].error)
     failed: list[str] = []

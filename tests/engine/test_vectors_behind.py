@@ -1,12 +1,16 @@
 """A process that is generations behind the others on its bucket: what it says is done is done."""
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import anyio
 import anyio.to_thread
 import pytest
 from tests.engine.test_vectors_durability import opened, row
 
+from lakehouse.engine.playbook.holds import Chosen, Hold
+from lakehouse.engine.playbook.memory import HOLDS, Memory
 from lakehouse.engine.vectors import IndexNotFound, Item, Vectors, lifecycle
 from lakehouse.engine.vectors import objects as opening
 from lakehouse.engine.vectors.format import Manifest
@@ -114,3 +118,63 @@ async def test_what_others_cleared_away_is_not_damage(
     await third.refresh()
     with pytest.raises(IndexNotFound):
         await third.search("it", row(3), 3)
+
+
+async def test_a_revision_is_made_of_what_others_have_just_stored(home: Path, tmp_path: Path) -> None:
+    """Reading, then writing, would lose what another process stored in between: a quarantine, an answer replaced."""
+    here, there, third = await pair(home, tmp_path)
+    ours, theirs, read = (Memory("it", cast(Any, None), vectors, 10) for vectors in (here, there, third))
+    assert await theirs.holds() == []
+    first, second = (Hold(Chosen(writer=name), "me", "2026-01-01T00:00:00Z") for name in ("a", "b"))
+    await ours.change_holds(lambda holds: holds.update({first.id: first}))
+    await theirs.change_holds(lambda holds: holds.update({second.id: second}))
+    assert {hold.id for hold in await read.holds()} == {first.id, second.id}
+
+    async def count(vectors: Vectors) -> None:
+        for _ in range(12):
+            await vectors.revise("it", ["n"], lambda metas: [Item("n", row(1), metas.get("n", 0) + 1)])
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(count, here)
+        group.start_soon(count, there)
+    await here.refresh()
+    assert (await here.get_item("it", "n")).metadata == 24
+    for hold in (first, second):
+        await ours.change_holds(lambda holds, id=hold.id: holds.pop(id) and None)  # type: ignore[misc]
+    await third.refresh()
+    assert HOLDS not in await third.ids("it")
+
+
+async def test_an_index_in_use_before_its_creation_is_through_stays_the_same(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second one beside it would not know what is added to the first."""
+    here = opened(home)
+    begin = lifecycle.begin
+
+    async def early(objects: Objects, manifest: Manifest) -> None:
+        await begin(objects, manifest)
+        await here.add("it", [Item("early", row(1))])
+        monkeypatch.setattr(here, "_first", here._indexes["it"], raising=False)
+
+    monkeypatch.setattr(lifecycle, "begin", early)
+    await here.create("it", 3)
+    first = cast(Any, here)._first
+    assert await here._index("it") is first
+    assert await here.ids("it") == {"early"}
+
+
+async def test_a_listing_while_the_first_write_makes_the_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that was not there a moment ago is no other thing in its place."""
+    vectors = opened(home)
+    root = vectors._storage.bucket.root
+    assert root is not None
+
+    def made(path: Any) -> bool:
+        if path == root:
+            root.mkdir(parents=True, exist_ok=True)
+        return os.path.exists(path)
+
+    monkeypatch.setattr("lakehouse.engine.bucket.local.os.path.lexists", made)
+    assert await vectors.names() == []
+    assert await anyio.Path(root).is_dir()

@@ -15,6 +15,7 @@ from lakehouse.engine.filters import Filter
 from lakehouse.engine.storage import Storage
 from lakehouse.engine.vectors import IndexDamaged, Item, Vectors, fields, masks, segment, typed
 from lakehouse.engine.vectors.asking import Ask
+from lakehouse.engine.vectors.texts import Texts
 from lakehouse.errors import InvalidInput
 
 ROWS = 600
@@ -254,3 +255,11 @@ async def test_an_empty_index_checks_filters_too(home: Path) -> None:
     with pytest.raises(InvalidInput):
         await vectors.ask("it", Ask(3, [1, 0], filter=Filter.parse({"a": {"$regex": "("}})))
     await vectors.aclose()
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_texts_are_read_from_any_part_of_a_column(kind: pa.DataType) -> None:
+    column = pa.array(["a", "", "żółw", "\U0001f600 z"], kind)
+    read = Texts(column[1:])
+    assert [read[row] for row in range(3)] == column[1:].to_pylist()
+    assert Texts(column[:0]) and Texts(pa.array(["", ""], kind))[1] == ""

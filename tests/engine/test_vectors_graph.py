@@ -296,3 +296,20 @@ async def test_a_graph_in_a_remote_bucket(moto: S3, home: Path, in_threads: None
     third = opened(away, remote)
     assert (await third.search("it", rows[2], 1))[0].id == "v2"
     assert await third.verify("it") == []
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+def test_neighbours_that_eight_bits_cannot_tell_apart(tmp_path: Path, distance: str) -> None:
+    """The vectors decide among all that a search has looked at, and not among the few whose codes are best."""
+    rows = clustered(3, 2000)
+    rows[500:600] = rows[500] + 1e-4 * np.random.default_rng(4).standard_normal((100, WIDTH)).astype(np.float32)
+    coded = encode(rows, distance)
+    builder = Builder(coded, distance, Wishes())
+    assert list(builder.build())[-1] == 2000
+    ref = builder.save(tmp_path / "graph", "it")
+    made = graph.Graph("it", ref, tmp_path / "graph", coded, distance)
+    assert made.verify() == []
+    query = Query.of(rows[500:600].mean(axis=0), distance)
+    none = np.empty(0, np.int64)
+    found, used = nearest([Part(coded, none, made)], query, 10, exact=False)
+    assert (used, sorted(found)) == ({"graph"}, sorted(nearest([Part(coded, none)], query, 10)[0]))

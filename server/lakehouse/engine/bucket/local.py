@@ -108,7 +108,8 @@ class Local(Store):
 
     def _unsound(self) -> bool:
         """Whether something else is where the folder should be."""
-        return self.root is not None and not self.root.is_dir() and os.path.lexists(self.root)
+        # In this order: the first write may make the folder in between.
+        return self.root is not None and os.path.lexists(self.root) and not self.root.is_dir()
 
     def _failed(self, key: str, error: Exception) -> Upstream:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__

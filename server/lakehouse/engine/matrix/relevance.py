@@ -6,11 +6,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lakehouse.engine.ending import heed
 from lakehouse.errors import InvalidInput
 
 DEFAULT_THRESHOLD = 0.3
 PATH, FILENAME, DEFINED, OVERLAP, PREFIX, IMPORT = 1.0, 0.6, 0.6, 0.4, 0.3, -0.5
 _TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{2,}")
+_WORD = re.compile(r"[A-Za-z0-9_]+")
 _SEPARATORS = re.compile(r"[/\\:.\-]+")
 STOPWORDS = frozenset(
     "the a an and or of to in is it for on with as by at from this that be are was were not but if else into its use "
@@ -81,7 +83,24 @@ def jaccard(some: Collection[str], other: Collection[str]) -> float:
 
 def mentions(text: str, symbol: str) -> bool:
     """Whether a symbol stands in a text as a whole word, in this very case."""
-    return bool(symbol) and re.search(rf"(?<![A-Za-z0-9_]){re.escape(symbol)}(?![A-Za-z0-9_])", text) is not None
+    return (
+        bool(symbol)
+        and symbol in text
+        and re.search(rf"(?<![A-Za-z0-9_]){re.escape(symbol)}(?![A-Za-z0-9_])", text) is not None
+    )
+
+
+def mentions_any(text: str, symbols: Collection[str]) -> bool:
+    """Whether one of the symbols stands in a text as a whole word. Their number costs little: callers send them."""
+    words = set(_WORD.findall(text)) if symbols else set()
+    for symbol in symbols:
+        if symbol in words:
+            return True
+        if not _WORD.fullmatch(symbol):
+            heed()
+            if mentions(text, symbol):
+                return True
+    return False
 
 
 def file_prefix(path: str) -> str | None:
@@ -115,12 +134,13 @@ class Scorer:
             found = symbols(focus.content, focus.path)
             defined = list(found.defined) if defined is None else defined
             imported = list(found.imported) if imported is None else imported
-        self._defined, self._imported = tuple(defined or ()), tuple(imported or ())
+        self._defined, self._imported = dict.fromkeys(defined or ()), dict.fromkeys(imported or ())
 
     def score(self, text: str, source: str | None = None, doc_id: str | None = None) -> Signals:
         """The signals of one chunk, each of them at most once."""
-        defined = any(mentions(text, symbol) for symbol in self._defined)
-        imported = any(mentions(text, symbol) for symbol in self._imported)
+        heed()
+        defined = mentions_any(text, self._defined)
+        imported = mentions_any(text, self._imported)
         fired = {
             "path_match": PATH * (encodes(source, self._path) or encodes(doc_id, self._path)),
             "filename_match": FILENAME * mentions(text, self._name),

@@ -86,9 +86,9 @@ class Playbook:
         """
         from lakehouse.engine.playbook.batch import Batch
         from lakehouse.engine.playbook.clicks import folded
-        from lakehouse.engine.playbook.entry import entry_of
+        from lakehouse.engine.playbook.entry import checked, entry_of
 
-        if not session_id.strip() or len(session_id) > 200:
+        if not checked(session_id, "session_id").strip() or len(session_id) > 200:
             raise InvalidInput("session_id: it is blank, or over 200 characters.", fix="Name the session.")
         batch = Batch()
         for place, fields, polarity in folded(query_text, clicks):
@@ -222,8 +222,11 @@ class Playbook:
 
         Raises InvalidInput when nothing is given, and IndexNotFound when nothing has been recorded.
         """
-        from lakehouse.engine.playbook.holds import Chosen, Hold
+        from lakehouse.engine.playbook.entry import checked
+        from lakehouse.engine.playbook.holds import MAX_TEXT, Chosen, Hold
 
+        if reason is not None and len(checked(reason, "reason")) > MAX_TEXT:
+            raise InvalidInput(f"reason: it has over {MAX_TEXT} characters.", fix="Give a shorter one.")
         hold = Hold(Chosen.of(ids, writer, since, until), acting.get().name, moment.now(), reason)
         memory = self._memory(corpus)
         await memory.change_holds(lambda holds: holds.update({hold.id: hold}))
@@ -245,9 +248,9 @@ class Playbook:
             taken.append(holds.pop(quarantine_id))
 
         await memory.change_holds(take)
-        entries = sum(taken[0].chosen.has(id, entry) for id, entry in (await memory.every()).items())
-        await self._record("release", "playbook", corpus, before=taken[0].stored() | {"entries": entries})
-        return Held.of(taken[0], entries)
+        entries = sum(taken[-1].chosen.has(id, entry) for id, entry in (await memory.every()).items())
+        await self._record("release", "playbook", corpus, before=taken[-1].stored() | {"entries": entries})
+        return Held.of(taken[-1], entries)
 
     async def report(
         self,

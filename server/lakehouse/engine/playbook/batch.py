@@ -8,6 +8,7 @@ from lakehouse.engine.playbook.shown import Outcome, Recorded
 from lakehouse.errors import InvalidInput, LakehouseError, TooLarge, did_you_mean
 
 MAX_ENTRIES = 5000
+MAX_CORPORA = 50  # an index is made for each that is not there
 MAX_TEXTS = 256  # embedded and stored together
 Put = Callable[[str, Sequence[Entry]], Awaitable[None]]
 
@@ -38,7 +39,10 @@ class Batch:
                 if where is not None and not isinstance(where, str):
                     raise InvalidInput("corpus: it must be a text.", fix="Leave it out.")
                 _check(fields)
-                batch.add(place, entry_of(fields), where or corpus)
+                entry = entry_of(fields)
+                if len({*batch._of, where or corpus}) > MAX_CORPORA:
+                    raise InvalidInput(f"corpus: one call is for {MAX_CORPORA} at most.", fix="Send several calls.")
+                batch.add(place, entry, where or corpus)
             except InvalidInput as error:
                 batch.fail(place, error)
         return batch

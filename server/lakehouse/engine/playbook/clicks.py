@@ -28,8 +28,10 @@ def folded(query_text: str, clicks: Sequence[Mapping[str, Any]]) -> list[tuple[i
                     f"clicks[{place}].{str(name)[:80]}: there is no such field.", fix=did_you_mean(str(name), _FIELDS)
                 )
         kind, ts = click.get("kind"), click.get("ts")
-        if kind not in SCORES:
-            raise InvalidInput(f"clicks[{place}].kind: there is no {kind!r}.", fix=f"Use one of {', '.join(SCORES)}.")
+        if not isinstance(kind, str) or kind not in SCORES:
+            raise InvalidInput(
+                f"clicks[{place}].kind: there is no {str(kind)[:40]!r}.", fix=f"Use one of {', '.join(SCORES)}."
+            )
         when = None if ts is None else moment_of(ts, f"clicks[{place}].ts")
         score = SCORES[kind]
         fields = {

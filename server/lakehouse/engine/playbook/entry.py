@@ -1,7 +1,6 @@
 """One entry of the playbook: what was asked, what answered it, how well, and who says so."""
 
 import hashlib
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -116,6 +115,8 @@ def entry_of(given: Mapping[str, Any], polarity: int = 1, *, score: str = "score
         raise InvalidInput(
             f"tags: they must be at most {MAX_TAGS} texts of up to {MAX_TAG} characters.", fix='Send ["…"].'
         )
+    for tag in tags:
+        checked(tag, "tags")
     actor, now = acting.get(), time.time()
     return Entry(
         query_text,
@@ -153,6 +154,8 @@ def seconds_of(when: str | float) -> float:
     """A moment as seconds since 1970; numbers over 1e11 are milliseconds. Raises ValueError for what is none."""
     if isinstance(when, bool):
         raise ValueError(when)
+    if isinstance(when, int | float) and not abs(when) < 1e18:
+        raise ValueError(str(when)[:80])
     if isinstance(when, int | float):
         seconds = when / 1000 if abs(when) > 1e11 else float(when)
     else:
@@ -188,9 +191,14 @@ def _text(value: Any, name: str) -> str:
         raise InvalidInput(f"{name}: it must be a text that is not empty.", fix=f"Give {name}.")
     if len(value) > LONGEST[name]:
         raise InvalidInput(f"{name}: it has over {LONGEST[name]} characters.", fix="Give a shorter one.")
-    if not value.isascii() and any("\ud800" <= each <= "\udfff" for each in value):
+    return checked(value, name)
+
+
+def checked(text: str, name: str) -> str:
+    """The text. Raises InvalidInput for half a character, which no store takes."""
+    if not text.isascii() and any("\ud800" <= each <= "\udfff" for each in text):
         raise InvalidInput(f"{name}: it is not valid Unicode.", fix="Send it as UTF-8.")
-    return value
+    return text
 
 
 def _is_tag(tag: object) -> bool:
@@ -198,6 +206,6 @@ def _is_tag(tag: object) -> bool:
 
 
 def _score(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and 0 <= value <= 1):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:  # nor is NaN
         raise InvalidInput(f"{name}: it must be a number between 0 and 1.", fix="Give 1 for the best of answers.")
     return float(value)

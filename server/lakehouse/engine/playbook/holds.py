@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lakehouse.engine.playbook.entry import Entry, moment_of
+from lakehouse.engine.playbook.entry import Entry, checked, moment_of
 from lakehouse.engine.playbook.influence import Near
 from lakehouse.errors import InvalidInput
 
 MAX_IDS = 5000
+MAX_TEXT = 1000  # characters of a writer, an id, a reason: all rules together are one item, read with each search
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Chosen:
             raise InvalidInput("ids, writer, since, until: none is given.", fix="Say which entries are meant.")
         if ids is not None and len(ids) > MAX_IDS:
             raise InvalidInput(f"ids: over {MAX_IDS}.", fix="Name fewer at a time.")
+        for name, texts in (("ids", ids or ()), ("writer", () if writer is None else (writer,))):
+            if any(len(checked(text, name)) > MAX_TEXT for text in texts):
+                raise InvalidInput(
+                    f"{name}: it has over {MAX_TEXT} characters.", fix="Give what playbook_lookup shows."
+                )
         return cls(
             None if ids is None else tuple(sorted(set(ids))),
             writer,

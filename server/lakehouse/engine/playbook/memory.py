@@ -115,18 +115,20 @@ class Memory:
         return put.before
 
     async def _write(self, group: "list[Put]") -> None:
-        try:
-            stored = await self.some([*{id: None for put in group for id in put.entries}])
-            made: dict[str, tuple[Entry, Any]] = {}
+        from lakehouse.engine.vectors import Item
+
+        def made(metas: dict[str, Any]) -> list[Item]:
+            stored = _read(metas)
+            items: dict[str, Item] = {}
             for put in group:
                 put.before = {id: stored[id] for id in put.entries if id in stored}
                 for (id, entry), vector in zip(put.entries.items(), put.done.vectors, strict=True):
                     stored[id] = entry.after(stored.get(id))
-                    made[id] = stored[id], vector
-            import numpy
+                    items[id] = Item(id, vector, stored[id].stored())
+            return [*items.values()]
 
-            vectors = numpy.stack([vector for _, vector in made.values()])
-            await self._vectors.add_matrix(self.name, [*made], vectors, [entry.stored() for entry, _ in made.values()])
+        try:
+            await self._vectors.revise(self.name, [*{id: None for put in group for id in put.entries}], made)
             for put in group:
                 put.failure = None
         except LakehouseError as failure:
@@ -191,17 +193,15 @@ class Memory:
         return quarantine.read((stored.get(HOLDS) or {}).get("holds"))
 
     async def change_holds(self, changed: Callable[[dict[str, Hold]], None]) -> None:
-        """Store what `changed` makes of the quarantine."""
+        """Store what `changed` makes of the quarantine; it may be called again, when another process was faster."""
         from lakehouse.engine.vectors import Item
 
-        async with self._changing:
-            holds = {hold.id: hold for hold in await self.holds()}
+        def made(metas: dict[str, Any]) -> list[Item]:
+            holds = {hold.id: hold for hold in quarantine.read((metas.get(HOLDS) or {}).get("holds"))}
             changed(holds)
-            if holds:
-                stored = {"holds": [hold.stored() for hold in holds.values()]}
-                await self._vectors.add(self.name, [Item(HOLDS, None, stored)])
-            else:
-                await self._vectors.delete_many(self.name, [HOLDS])
+            return [Item(HOLDS, None, {"holds": [hold.stored() for hold in holds.values()]})] if holds else []
+
+        await self._vectors.revise(self.name, [HOLDS], made)
 
 
 def _read(metadata: dict[str, Any]) -> dict[str, Entry]:

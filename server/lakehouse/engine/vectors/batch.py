@@ -13,6 +13,7 @@ from lakehouse.errors import InvalidInput, TooLarge
 
 MAX_ID_BYTES = 512
 MAX_ITEMS = 100_000
+MAX_DEPTH = 100  # of metadata; an answer with one that is nested 255 deep cannot be written as JSON
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -157,7 +158,22 @@ def _meta(value: Any, where: str) -> str | None:
             f"{where}: {size} bytes are over the limit of {MAX_METADATA_BYTES}.",
             fix="Keep large values in storage and put their key here.",
         )
+    # Most have not even so many brackets.
+    if text.count("[") + text.count("{") > MAX_DEPTH and _deep(value):
+        raise InvalidInput(f"{where}: it is nested over {MAX_DEPTH} deep.", fix="Make it flatter.")
     return text
+
+
+def _deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        within = (
+            one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list | tuple)
+        )
+        level = [inner for some in within for inner in some]
+        if not level:
+            return False
+    return True
 
 
 def _stacked(vectors: Sequence[Any], positions: Sequence[int] | None, dimension: int, name: str = "vector") -> F32:

@@ -75,7 +75,8 @@ class Builds(Opened):
             now = moment.now()
             first = Manifest(Number(epoch, 1), dimension, distance, now, *graph, model, builder, built=now, swapped=now)
             await lifecycle.begin(objects, first)
-            self._indexes.pop(name, None)
+            if name in self._indexes:  # an older one, or this one, which others here have been faster to open
+                await self._indexes[name].refresh()
             await self._record("create", "index", name, after={"dimension": dimension, "model": model})
             return await self.get(name)
 

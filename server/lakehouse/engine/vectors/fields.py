@@ -189,7 +189,7 @@ def read(buffer: Any, rows: int) -> Fields:
             raise ValueError(f"it has {header['rows']} rows instead of {rows}")
         columns = {path: column(one, rows) for path, one in header["columns"].items()}
         return Fields(rows, columns, None if objects is None else objects.view(np.bool_), header["whole"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{error} is missing or of the wrong kind") from error
 
 

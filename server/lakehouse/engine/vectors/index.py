@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from lakehouse.engine.vectors.kept import Kept, sound
 from lakehouse.engine.vectors.objects import Objects
 from lakehouse.engine.vectors.segment import Segment
 from lakehouse.engine.vectors.snapshot import Sealed, State
+from lakehouse.engine.vectors.work import Work
 from lakehouse.errors import LakehouseError, Upstream
 
 T = TypeVar("T")
@@ -27,19 +28,6 @@ T = TypeVar("T")
 SEAL_ENTRIES = 256  # opening reads every log entry, about 0.1 ms each
 _RETRY_ENTRIES = 64
 _GROUP_BYTES = 32 * 2**20  # waiting batches are joined into one log entry up to this size
-
-
-@dataclass(eq=False)
-class Work:
-    """One caller's change, waiting to be committed. `existed` and `error` are its outcome."""
-
-    batch: Batch
-    epoch: int  # of the index it was checked for
-    attach: tuple[Segment, SegmentRef] | None = None
-    must_exist: bool = False
-    existed: list[bool] = field(default_factory=list)
-    error: Exception | None = None
-    taken: bool = False
 
 
 class Index:
@@ -216,7 +204,7 @@ class Index:
         while self._waiting:
             work = self._waiting[0]
             size += work.batch.vectors.nbytes
-            if group and (size > _GROUP_BYTES or work.attach or group[0].attach):
+            if group and (size > _GROUP_BYTES or work.alone or group[0].alone):
                 break
             work.taken = True
             group.append(self._waiting.pop(0))
@@ -288,6 +276,9 @@ class Index:
             if work.epoch != state.manifest.number.epoch:
                 work.error = self.not_found()  # deleted meanwhile; this is another index of the same name
                 batch = deletes([], state.manifest.dimension)
+            elif work.made is not None:
+                with self._memory:
+                    batch = work.made(state)
             if len(batch) and batch.ops[0] != PUT:
                 with self._memory:
                     stored = state.has([id for id in batch.ids if id not in later])

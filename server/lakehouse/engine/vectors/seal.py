@@ -17,13 +17,14 @@ from lakehouse.engine.storage import Storage
 from lakehouse.engine.vectors import format, segment, snapshot
 from lakehouse.engine.vectors.batch import Batch, Rows, deletes
 from lakehouse.engine.vectors.format import Manifest, SegmentRef
-from lakehouse.engine.vectors.index import Index, Work
+from lakehouse.engine.vectors.index import Index
 from lakehouse.engine.vectors.merging import joined_texts, places_after, split
 from lakehouse.engine.vectors.objects import Objects
 from lakehouse.engine.vectors.quantise import encode
 from lakehouse.engine.vectors.rowset import inside
 from lakehouse.engine.vectors.segment import Segment
 from lakehouse.engine.vectors.snapshot import Sealed, State
+from lakehouse.engine.vectors.work import Work
 
 MERGE_ROWS = 65_536
 _STEP = 8192

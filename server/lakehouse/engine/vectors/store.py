@@ -61,12 +61,12 @@ class Vectors(Builds):
         Raises InvalidInput or TooLarge naming the position of a bad item, IndexNotFound, and Upstream when the store
         fails; then nothing has changed.
         """
-        from lakehouse.engine.vectors import batch, index
+        from lakehouse.engine.vectors import batch, work
 
         found = await self._index(name)
         manifest = (await found.state()).manifest
         checked = await anyio.to_thread.run_sync(batch.puts, items, manifest.dimension, manifest.distance)
-        return await self._put(found, index.Work(checked, manifest.number.epoch))
+        return await self._put(found, work.Work(checked, manifest.number.epoch))
 
     async def add_matrix(self, name: str, ids: Sequence[str], matrix: "np.ndarray", metadata: Sequence[Any]) -> Added:
         """The same for the rows of an (n, dimension) array, with a metadata value each.
@@ -74,7 +74,7 @@ class Vectors(Builds):
         A large batch whose metadata are all given is written as a segment at once; it still counts as a whole or not
         at all.
         """
-        from lakehouse.engine.vectors import batch, index, seal
+        from lakehouse.engine.vectors import batch, seal, work
 
         found = await self._index(name)
         manifest = (await found.state()).manifest
@@ -83,8 +83,31 @@ class Vectors(Builds):
         )
         # Metadata to keep is known only when the log entry's turn has come; a segment must be written before.
         if len(checked) < self.settings.seal_rows or None in checked.metas:
-            return await self._put(found, index.Work(checked, manifest.number.epoch))
+            return await self._put(found, work.Work(checked, manifest.number.epoch))
         return await self._told(found, await seal.attach(found, checked), now=True)
+
+    async def revise(self, name: str, ids: Sequence[str], made: Callable[[dict[str, Any]], Sequence[Item]]) -> Added:
+        """Put what is `made` of the metadata of those of the ids that are stored; where that is nothing, remove them.
+
+        Nothing comes between, not from another process either: `made` is called again, in a worker thread, when
+        another change was faster. Raises as `add` does.
+        """
+        from lakehouse.engine.vectors import batch, work
+
+        found = await self._index(name)
+        first = (await found.state()).manifest
+
+        def of(state: "State") -> batch.Batch:
+            items = made({id: json.loads(text) for id, text in state.metas(ids).items()})
+            manifest = state.manifest
+            return (
+                batch.puts(items, manifest.dimension, manifest.distance)
+                if items
+                else (batch.deletes(ids, manifest.dimension))
+            )
+
+        nothing = batch.deletes([], first.dimension)
+        return await self._put(found, work.Work(nothing, first.number.epoch, made=of))
 
     async def _put(self, index: "Index", work: Any) -> Added:
         return await self._told(index, await index.change(work))
@@ -97,26 +120,26 @@ class Vectors(Builds):
 
     async def delete_item(self, name: str, id: str) -> None:
         """Remove one item. Raises ItemNotFound."""
-        from lakehouse.engine.vectors import batch, index
+        from lakehouse.engine.vectors import batch, work
 
         found = await self._index(name)
         manifest = (await found.state()).manifest
         gone = batch.deletes([id], manifest.dimension)
-        await found.change(index.Work(gone, manifest.number.epoch, must_exist=True))
+        await found.change(work.Work(gone, manifest.number.epoch, must_exist=True))
         await self._record("delete", "index", found.name, after={"deleted": 1})
         await self._settle(found)
 
     async def delete_many(self, name: str, ids: Sequence[str]) -> int:
         """Remove items in one step; the number of those that were there."""
-        from lakehouse.engine.vectors import batch, index
+        from lakehouse.engine.vectors import batch, work
 
         found = await self._index(name)
         manifest = (await found.state()).manifest
-        work = await found.change(index.Work(batch.deletes(ids, manifest.dimension), manifest.number.epoch))
-        if work.existed:
-            await self._record("delete", "index", found.name, after={"deleted": len(work.existed)})
+        done = await found.change(work.Work(batch.deletes(ids, manifest.dimension), manifest.number.epoch))
+        if done.existed:
+            await self._record("delete", "index", found.name, after={"deleted": len(done.existed)})
         await self._settle(found)
-        return len(work.existed)
+        return len(done.existed)
 
     async def get_item(self, name: str, id: str) -> Item:
         """One item with its vector (float32, a copy) and metadata. Raises ItemNotFound."""

@@ -46,6 +46,12 @@ class View(Vectors):
         there = set(await self._whole.names())
         return sorted(name for name, target in self._targets.items() if at(target)[0] in there)
 
+    async def get(self, name: str) -> IndexInfo:
+        """As Vectors.get. A name for one generation says nothing of the others."""
+        info = await super().get(name)
+        pinned = at(self._targets[at(name)[0]])[1] is not None
+        return replace(info, generations=()) if pinned else info
+
     async def create(self, name: str, dimension: int, distance: Distance = "cosine", **more: Any) -> IndexInfo:
         """As Vectors.create, for a name that the profile has."""
         await self._whole.create(await self._changing(name), dimension, distance, **more)
