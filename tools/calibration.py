@@ -15,7 +15,7 @@ class Trial(BaseModel):
     index: str = Field(description="The index.")
     generation: int = Field(description="Its generation then.")
     count: int = Field(description="Items it had.")
-    params: dict[str, int | None] = Field(description="m, ef_construction, ef_search; null: the default.")
+    params: dict[str, int] = Field(description="m, ef_construction, ef_search; without a graph, none.")
     n: int = Field(description="Questions asked.")
     k: int = Field(description="Neighbours asked for.")
     recall_at_k: float = Field(description="Share of the true neighbours found.")

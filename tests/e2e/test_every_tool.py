@@ -46,13 +46,41 @@ def steps(folder: Path) -> list[tuple[str, dict[str, Any]]]:
         ("import_vectors", {"index": "loaded", "dataset": "embedded", "vector": "e"}),
         ("get_vector", {"index": "raw", "id": "a"}),
         ("search_vectors", {"index": "raw", "vector": [1, 0], "k": 1}),
+        ("hybrid_search", {"index": "raw", "query_vector": [1, 0], "sql": "SELECT 'a' AS id", "id_column": "id"}),
+        ("optimize_index", {"name": "raw"}),
+        ("calibrate_index", {"index": "raw", "k": 1}),
+        ("hnsw_trials", {"index": "raw"}),
+        ("snapshot_index", {"name": "raw"}),
+        ("rollback_index", {"name": "raw"}),
+        ("swap_index", {"name": "raw", "generation": 2}),
         ("delete_vector", {"index": "raw", "id": "a"}),
         ("delete_index", {"name": "raw"}),
+        *learning(),
         *changes(folder),
         ("workflow_modes", {"name": "sql.query"}),
         ("observer_recent", {}),
         ("observer_stats", {}),
         ("doctor", {}),
+    ]
+
+
+def learning() -> list[tuple[str, dict[str, Any]]]:
+    """Those that judge results, and those that keep what was learned of them."""
+    answer = {"query_text": "lift truck", "answer_id": "1", "answer_corpus": "jobs"}
+    click = {"answer_id": "1", "answer_corpus": "jobs", "kind": "open", "ts": 1700000000}
+    chunk = {"text": "fn open() {}"}
+    return [
+        ("check_corpora", {}),
+        ("matrix_relevance", {"focus": {"path": "src/db.rs", "content": "fn open() {}"}, "chunks": [chunk]}),
+        ("matrix_downgrade", {"mode": "codereview_lakehouse", "model": "x-ai/grok-4.1-fast"}),
+        ("playbook_record", {**answer, "score": 1}),
+        ("playbook_record_bulk", {"entries": [{**answer, "score": 0.5}, 7]}),
+        ("playbook_feedback", {**answer, "verdict": "accept"}),
+        ("playbook_clicks", {"session_id": "s", "query_text": "lift truck", "clicks": [click]}),
+        ("playbook_lookup", {}),
+        ("playbook_quarantine", {"ids": ["pb-none"], "reason": "try"}),
+        ("playbook_forget", {"ids": ["pb-none"]}),
+        ("playbook_report", {}),
     ]
 
 
@@ -88,6 +116,7 @@ def changes(folder: Path) -> list[tuple[str, dict[str, Any]]]:
         ("delete_query", {"name": "roles"}),
         ("set_profile", {"name": "mine", "bucket": "primary", "datasets": ["jobs"]}),
         ("list_profiles", {}),
+        ("activate_profile", {"name": "mine"}),
         ("delete_profile", {"name": "mine"}),
         ("storage_errors", {}),
         ("storage_replay", {}),

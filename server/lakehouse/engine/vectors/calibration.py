@@ -39,7 +39,7 @@ class Trial:
     index: str
     generation: int
     count: int
-    params: dict[str, int | None]
+    params: dict[str, int]
     n: int
     k: int
     recall_at_k: float
@@ -126,18 +126,17 @@ class Calibration:
         graphs = [sealed.graph.ref for sealed in state.sealed if sealed.graph is not None]
         wanted = sum(len(ids) for ids in right)
         hits = sum(len(ids & those) for ids, those in zip(right, found, strict=True))
+        params = {
+            "m": max((graph.m for graph in graphs), default=None),
+            "ef_construction": max((graph.ef_construction for graph in graphs), default=None),
+            "ef_search": effort or state.manifest.ef_search or max((graph.ef_search for graph in graphs), default=None),
+        }
         return Trial(
             ts=moment.now(),
             index=index,
             generation=state.manifest.build,
             count=state.count,
-            params={
-                "m": max((graph.m for graph in graphs), default=None),
-                "ef_construction": max((graph.ef_construction for graph in graphs), default=None),
-                "ef_search": effort
-                or state.manifest.ef_search
-                or max((graph.ef_search for graph in graphs), default=None),
-            },
+            params={name: value for name, value in params.items() if value is not None},
             n=len(asked),
             k=k,
             recall_at_k=round(hits / wanted, 6) if wanted else 1.0,
