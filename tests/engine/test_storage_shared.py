@@ -107,7 +107,7 @@ async def test_two_homes_lose_no_vector(moto: S3, tmp_path: Path) -> None:
     third = Vectors(tmp_path / "third", Storage(tmp_path / "third", settings), config.Vectors())
     assert await third.ids("it") == {id for lines in said for id in lines}
     assert await third.verify("it") == []
-    assert (await third.get("it")).generation > 2
+    assert (await third.get("it")).revision > 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs kill -9")
