@@ -227,9 +227,9 @@ def test_toolsets_and_read_only_are_flags(command: list[str], home: Path) -> Non
 
 def test_a_toolset_without_a_tool_is_told_at_the_start(command: list[str], home: Path) -> None:
     """A host would show a server that can do nothing."""
-    line = [*command, "--home", str(home), "stdio", "--toolsets", "memory"]
+    line = [*command, "--home", str(home), "stdio", "--toolsets", "chat"]
     ended = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 65 and "no tool is in memory" in ended.stderr and not ended.stdout
+    assert ended.returncode == 65 and "no tool is in chat" in ended.stderr and not ended.stdout
 
 
 def test_a_second_process_attaches_and_takes_over(command: list[str], home: Path) -> None:
