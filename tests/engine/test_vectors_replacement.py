@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tests.engine.test_vectors_durability import files_of, opened, row, run_until_crash
 
-from lakehouse.engine.vectors import Item, Vectors, format, replacement
+from lakehouse.engine.vectors import Ask, Item, Vectors, format, replacement
 from lakehouse.engine.vectors.index import Index
 from lakehouse.errors import Conflict, InvalidInput, Upstream
 
@@ -184,12 +184,13 @@ async def test_a_search_outlives_the_files_of_its_snapshot(home: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="where the system lists open files")
 async def test_segments_keep_no_file_open(home: Path) -> None:
-    """A process may have 1,024 open files; a hundred corpora of two segments of seven files each are more."""
-    vectors = opened(home, seal_rows=12)
+    """A process may have 1,024 open files; a hundred corpora of two segments of eight files each are more."""
+    vectors = opened(home, seal_rows=12, graph_rows=30)
     for name in ("one", "two"):
         await vectors.create(name, 3)
         await vectors.add(name, [Item(f"v{n}", row(n), n) for n in range(60)])
-        assert (await vectors.search(name, row(3)))[0].id == "v3"
+        await vectors.optimise(name)
+        assert (await vectors.ask(name, Ask(1, row(3)))).scanned == "graph"
     files = [await anyio.to_thread.run_sync(_target, path) for path in Path("/proc/self/fd").iterdir()]
     assert [name for name in files if "_vectors" in name] == []
 

@@ -20,7 +20,7 @@ import numpy as np
 from lakehouse.engine.files import sha256_of
 from lakehouse.engine.vectors.batch import F32, I8, Rows
 from lakehouse.engine.vectors.format import GraphRef, damaged, graph_key
-from lakehouse.engine.vectors.items import IndexDamaged
+from lakehouse.engine.vectors.mapping import mapped
 from lakehouse.engine.vectors.quantise import Coded
 
 M, EF_CONSTRUCTION, EF_SEARCH = 16, 128, 128  # 100K x 384, clustered: recall@10 0.9955; with an effort of 96, 0.991
@@ -108,6 +108,7 @@ class Graph:
             raise damaged(self.key, "it is missing") from None
         if size != ref.size:
             raise damaged(self.key, f"it has {size} bytes instead of {ref.size}")
+        self._mapped = mapped(path, self.key)
         self._views = {ref.ef_search: self._view(ref.ef_search)}
         if len(self._views[ref.ef_search]) != len(coded):
             raise damaged(self.key, f"it has {len(self._views[ref.ef_search])} nodes instead of {len(coded)}")
@@ -116,7 +117,7 @@ class Graph:
         """The file as a graph that is searched with an effort, which is not a search's but an open graph's own."""
         view = _empty(self._coded.vectors.shape[1], _metric(self._distance), self.ref.m, self.ref.ef_construction)
         try:
-            view.view(str(self.path))
+            view.view(self._mapped)
         except (RuntimeError, ValueError) as error:
             raise damaged(self.key, "it is no graph") from error
         view.expansion_search = ef
@@ -135,10 +136,7 @@ class Graph:
         ef = ef or self.ref.ef_search
         view = self._views.get(ef)
         if view is None:
-            try:
-                view = self._views[ef] = self._view(ef)
-            except IndexDamaged:  # the file was replaced and removed while this search goes on
-                view = self._views[self.ref.ef_search]
+            view = self._views[ef] = self._view(ef)
             while len(self._views) > _VIEWS:
                 self._views.pop(next(other for other in [*self._views] if other not in (ef, self.ref.ef_search)), None)
         return _near(view, self._coding.codes(vector[None])[0], max(count, min(ef, len(self._coded))))

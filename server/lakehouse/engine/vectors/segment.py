@@ -34,6 +34,7 @@ from lakehouse.engine.vectors import fields, masks, typed, words
 from lakehouse.engine.vectors.batch import Rows
 from lakehouse.engine.vectors.fields import Fields, Mask
 from lakehouse.engine.vectors.format import FileRef, SegmentDoc, damaged, segment_key, write_segment_doc
+from lakehouse.engine.vectors.mapping import mapped
 from lakehouse.engine.vectors.quantise import Coded, Weights
 from lakehouse.engine.vectors.rowset import inside
 from lakehouse.engine.vectors.texts import Texts
@@ -92,12 +93,7 @@ class Segment:
         return np.frombuffer(self._map(name), dtype).reshape(shape)
 
     def _map(self, name: str) -> pa.Buffer:
-        """A file, mapped. By Arrow, which needs no open file for it: numpy and mmap keep one each, seven a segment."""
-        try:
-            with pa.memory_map(str(self._paths[name])) as file:
-                return file.read_buffer()
-        except (pa.ArrowInvalid, OSError) as error:
-            raise damaged(self._key(name), f"it cannot be mapped: {error}") from error
+        return mapped(self._paths[name], self._key(name))
 
     def _opened(self) -> pa.RecordBatch:
         mapped = self._map(ROWS)
