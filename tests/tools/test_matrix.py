@@ -161,3 +161,32 @@ async def test_downgrade(
         for wrong in ({"mode": "x"}, {"model": "x"}, {"mode": " ", "model": "x"}, {"mode": "x", "model": ""}):
             with pytest.raises(InvalidInput, match=r"mode|model"):
                 await lake.call("matrix_downgrade", wrong)
+
+
+async def test_the_pieces_of_a_long_document_are_let_through_with_it(tmp_path: Path) -> None:
+    """SQL knows documents; a corpus has their pieces. Sealed or fresh, also where an id has a `#` of its own."""
+    settings = HASHED | {"corpora.max_chars": 200, "corpora.overlap": 0, "vectors.seal_rows": 12}
+    async with lakehouse.open(tmp_path, overrides=settings) as lake:
+        texts = {f"c#{n}": f"forklift {n} " + "and more about pallets " * (30 if n % 2 else 1) for n in range(10)}
+        columns: dict[str, list[Any]] = {"id": [*texts], "about": [*texts.values()], "n": [*range(10)]}
+        await commit(lake, "people", columns)
+        for _ in ("sealed", "with fresh rows on top"):
+            await lake.call("build_corpus", {"name": "p", "dataset": "people", "text": ["about"], "id": "id"})
+            for retrieval in ("dense", "lexical", "hybrid"):
+                asked = {"query_text": "forklift pallets", "corpora": ["p"], "retrieval": retrieval, "k": 50}
+                prefilter = {"sql": "SELECT id FROM people WHERE n IN (3, 4)", "id_column": "id"}
+                found = await lake.call("matrix_search", asked | {"sql_prefilter": prefilter})
+                assert {hit["metadata"]["doc_id"] for hit in found["results"]} == {"c#3", "c#4"}
+                assert found["count"] > 4 and found["prefilter_count"] == 2
+            columns["about"][3] += "and a last word"
+            await commit(lake, "people", columns)
+        by_query = await lake.call(
+            "hybrid_search",
+            {"index": "p", "query_text": "pallets", "sql": "SELECT 'c#3' AS id", "id_column": "id", "k": 3},
+        )
+        assert [hit["metadata"]["doc_id"] for hit in by_query["results"]] == ["c#3"] * 3
+        vector = by_query["results"] and (await lake.embed.embed(["x"])).vectors[0]
+        await lake.vectors.create("raw", len(vector))
+        await lake.vectors.add("raw", [Item("a", vector), Item("a#1", vector)])
+        asked = {"index": "raw", "query_vector": vector.tolist(), "sql": "SELECT 'a' AS id", "id_column": "id"}
+        assert [hit["id"] for hit in (await lake.call("hybrid_search", asked))["results"]] == ["a"]

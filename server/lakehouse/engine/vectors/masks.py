@@ -20,6 +20,7 @@ from lakehouse.engine.ending import heed
 from lakehouse.engine.filters import Filter
 from lakehouse.engine.filters.conditions import Condition, Every, Opposite, Test, holds, tests
 from lakehouse.engine.vectors import typed
+from lakehouse.engine.vectors.batch import Rows
 from lakehouse.engine.vectors.fields import (
     BIG,
     DEEP,
@@ -34,6 +35,7 @@ from lakehouse.engine.vectors.fields import (
     Fields,
     Mask,
 )
+from lakehouse.engine.vectors.rowset import EMPTY
 
 # The rows that meet a condition and those that may; a bool is the same for all rows.
 Known = tuple[Any, Any]
@@ -314,6 +316,36 @@ class Ids:
         rows = find(list(self.ids))
         mask[rows[rows >= 0]] = True
         return mask
+
+    def whole(self, pieces: "Pieces") -> Rows:
+        """The rows that are pieces of a document of one of the ids."""
+        if not len(pieces.rows):
+            return EMPTY
+        import pyarrow.compute as pc
+
+        within = np.zeros(len(pieces.rows), np.bool_)
+        for documents in pieces.documents:
+            within |= pc.is_in(documents, value_set=self._names).to_numpy(zero_copy_only=False)
+        return pieces.rows[within]
+
+    def has(self, id: str) -> bool:
+        """Whether an item is let through, for itself or as a piece of a document."""
+        return id in self.ids or ("#" in id and (id.partition("#")[0] in self.ids or id.rpartition("#")[0] in self.ids))
+
+
+class Pieces:
+    """The rows of a segment whose ids are a document's, a `#` and a key, with the document's.
+
+    Either may have a `#` of its own, so there are two: what stands before the first, and before the last.
+    """
+
+    def __init__(self, stored: pa.LargeStringArray) -> None:
+        import pyarrow.compute as pc
+
+        self.rows: Rows = np.flatnonzero(pc.match_substring(stored, "#").to_numpy(zero_copy_only=False))
+        ids = stored.take(pa.array(self.rows))
+        first, last = (pc.replace_substring_regex(ids, pattern, "") for pattern in ("(?s)#.*$", "(?s)#[^#]*$"))
+        self.documents = [first] if first.equals(last) else [first, last]
 
 
 class Growing:

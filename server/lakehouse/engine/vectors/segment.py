@@ -116,6 +116,11 @@ class Segment:
         return Texts(self.metas)
 
     @cached_property
+    def pieces(self) -> masks.Pieces:
+        """The rows that are pieces of documents."""
+        return masks.Pieces(self.ids)
+
+    @cached_property
     def weights(self) -> Weights:
         """What a scan multiplies the products of codes with."""
         return Weights.of(self.coded, self.doc.distance)

@@ -172,8 +172,7 @@ class State:
             fresh = self.fresh.rows.filtered.mask(wanted, self.fresh.rows.metas, self.fresh.count)
             parts.append([*(s.segment.mask(wanted) for s in self.sealed), fresh])
         if ids is not None:
-            chosen = Ids(ids)
-            parts.append([*(chosen.of(s.segment.ids, s.segment.find) for s in self.sealed), self._fresh_of(chosen.ids)])
+            parts.append(self._chosen(Ids(ids)))
         if len(parts) == 2:
             return [some & other for some, other in zip(*parts, strict=True)]
         return parts[0] if parts else [np.ones(size, np.bool_) for size in self._sizes]
@@ -182,8 +181,15 @@ class State:
     def _sizes(self) -> list[int]:
         return [*(s.segment.rows for s in self.sealed), self.fresh.count]
 
-    def _fresh_of(self, ids: Collection[str]) -> NDArray[np.bool_]:
-        return np.fromiter(map(ids.__contains__, self.fresh.rows.ids[: self.fresh.count]), np.bool_, self.fresh.count)
+    def _chosen(self, ids: Ids) -> Masks:
+        """The rows whose id is one of them; in a corpus also the pieces of a document of that id."""
+        masks = [ids.of(s.segment.ids, s.segment.find) for s in self.sealed]
+        corpus = self.manifest.builder is not None
+        for mask, sealed in zip(masks, self.sealed if corpus else (), strict=False):
+            mask[ids.whole(sealed.segment.pieces)] = True
+        let = ids.has if corpus else ids.ids.__contains__
+        fresh = self.fresh.rows.ids[: self.fresh.count]
+        return [*masks, np.fromiter(map(let, fresh), np.bool_, self.fresh.count)]
 
     def left_out(self, masks: Masks) -> int:
         """How many live items the masks hide."""
