@@ -1,6 +1,7 @@
 """What every peer answers to, and how its calls are timed. Needs numpy only."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,23 +15,23 @@ class Skipped(Exception):
     """The peer cannot do this."""
 
 
-class Peer:
+class Peer(ABC):
     """What every peer answers to. Ids are "row-N"; distances are cosine."""
 
     def __init__(self, home: Path, dimension: int) -> None:
         self.home, self.dimension = home, dimension
 
+    @abstractmethod
     def build(self, ids: list[str], vectors: Any, meta: list[dict[str, Any]]) -> None:
         """Everything added, indexed and on disk."""
-        raise NotImplementedError
 
     def open(self) -> None:
         """Open what is on disk, in a fresh process."""
         raise Skipped("it has no files of its own")
 
+    @abstractmethod
     def search(self, query: Any, k: int) -> list[str]:
         """The ids of the k nearest, nearest first, fetched with their metadata."""
-        raise NotImplementedError
 
     def filtered(self, query: Any, k: int, field: str, below: int) -> list[str]:
         """The same among the items whose field is below a number."""
