@@ -63,5 +63,5 @@ class Peer(ABC):
             times.append((time.perf_counter() - began) * 1e3)
         return times, found
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  (most have nothing)
         """Let go."""
