@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+import anyio.to_thread
 from bench.nearest.data import K
 from bench.nearest.peer import Peer
 
@@ -16,6 +17,8 @@ from lakehouse.engine.redact import Redactor
 from lakehouse.engine.storage import Storage
 from lakehouse.engine.vectors import Ask, Item, Vectors
 
+_OURS = ("answer", "compaction", "generations", "lifecycle", "rebuild", "seal")
+
 
 class Adapter(Peer):
     """As an open lake has it: every change is on record in the journal."""
@@ -24,8 +27,9 @@ class Adapter(Peer):
         super().__init__(home, dimension)
         self.loop = asyncio.new_event_loop()
         # Peers import all they need with their names; a server has these from its first call on.
-        for module in ("obstore", "usearch.index", "lakehouse.engine.vectors.answer", "lakehouse.engine.vectors.seal"):
+        for module in ("obstore", "usearch.index", *(f"lakehouse.engine.vectors.{name}" for name in _OURS)):
             importlib.import_module(module)
+        self._run(anyio.to_thread.run_sync(int))
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(work)
