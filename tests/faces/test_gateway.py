@@ -21,6 +21,7 @@ MODERN = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcont
 
 
 def head(status: str, kind: str, body: bytes, more: str = "") -> bytes:
+    more += "connection: close\r\n"  # one answer a connection: the next request must not wait for another on it
     return f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n{more}\r\n".encode() + body
 
 
@@ -70,6 +71,10 @@ def saying(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
                 with line:
                     heard.append(line.recv(65536))
                     line.sendall(answer)
+                    # What is closed with something unread is reset, and the answer may be lost with it.
+                    line.shutdown(socket.SHUT_WR)
+                    while line.recv(65536):
+                        continue
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()

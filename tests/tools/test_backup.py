@@ -236,6 +236,8 @@ async def test_where_a_backup_may_be_written(lake: Lakehouse, home: Path, tmp_pa
         await lake.call("backup", {"path": str(home / "b.tar.zst")})
     with pytest.raises(InvalidInput, match="no folder"):
         await lake.call("backup", {"path": str(tmp_path / "none" / "b.tar.zst")})
+    with pytest.raises(InvalidInput, match="is no path"):
+        await lake.call("backup", {"path": f"{tmp_path}/\0"})
     (tmp_path / "there").write_text("x", encoding="utf-8")
     with pytest.raises(Conflict):
         await lake.call("backup", {"path": str(tmp_path / "there")})

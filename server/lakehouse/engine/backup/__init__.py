@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,8 +98,10 @@ class Backup:
             check_apart(target, given, self._storage.shut[:1] if anywhere else self._storage.shut)
             if not target.parent.is_dir():
                 raise InvalidInput(f"path: there is no folder {given.parent}.", fix="Make it first, or name another.")
-            if os.path.lexists(target) and not (overwrite and target.is_file()):
-                raise _taken(given)
+            with suppress(FileNotFoundError):
+                os.lstat(target)  # which says of more than os.path.lexists that it is no path
+                if not (overwrite and target.is_file()):
+                    raise _taken(given)
         except (ValueError, RuntimeError):
             raise InvalidInput(f"path: {str(given)[:200]!r} is no path.", fix="Name a file.") from None
         return target
