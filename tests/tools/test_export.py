@@ -171,6 +171,8 @@ async def test_where_files_may_be_written(lake: Lakehouse, tmp_path: Path, monke
     await over(Caller("cli"), tmp_path / "c.txt", format="csv")
     with pytest.raises(InvalidInput, match="there is no folder"):
         await over(Caller("cli"), tmp_path / "no" / "c.csv")
+    with pytest.raises(InvalidInput, match="is no path"):
+        await lake.call("export.sql", {"sql": "SELECT 1", "path": f"{tmp_path}/\0.csv"})
     with pytest.raises(InvalidInput, match="is a folder"):
         await over(Caller("cli"), user / ".ssh", format="csv")
     with pytest.raises(Forbidden, match="read-only"):

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -58,6 +59,20 @@ def check_apart(real: Path, given: str | Path, own: Sequence[Path]) -> None:
     for place in own:
         if real.is_relative_to(os.path.realpath(place)) or (place.exists() and any(map(place.samefile, above))):
             raise InvalidInput(f"path: {given} is in the data directory itself.", fix="Name a file elsewhere.")
+
+
+def written_at(given: Path) -> Path:
+    """Where a file that is to be written would lie, its folder without links. It blocks.
+
+    Raises InvalidInput for what is no path: one with a NUL, an unknown ~user.
+    """
+    try:
+        path = Path(os.path.realpath(given.expanduser().parent)) / given.name
+        with suppress(OSError):  # that nothing is there yet, or who may see it, is not asked
+            os.lstat(path)  # a NUL is an error to it, not to os.path.lexists and Path.is_dir
+        return path
+    except (ValueError, RuntimeError):
+        raise InvalidInput(f"path: {str(given)[:200]!r} is no path.", fix="Name a file.") from None
 
 
 def check_remote(

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from lakehouse.engine.backup import contents
 from lakehouse.engine.backup.contents import Entry
 from lakehouse.engine.backup.restoring import Restored, restore
 from lakehouse.engine.bucket import PRIMARY, KeyNotFound
-from lakehouse.engine.places import check_apart, check_place, check_remote
+from lakehouse.engine.places import check_apart, check_place, check_remote, written_at
 from lakehouse.engine.progress import Progress, unheard
 from lakehouse.errors import Conflict, InvalidInput, Upstream
 
@@ -91,19 +90,14 @@ class Backup:
         settings = self._settings.config.export
         if remote:
             check_remote(given, settings.roots, "export.roots", "Run `lakehouse backup` on the server's machine")
-        try:
-            target = Path(os.path.realpath(given.expanduser().parent)) / given.name
-            if not anywhere:
-                check_place(target, given, settings.roots, "export.roots", "written to")
-            check_apart(target, given, self._storage.shut[:1] if anywhere else self._storage.shut)
-            if not target.parent.is_dir():
-                raise InvalidInput(f"path: there is no folder {given.parent}.", fix="Make it first, or name another.")
-            with suppress(FileNotFoundError):
-                os.lstat(target)  # which says of more than os.path.lexists that it is no path
-                if not (overwrite and target.is_file()):
-                    raise _taken(given)
-        except (ValueError, RuntimeError):
-            raise InvalidInput(f"path: {str(given)[:200]!r} is no path.", fix="Name a file.") from None
+        target = written_at(given)
+        if not anywhere:
+            check_place(target, given, settings.roots, "export.roots", "written to")
+        check_apart(target, given, self._storage.shut[:1] if anywhere else self._storage.shut)
+        if not target.parent.is_dir():
+            raise InvalidInput(f"path: there is no folder {given.parent}.", fix="Make it first, or name another.")
+        if os.path.lexists(target) and not (overwrite and target.is_file()):
+            raise _taken(given)
         return target
 
     async def _listed(self, with_remote: bool) -> tuple[list[Entry], dict[str, Any], list[str]]:

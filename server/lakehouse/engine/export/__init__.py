@@ -16,7 +16,7 @@ from anyio.from_thread import check_cancelled
 from lakehouse.engine import files
 from lakehouse.engine.child import Child, ChildDied
 from lakehouse.engine.export.formats import FORMATS, MEDIA, Format, FormatName, format_called, format_for
-from lakehouse.engine.places import check_apart, check_place, check_remote
+from lakehouse.engine.places import check_apart, check_place, check_remote, written_at
 from lakehouse.errors import Conflict, InvalidInput, NotFound, TimedOut, TooLarge, Upstream
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ class Exporter:
             check_remote(given, self._settings.roots, "export.roots", "Take the file as a download")
         chosen = format_for(given, format, strict=not place.anywhere)
         try:
-            path = Path(os.path.realpath(given.expanduser().parent)) / given.name
+            path = written_at(given)
             if not place.anywhere:
                 check_place(path, given, self._settings.roots, "export.roots", "written to")
             check_apart(path, given, self._shut[:1] if place.anywhere else self._shut)
@@ -276,8 +276,6 @@ class Exporter:
                 raise InvalidInput(f"path: {given} is a folder.", fix="Name a file in it.")
             if not place.overwrite and os.path.lexists(path):
                 raise _taken(given)
-        except (ValueError, RuntimeError):  # a NUL in it, an unknown ~user
-            raise InvalidInput(f"path: {str(given)[:200]!r} is no path.", fix="Name a file.") from None
         except OSError as error:
             raise _refused(given, error) from error
         return path, chosen
