@@ -152,7 +152,8 @@ def test_a_command_finishes_what_it_runs_for_others(command: list[str], home: Pa
             mine.touch()
             assert shell.stdout is not None and json.loads(shell.stdout.readline()) == {"value": shell.pid}
             assert shell.poll() is None
-            # Who calls now waits for the directory, and has it when that call has ended.
+            # Who calls once it takes no more waits for the directory, and has it when that call has ended.
+            until(lambda: not (home / "lake.sock").exists())
             late = host.request("tools/call", {"name": "probe_who", "arguments": {}})
             theirs.touch()
             assert structured(host.answer(waits)["result"])["value"] == shell.pid
