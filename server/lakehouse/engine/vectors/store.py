@@ -100,11 +100,9 @@ class Vectors(Builds):
         def of(state: "State") -> batch.Batch:
             items = made({id: json.loads(text) for id, text in state.metas(ids).items()})
             manifest = state.manifest
-            return (
-                batch.puts(items, manifest.dimension, manifest.distance)
-                if items
-                else (batch.deletes(ids, manifest.dimension))
-            )
+            if not items:
+                return batch.deletes(ids, manifest.dimension)
+            return batch.puts(items, manifest.dimension, manifest.distance)
 
         nothing = batch.deletes([], first.dimension)
         return await self._put(found, work.Work(nothing, first.number.epoch, made=of))
@@ -177,7 +175,7 @@ class Vectors(Builds):
         return await anyio.to_thread.run_sync(answer.of, name, state, ask, limiter=self._searches)
 
     async def set_builder(self, name: str, builder: dict[str, Any]) -> None:
-        """Replace what is noted about how the index is filled; a new generation."""
+        """Replace what is noted about how the index is filled. Its generation stays what it is."""
         check_builder(builder)
         found = await self._index(name)
         from lakehouse.engine.vectors import lifecycle
