@@ -78,6 +78,9 @@ class Call:
     progress: Progress = no_progress
     limit: int | None = None  # bytes of JSON the answer is fitted to; None: all of it
     scope: object = None  # the profile it is bound to, once that is looked up
+    workflow: str = ""  # of a node's call: the workflow, the node's path in the run, and the key of that node's effect
+    node: str = ""
+    key: str = ""
     id: str = field(default_factory=new_id)
 
 

@@ -35,6 +35,7 @@ from lakehouse.config.sections import (
     Toolset,
     Vectors,
 )
+from lakehouse.config.workflows import Chat, Workflows
 from lakehouse.errors import InvalidInput, did_you_mean
 from lakehouse.sources import below, config_file, default_home, file_values, parts
 
@@ -225,6 +226,7 @@ __all__ = [
     "SECRETS",
     "Auth",
     "Bucket",
+    "Chat",
     "Config",
     "Corpora",
     "Datasets",
@@ -246,6 +248,7 @@ __all__ = [
     "Token",
     "Toolset",
     "Vectors",
+    "Workflows",
     "defaults",
     "listing",
     "read",

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from lakehouse.config.judging import Models, Relevance, Rerank
 from lakehouse.config.playbook import Playbook
 from lakehouse.config.section import Section
+from lakehouse.config.workflows import Chat, Workflows
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 Toolset = Literal["core", "data", "sql", "retrieval", "memory", "chat", "workflow", "learning", "review", "admin"]
@@ -345,6 +346,8 @@ class Config(Section):
     relevance: Relevance = Relevance()
     models: Models = Models()
     playbook: Playbook = Playbook()
+    chat: Chat = Chat()
+    workflows: Workflows = Workflows()
     observer: Observer = Observer()
     results: Results = Results()
     export: Export = Export()

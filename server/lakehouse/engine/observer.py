@@ -36,6 +36,8 @@ class Op:
     output_summary: str
     error: str | None = None
     parent: str | None = None
+    workflow: str | None = None
+    node_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,10 @@ class Observer:
         error: str | None,
         seconds: float,
         settled: bool = True,
+        workflow: str | None = None,
+        node_id: str | None = None,
     ) -> None:
-        """Keep one finished call; `error` is None for a success.
+        """Keep one finished call; `error` is None for a success. Of a node: its workflow, and its path in the run.
 
         It survives the death of the process afterwards, or, not `settled`, some milliseconds later.
 
@@ -124,6 +128,8 @@ class Observer:
             output_summary="" if output is None else self._redact.summary(output),
             error=None if error is None else self._redact.text(error),
             parent=parent,
+            workflow=workflow,
+            node_id=node_id,
         )
         self._count(observed)
         if not settled:

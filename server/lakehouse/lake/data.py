@@ -1,7 +1,8 @@
 """The parts that read and write datasets and indexes, once for everybody and once for each profile."""
 
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from lakehouse.sources import shipped
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from lakehouse.engine.sql import Sql
     from lakehouse.engine.storage import Storage
     from lakehouse.engine.vectors import Vectors
+    from lakehouse.engine.workflows import Workflows
+    from lakehouse.lake.door import Lakehouse
     from lakehouse.lake.parts import Parts
 
 
@@ -176,6 +179,21 @@ class Data:
         from lakehouse.engine.matrix import Matrix
 
         return Matrix(self._lake.embed, self.vectors, self.playbook, self._lake.config, lambda: self.sql)
+
+    @cached_property
+    def workflows(self) -> "Workflows":
+        """Workflows and their runs. A profile sees its own runs."""
+        lake = self._lake
+        if self._profile is not None:
+            return lake.everything.workflows.within(self._profile.name)
+        from lakehouse.engine.workflows import Workflows
+        from lakehouse.lake.steps import Steps
+
+        def places() -> list[Path]:
+            return [shipped("workflows").parent, *lake.config.plugins.folders, lake.home]
+
+        steps = Steps(cast("Lakehouse", lake))
+        return lake.owned(Workflows(lake.home, lake.config.workflows, places, steps, lake.later))
 
     async def aclose(self) -> None:
         """End the query processes."""

@@ -19,7 +19,7 @@ from lakehouse.engine.places import shut
 from lakehouse.errors import InvalidInput, LakehouseError, NotFound, TimedOut, Unavailable, foreseen
 from lakehouse.lake import access
 from lakehouse.lake.arguments import anchored, check_paths, defaulted, paths_of, validated
-from lakehouse.lake.hold import Hold
+from lakehouse.lake.standing import Standing
 from lakehouse.observe import Call, Caller, Progress
 from lakehouse.preview import compact, scrubbed, shortened
 from lakehouse.transfer import Download, Upload
@@ -32,7 +32,7 @@ Watcher = Callable[[Call, str, float], None]
 MAX_OWNERS = 6
 
 
-class Lakehouse(Hold):
+class Lakehouse(Standing):
     """An open data directory. `call` runs any capability by name; the parts are attributes, built on first use.
 
     `async with` it: the first process on a data directory owns it and answers the others, which attach to it. When
@@ -50,31 +50,6 @@ class Lakehouse(Hold):
             async with self._loading:
                 await anyio.to_thread.run_sync(lambda: (self.redactor, self.catalogue))
         return self.catalogue
-
-    @property
-    def caller(self) -> Caller:
-        """Who made the running call."""
-        call = observe.current.get()
-        return call.caller if call is not None else Caller()
-
-    @property
-    def profile(self) -> "Profile | None":
-        """What the running call is bound to; None: nothing, it sees everything."""
-        call = observe.current.get()
-        return cast("Profile | None", call.scope) if call is not None else None
-
-    @property
-    def via(self) -> str:
-        """The face the running call came through: mcp, http, cli, python, or workflow."""
-        return self.caller.via
-
-    @property
-    def room(self) -> int | None:
-        """Bytes of JSON whoever makes the running call is shown: `server.max_text_bytes` over MCP, else all."""
-        call = observe.current.get()
-        if call is not None and call.limit is not None:
-            return call.limit
-        return self.config.server.max_text_bytes if self.via == "mcp" else None
 
     @asynccontextmanager
     async def within(self, profile: str | None) -> AsyncIterator[None]:
@@ -191,6 +166,10 @@ class Lakehouse(Hold):
         given = access.bound(given, self.config) if parent is None else access.inherited(given, parent.caller)
         call = Call(name, given, parent.id if parent else None, heard, limit)
         return await self._watched(call, {} if arguments is None else arguments, upload)
+
+    async def made(self, call: Call, arguments: Mapping[str, Any]) -> Any:
+        """Make a call that is described whole, as a node of a workflow does."""
+        return (await self._watched(call, arguments, None))[0]
 
     def permit(self, capability: Capability, caller: Caller) -> None:
         """Raises Forbidden for what a caller from outside may not call, as the call itself would."""
@@ -368,13 +347,15 @@ class Lakehouse(Hold):
                 await Lakehouse.observer.of(self).record_call(
                     id=call.id,
                     parent=call.parent,
-                    source=call.caller.via,
+                    source="workflow" if call.node else call.caller.via,
                     op=capability.name,
                     input=arguments,
                     output=answer,
                     error=str(error) if error else ("cancelled" if outcome == "cancelled" else None),
                     seconds=seconds,
                     settled=settled,
+                    workflow=call.workflow or None,
+                    node_id=call.node or None,
                 )
             except Exception:
                 observe.log.exception("observer.failed %s", call.id)

@@ -17,6 +17,7 @@ from lakehouse.lake.whole import Whole
 
 if TYPE_CHECKING:
     from lakehouse.engine.backup import Backup
+    from lakehouse.engine.chat import Chat
     from lakehouse.engine.corpora import Corpora
     from lakehouse.engine.datasets import Datasets, Manifest
     from lakehouse.engine.embed import Embedder
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from lakehouse.engine.storage import Storage
     from lakehouse.engine.vectors import Vectors
     from lakehouse.engine.vectors.calibration import Calibration
+    from lakehouse.engine.workflows import Workflows
 
 T = TypeVar("T")
 _RESUMED_SECS = 1.0  # a command is over by then
@@ -146,6 +148,13 @@ class Parts:
         """Vector indexes: those that whoever makes the running call may see."""
         return self._data.vectors
 
+    @cached_property
+    def chat(self) -> "Chat":
+        """Questions to chat models."""
+        from lakehouse.engine.chat import Chat
+
+        return self.owned(Chat(self.config.chat))
+
     @Whole
     def calibration(self) -> "Calibration":
         """Vector indexes measured against exact search."""
@@ -167,6 +176,11 @@ class Parts:
     def playbook(self) -> "Playbook":
         """Which answers served which questions."""
         return self._data.playbook
+
+    @property
+    def workflows(self) -> "Workflows":
+        """Workflows and their runs: those of whoever makes the running call."""
+        return self._data.workflows
 
     @Whole
     def observer(self) -> "Observer":

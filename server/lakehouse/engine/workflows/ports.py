@@ -1,0 +1,57 @@
+"""What workflows need of the rest of Lakehouse, which is not theirs to know."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from lakehouse.engine.workflows.runs.record import Starter
+
+
+@dataclass(frozen=True)
+class ModeFacts:
+    """What a mode takes and gives, as JSON Schemas. `key`: it takes an `idempotency_key`."""
+
+    name: str
+    description: str
+    effect: str
+    input_schema: Mapping[str, Any]
+    output_schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A call that a node makes: for whom, in which run, and the key that is the same when it is made again."""
+
+    starter: Starter
+    run: str
+    workflow: str
+    node: str
+    key: str
+
+
+class Door(Protocol):
+    """The one door, and what is behind it."""
+
+    async def ready(self) -> None:
+        """Load what the other methods look into."""
+
+    def mode(self, name: str) -> ModeFacts | None:
+        """A mode: a step of its own, or a tool. None: there is none."""
+
+    def modes(self) -> list[str]:
+        """Their names."""
+
+    def offered(self, starter: Starter, names: Sequence[str] | None) -> list[ModeFacts]:
+        """The tools that may be offered to a model on behalf of somebody; of these names, if any are given.
+
+        Raises NotFound for a name that is none.
+        """
+
+    async def call(self, asked: Asked, name: str, arguments: Mapping[str, Any]) -> tuple[Any, str]:
+        """Make a call on the starter's behalf; what it answers, as plain data, and its op. Raises as the call does."""
+
+    async def record(self, asked: Asked, op: str, given: Any, answer: Any, error: str | None, seconds: float) -> str:
+        """Have something observed that is no call: a script, a gate, a skip. Returns the op."""
+
+    async def dispatch(self, asked: Asked, request: Any) -> Any:
+        """Ask a chat model: see engine.chat.Chat.ask. It is observed as `llm.chat`."""

@@ -1,0 +1,78 @@
+"""A run while it runs: its record, where its nodes are kept, and what they are given to work with."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from lakehouse import config
+from lakehouse.engine.workflows.language import Loaded
+from lakehouse.engine.workflows.model import Workflow
+from lakehouse.engine.workflows.ports import Door
+from lakehouse.engine.workflows.runs import Event, NodeRecord, RunRecord, Store
+
+
+class Live:
+    """One run of this process."""
+
+    def __init__(
+        self,
+        record: RunRecord,
+        workflow: Workflow,
+        store: Store,
+        door: Door,
+        settings: config.Workflows,
+        folder: Path,
+        *,
+        shell: bool,
+    ) -> None:
+        """`folder` is the run's own; `shell` whether bash and scripts are open to it."""
+        self.record = record
+        self.workflow = workflow
+        self.store = store
+        self.door = door
+        self.settings = settings
+        self.folder = folder
+        self.shell = shell
+        self.places = anyio.Semaphore(settings.at_once, fast_acquire=True)
+        self.nodes: dict[str, NodeRecord] = {}  # by path, as they are now
+        self.cancelled_for: str | None = None  # why it is being cancelled
+        self.scope = anyio.CancelScope()
+        self.heard = anyio.Event()  # set, and replaced, at everything that happens
+        self._beats: dict[str, Callable[[], None]] = {}
+
+    def tell(self, kind: str, path: str = "", **data: Any) -> None:
+        """Keep an event, with the next write, and wake who watches."""
+        self.store.tell(self.record.id, Event(time.time(), kind, path, data))
+        heard, self.heard = self.heard, anyio.Event()
+        heard.set()
+
+    def beat(self, path: str) -> None:
+        """A node showed life."""
+        if path in self._beats:
+            self._beats[path]()
+
+    async def keep(self, node: NodeRecord) -> None:
+        """Make a node's record durable."""
+        self.nodes[node.path] = node
+        await self.store.put_node(self.record.id, node)
+
+    async def keep_extra(self, path: str, extra: Mapping[str, Any]) -> None:
+        """Make durable what a node needs when the run is resumed."""
+        found = self.nodes[path]
+        await self.keep(found.changed(extra={**found.extra, **extra}))
+
+    async def keep_run(self, **fields: Any) -> None:
+        """Make a change of the run's own record durable."""
+        self.record = self.record.changed(**fields)
+        await self.store.put_run(self.record)
+
+    def cancel(self, reason: str) -> None:
+        """End it: what runs is ended, nothing more starts."""
+        self.cancelled_for = reason
+        self.scope.cancel()
+
+
+__all__ = ["Live", "Loaded"]

@@ -1,0 +1,99 @@
+"""What is kept of a run: who started it, what it runs, how each node fared, and what happened when."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+RunStatus = Literal["running", "completed", "failed", "cancelled", "paused"]
+NodeStatus = Literal["pending", "running", "completed", "failed", "skipped", "paused"]
+SETTLED = frozenset({"completed", "failed", "skipped"})
+
+
+@dataclass(frozen=True)
+class Starter:
+    """Who started a run, as far as it decides what the run may do. See observe.Caller, which it is made of."""
+
+    via: str = "python"
+    remote: bool = False
+    read_only: bool = False
+    toolsets: tuple[str, ...] = ()
+    name: str = ""
+    profile: str | None = None
+    folder: str | None = None  # where its shell stands
+
+    @property
+    def shell(self) -> bool:
+        """Whether it is somebody at this machine's own command line, or a program on it."""
+        return self.via in ("cli", "python") and not self.remote
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a node failed, as the error that ended it has it."""
+
+    code: str
+    detail: str
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class NodeRecord:
+    """One node of a run. `path` is its id, and within a loop group `group#2/id`: the second iteration's.
+
+    `text` is its output; `typed` says that it is the JSON of a value.
+    """
+
+    path: str
+    kind: str
+    status: NodeStatus = "pending"
+    reason: str = ""  # of a skip: trigger_rule, when_condition, when_condition_parse_error; of a success: idle
+    text: str = ""
+    typed: bool = False
+    failure: Failure | None = None
+    started_at: float | None = None  # seconds since 1970
+    ended_at: float | None = None
+    attempts: int = 0
+    ops: tuple[str, ...] = ()
+    cost_usd: float = 0.0
+    tokens: int = 0
+    model: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)  # what its kind keeps: a gate's decisions, a session
+
+    def changed(self, **fields: Any) -> "NodeRecord":
+        """The record with other fields."""
+        return replace(self, **fields)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run. `bundle` is the text of the workflow and of all it reads, as they were when it started."""
+
+    id: str
+    workflow: str
+    bundle: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    message: str
+    starter: Starter
+    status: RunStatus = "running"
+    started_at: float = 0.0
+    ended_at: float | None = None
+    error: Failure | None = None
+    result: str = ""
+    outcome: bool | None = None
+    parent: str | None = None  # the run whose node started this one
+    rerun_of: str | None = None
+    depth: int = 0
+
+    def changed(self, **fields: Any) -> "RunRecord":
+        """The record with other fields."""
+        return replace(self, **fields)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened in a run: `node_started`, `node_retried`, `iteration`, `tool_called`, `run_paused`, …"""
+
+    at: float
+    kind: str
+    path: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)

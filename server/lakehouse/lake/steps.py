@@ -1,0 +1,119 @@
+"""What the nodes of workflows call: the one door, on behalf of whoever started the run."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from lakehouse.declare import Capability
+from lakehouse.engine.workflows.ports import Asked, ModeFacts
+from lakehouse.engine.workflows.runs.record import Starter
+from lakehouse.lake import access
+from lakehouse.observe import Call, Caller, new_id
+
+if TYPE_CHECKING:
+    from lakehouse.engine.chat import ChatReply, ChatRequest
+    from lakehouse.lake.door import Lakehouse
+
+
+class Steps:
+    """The door of a lake as the workflows' port; see engine.workflows.ports.Door."""
+
+    def __init__(self, lake: "Lakehouse") -> None:
+        self._lake = lake
+
+    async def ready(self) -> None:
+        """Load the catalogue."""
+        await self._lake.load()
+
+    def mode(self, name: str) -> ModeFacts | None:
+        """What a mode takes and gives."""
+        found = self._lake.catalogue.get(name) or self._lake.catalogue.by_mcp_name.get(name)
+        return _facts(found) if found is not None and found.facts.kind in ("tool", "mode") else None
+
+    def modes(self) -> list[str]:
+        """The names of the modes."""
+        return [name for name, one in self._lake.catalogue.items() if one.facts.kind in ("tool", "mode")]
+
+    def offered(self, starter: Starter, names: Sequence[str] | None) -> list[ModeFacts]:
+        """The tools a model may be offered: what the starter itself may call."""
+        caller, catalogue = caller_of(starter), self._lake.catalogue
+        wanted = catalogue.public() if names is None else [catalogue.find(name) for name in names]
+        for capability in wanted if names is not None else ():
+            self._lake.permit(capability, caller)
+        return [_facts(capability) for capability in wanted]
+
+    async def call(self, asked: Asked, name: str, arguments: Mapping[str, Any]) -> tuple[Any, str]:
+        """A call of a node: an op of its own, whose parent is the run."""
+        caller = access.bound(caller_of(asked.starter), self._lake.config)
+        call = Call(name, caller, asked.run, workflow=asked.workflow, node=asked.node, key=asked.key)
+        return (await self._lake.made(call, arguments)), call.id
+
+    async def record(self, asked: Asked, op: str, given: Any, answer: Any, error: str | None, seconds: float) -> str:
+        """An op that is no call."""
+        id = new_id()
+        await (
+            type(self._lake)
+            .observer.of(self._lake)
+            .record_call(
+                id=id,
+                parent=asked.run,
+                source="workflow",
+                op=op,
+                input=given,
+                output=answer,
+                error=error,
+                seconds=seconds,
+                settled=False,
+                workflow=asked.workflow,
+                node_id=asked.node,
+            )
+        )
+        return id
+
+    async def dispatch(self, asked: Asked, request: "ChatRequest") -> tuple["ChatReply", str]:
+        """Ask a chat model."""
+        began = time.perf_counter()
+        given = {"model": request.model, "messages": [asdict(message) for message in request.messages]}
+        try:
+            reply = await self._lake.chat.ask(request)
+        except Exception as error:
+            await self.record(asked, "llm.chat", given, None, str(error), time.perf_counter() - began)
+            raise
+        return reply, await self.record(asked, "llm.chat", given, reply.content, None, time.perf_counter() - began)
+
+
+def caller_of(starter: Starter) -> Caller:
+    """The caller that a run's starter is."""
+    return Caller(
+        starter.via,
+        starter.remote,
+        starter.read_only,
+        frozenset(starter.toolsets),
+        starter.name,
+        starter.profile,
+        starter.folder,
+    )
+
+
+def starter_of(caller: Caller) -> Starter:
+    """What is kept of whoever starts a run."""
+    return Starter(
+        caller.via,
+        caller.remote,
+        caller.read_only,
+        tuple(sorted(caller.toolsets)),
+        caller.name,
+        caller.profile,
+        caller.folder,
+    )
+
+
+def _facts(capability: Capability) -> ModeFacts:
+    return ModeFacts(
+        capability.name,
+        capability.description,
+        capability.effect,
+        capability.input_schema,
+        capability.output_schema,
+    )
