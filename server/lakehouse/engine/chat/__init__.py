@@ -1,6 +1,6 @@
 """Questions to chat models: one interface, whoever answers."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import anyio.to_thread
 
@@ -8,25 +8,30 @@ from lakehouse import config
 from lakehouse.engine.chat.request import ChatReply, ChatRequest, Message, Offer, ToolCall
 from lakehouse.errors import NotInstalled
 
-if TYPE_CHECKING:
-    from lakehouse.engine.chat.scripted import Scripted
+
+class Provider(Protocol):
+    """Somebody who answers."""
+
+    async def ask(self, request: ChatRequest, model: str) -> ChatReply:
+        """What the model answers. Raises Upstream, TimedOut, Unavailable."""
 
 
 class Chat:
     """The provider of the section `chat`."""
 
-    def __init__(self, settings: config.Chat) -> None:
+    def __init__(self, settings: config.Chat, provider: Provider | None = None) -> None:
+        """`provider` in place of the configured one."""
         self._settings = settings
-        self._scripted: Scripted | None = None
+        self._provider = provider
 
     async def ask(self, request: ChatRequest) -> ChatReply:
         """What the model answers. Raises NotInstalled without a provider, and Upstream, TimedOut as it fares."""
-        if self._settings.provider == "scripted":
-            if self._scripted is None:
-                from lakehouse.engine.chat.scripted import Scripted
+        if self._provider is None and self._settings.provider == "scripted":
+            from lakehouse.engine.chat.scripted import Scripted
 
-                self._scripted = await anyio.to_thread.run_sync(Scripted.read, self._settings.script)
-            return await self._scripted.ask(request, request.model)
+            self._provider = await anyio.to_thread.run_sync(Scripted.read, self._settings.script)
+        if self._provider is not None:
+            return await self._provider.ask(request, request.model or self._settings.model)
         raise NotInstalled(
             "no chat model is set up.",
             fix="Set chat.provider = litellm and chat.model, for instance ollama_chat/qwen3.5 or openai/gpt-5-mini.",
