@@ -23,6 +23,27 @@ class Input:
 
 
 @dataclass(frozen=True)
+class From:
+    """A value of `with:` written as `{from: $n.output, if_skipped: ...}`: the second where n was skipped."""
+
+    reference: str
+    if_skipped: Any = None
+    has_default: bool = False
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What `$INPUTS` holds in nodes of an included block, instead of the run's inputs.
+
+    `given` has all inputs of the block that have a value, each as a value of `with:` (a template, a `From`, or a
+    value), to be understood where the include stands: under `outer`, or under the run's own inputs where that is None.
+    """
+
+    given: Mapping[str, Any]
+    outer: "Bound | None" = None
+
+
+@dataclass(frozen=True)
 class Retry:
     """How often a node is tried again: `retries` 1 is two attempts; `delay` seconds, doubled each time."""
 
@@ -119,6 +140,7 @@ class OnReject:
 
     prompt: str
     max_attempts: int = 3
+    agent: Agent = Agent()
 
 
 @dataclass(frozen=True)
@@ -194,8 +216,9 @@ class Node:
     retry: Retry | None = None
     always_run: bool = False
     output_type: str = ""
-    given: Mapping[str, Any] = field(default_factory=dict)  # `with`
+    given: Mapping[str, Any] = field(default_factory=dict)  # `with`; but for modes, values may be a From
     description: str = ""
+    bound: Bound | None = None  # of a node of an included block: what `$INPUTS` is there
 
     @property
     def kind(self) -> str:
@@ -229,7 +252,9 @@ class Workflow:
     tool: bool = False
     title: str = ""
     triggers: tuple[Mapping[str, Any], ...] = ()
-    output_format: Mapping[str, Any] | None = None
+    output_format: Mapping[str, Any] | None = None  # that of the node `returns` names
+    agent: Agent = Agent()  # what its prompts have where they say nothing themselves
+    tags: tuple[str, ...] = ()
 
     def node(self, id: str) -> Node | None:
         """The node of this id, outside of loop groups."""
