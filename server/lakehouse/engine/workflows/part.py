@@ -15,6 +15,7 @@ from lakehouse import config
 from lakehouse.engine.progress import Progress, unheard
 from lakehouse.engine.workflows.language import SHELL_KINDS, Loaded, Source, load
 from lakehouse.engine.workflows.library import Library, Surroundings
+from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.problems import CannotRun
 from lakehouse.engine.workflows.references.scope import checked_inputs
@@ -22,6 +23,7 @@ from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.running.run import execute
 from lakehouse.engine.workflows.runs import NodeRecord, RunRecord, Starter, Store
 from lakehouse.engine.workflows.runs.store import unknown_run
+from lakehouse.engine.workflows.shells import check_open, missing, needs_shell
 from lakehouse.errors import Conflict, Unavailable
 
 Later = Callable[[Callable[[], Coroutine[Any, Any, None]]], bool]
@@ -70,7 +72,10 @@ class Workflows:
         inputs: Mapping[str, Any] | None = None,
         message: str = "",
     ) -> RunRecord:
-        """Begin a run; it goes on by itself. Raises NotFound, CannotRun, InvalidInput for inputs, Unavailable."""
+        """Begin a run; it goes on by itself.
+
+        Raises NotFound, CannotRun, InvalidInput for inputs, Forbidden for a shell not open to it, Unavailable.
+        """
         source, loaded = await self.load(name, definition)
         if loaded.workflow is None:
             raise CannotRun.of(name, loaded.errors)
@@ -86,6 +91,8 @@ class Workflows:
             starter=starter,
             started_at=time.time(),
         )
+        self._check_shell(record, loaded.workflow)
+        await self._check_programs(loaded.workflow)
         await self.store.put_run(record)
         self._begin(record, loaded)
         return record
@@ -114,6 +121,14 @@ class Workflows:
 
     def _shell(self, record: RunRecord) -> bool:
         return record.starter.shell or (self._settings.allow_shell and bool(record.bundle["path"]))
+
+    def _check_shell(self, record: RunRecord, workflow: Workflow) -> None:
+        check_open(workflow, self._shell(record))
+
+    async def _check_programs(self, workflow: Workflow) -> None:
+        problems = await anyio.to_thread.run_sync(missing, workflow) if needs_shell(workflow) else []
+        if problems:
+            raise CannotRun.of(workflow.name, problems)
 
     async def wait(self, run: str, seconds: float, progress: Progress = unheard) -> RunState:
         """The run once it has ended or pauses, or as it is after so many seconds."""
