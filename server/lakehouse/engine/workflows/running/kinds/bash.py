@@ -20,7 +20,7 @@ async def run_bash(step: Step) -> Output:
     done = await anyio.run_process(
         ["bash", "-c", step.scope.shell(body.script)],
         cwd=step.live.record.starter.folder,
-        env={**os.environ, **step.scope.variables},
+        env={**os.environ, **step.scope.environment(body.script)},
         stderr=subprocess.PIPE,
         check=False,
     )
