@@ -18,7 +18,7 @@ from lakehouse.engine.workflows.library import Library, Surroundings
 from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.problems import CannotRun
-from lakehouse.engine.workflows.references.scope import checked_inputs
+from lakehouse.engine.workflows.references import checked_inputs
 from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.running.run import execute
 from lakehouse.engine.workflows.runs import NodeRecord, RunRecord, Starter, Store

@@ -2,13 +2,11 @@
 
 import errno
 import os
-import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import anyio.to_thread
 
@@ -16,12 +14,14 @@ from lakehouse.engine.files import make_folder
 from lakehouse.engine.workflows.processes import Finished, run
 from lakehouse.engine.workflows.processes.environment import MAX_STRING, fitted, inherited
 from lakehouse.engine.workflows.processes.log import Log, file_name, log_of
-from lakehouse.engine.workflows.references import Output
+from lakehouse.engine.workflows.references import Output, Scope
+from lakehouse.engine.workflows.references.quoting import Spill
 from lakehouse.engine.workflows.running.step import Step
 from lakehouse.errors import Forbidden, LakehouseError, NotFound, Unavailable, Unprocessable
 
-# The arguments of a program, given a function that puts its source into a file of this ending and returns the path.
-Arguments = Callable[[Callable[[str], str]], list[str]]
+Stored = Callable[[str], str]  # puts the source into a file of this ending; the path
+Source = Callable[[Scope, Spill], str]  # the text that is run
+Command = Callable[[str, Stored], list[str]]  # what is started to run it
 
 
 async def run_shell(step: Step, template: str, timeout: float) -> Finished:
@@ -30,22 +30,23 @@ async def run_shell(step: Step, template: str, timeout: float) -> Finished:
     Raises Forbidden where the shell is not open to the run, MissingReference, Unavailable without bash, NotFound when
     the folder it would stand in is gone, TimedOut, TooLarge. What they quote is without credentials.
     """
-    script = step.scope.shell(template)
 
-    def arguments(stored: Callable[[str], str]) -> list[str]:
+    def command(script: str, stored: Stored) -> list[str]:
         bash = found("bash")
         return [bash, "-c", script] if len(script.encode("utf-8", "replace")) < MAX_STRING else [bash, stored(".sh")]
 
-    return await run_program(step, script, arguments, timeout)
+    def source(scope: Scope, spill: Spill) -> str:
+        return scope.shell(template, spill)
+
+    return await run_program(step, source, command, timeout)
 
 
-async def run_program(step: Step, source: str, arguments: Arguments, timeout: float) -> Finished:
-    """Run a program on behalf of a step; see run_shell. `source` is the text that is run."""
+async def run_program(step: Step, source: Source, command: Command, timeout: float) -> Finished:
+    """Run a program on behalf of a step; see run_shell."""
     live = step.live
     if not live.shell:
         raise Forbidden("programs of this machine are not open to this workflow.", fix="Run it with `lakehouse run`.")
-    values = _variables(step)
-    place = await anyio.to_thread.run_sync(_prepared, step, source, arguments, values)
+    place = await anyio.to_thread.run_sync(_prepared, step, _scope(step), source, command)
     log = Log(log_of(live.folder, step.path), live.door.clean, time.time)
 
     async def heard(stream: str, chunk: bytes) -> None:
@@ -101,27 +102,35 @@ class _Place:
     env: dict[str, str]
 
 
-def _prepared(step: Step, source: str, arguments: Arguments, values: Mapping[str, str]) -> _Place:
+def _prepared(step: Step, scope: Scope, source: Source, command: Command) -> _Place:
     live = step.live
     starter = live.record.starter
     own = live.folder / "programs" / file_name(step.path)
+    spilled = 0
 
-    def stored(suffix: str) -> str:
+    def written(name: str, text: str) -> str:
         # A folder of its own: Python looks for modules beside a script.
         make_folder(own)
-        path = own / f"main{suffix}"
-        path.write_bytes(source.encode("utf-8", "replace"))
+        path = own / name
+        path.write_bytes(text.encode("utf-8", "replace"))
         return str(path)
 
+    def spill(text: str) -> str:
+        nonlocal spilled
+        spilled += 1
+        return written(f"output-{spilled}", text)
+
+    values = scope.exported() | {"LAKEHOUSE_IDEMPOTENCY_KEY": step.asked.key}
     for name in ("ARTIFACTS_DIR", "STATE_DIR"):
         make_folder(Path(values[name]))
     cwd = starter.folder if starter.shell and starter.folder else values["ARTIFACTS_DIR"]
     if not Path(cwd).is_dir():
         raise NotFound(f"the folder {cwd}, in which it would run, is gone.", fix="Make it, or start from another.")
-    env = inherited(os.environ, live.door.hidden(), local=starter.shell) | fitted(values, source, own)
-    if "\0" in source:
+    text = source(scope, spill)
+    if "\0" in text:
         raise Unprocessable("its text holds a NUL, which no program can be given.", fix="Take it out.")
-    return _Place(arguments(stored), cwd, env)
+    env = inherited(os.environ, live.door.hidden(), local=starter.shell) | fitted(values, text, own)
+    return _Place(command(text, lambda suffix: written(f"main{suffix}", text)), cwd, env)
 
 
 def _not_started(error: OSError, place: _Place) -> LakehouseError:
@@ -135,19 +144,8 @@ def _not_started(error: OSError, place: _Place) -> LakehouseError:
     return Unavailable(f"{place.argv[0]} cannot be started: {error.strerror}.", fix="Mend it.")
 
 
-def _variables(step: Step) -> dict[str, str]:
-    """What a caller controls goes here and never into the text, and where a program may keep things."""
+def _scope(step: Step) -> Scope:
+    """What the step may refer to, `with:` and the folder that outlives the run included."""
     live = step.live
     state = live.folder.parent / "state" / file_name(live.record.workflow)
-    inputs = {name: step.scope.input(name) for name in step.scope.inputs}
-    inputs |= {name: step.scope.given(value) for name, value in step.node.given.items()}
-    return {
-        "STATE_DIR": str(state),
-        **step.scope.variables,
-        **{f"INPUTS_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}": _text(value) for name, value in inputs.items()},
-        "LAKEHOUSE_IDEMPOTENCY_KEY": step.asked.key,
-    }
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else Output.of(value).text
+    return step.scope.along(STATE_DIR=step.scope.variables.get("STATE_DIR") or str(state)).bound(step.node.given)
