@@ -24,23 +24,14 @@ class Input:
 
 @dataclass(frozen=True)
 class From:
-    """A value of `with:` written as `{from: $n.output, if_skipped: ...}`: the second where n was skipped."""
+    """A value of `with:` written as `{from: $n.output, if_skipped: ...}`: where n was skipped, `if_skipped`.
+
+    Without `has_default`, a skipped n is what it is to any other reference.
+    """
 
     reference: str
     if_skipped: Any = None
     has_default: bool = False
-
-
-@dataclass(frozen=True)
-class Bound:
-    """What `$INPUTS` holds in nodes of an included block, instead of the run's inputs.
-
-    `given` has all inputs of the block that have a value, each as a value of `with:` (a template, a `From`, or a
-    value), to be understood where the include stands: under `outer`, or under the run's own inputs where that is None.
-    """
-
-    given: Mapping[str, Any]
-    outer: "Bound | None" = None
 
 
 @dataclass(frozen=True)
@@ -203,7 +194,7 @@ KINDS: Mapping[type, str] = {
 
 @dataclass(frozen=True)
 class Node:
-    """One node. `include`d ones are here already, under `<include>__<id>`."""
+    """One node. `include`d ones are here already, under `<include>__<id>`, with their `$INPUTS` filled in."""
 
     id: str
     body: Body
@@ -218,7 +209,6 @@ class Node:
     output_type: str = ""
     given: Mapping[str, Any] = field(default_factory=dict)  # `with`; but for modes, values may be a From
     description: str = ""
-    bound: Bound | None = None  # of a node of an included block: what `$INPUTS` is there
 
     @property
     def kind(self) -> str:
