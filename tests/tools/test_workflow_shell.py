@@ -1,8 +1,9 @@
 """Workflows with programs through the door: who may run them, and with what."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -22,12 +23,12 @@ SHOWN = """
 
 
 @asynccontextmanager
-async def opened(home: Path, nodes: str = SHOWN, **settings: object) -> AsyncIterator[Lakehouse]:
+async def opened(home: Path, nodes: str = SHOWN, settings: Mapping[str, Any] | None = None) -> AsyncIterator[Lakehouse]:
     """A lake with one workflow file of the user's own, `mine`."""
     folder = anyio.Path(home / "workflows")
     await folder.mkdir(parents=True)
     await (folder / "mine.yaml").write_text(workflow(nodes).replace("name: test", "name: mine"))
-    async with lakehouse.open(home, overrides={"embed.provider": "hash", **settings}) as lake:
+    async with lakehouse.open(home, overrides={"embed.provider": "hash", **(settings or {})}) as lake:
         yield lake
 
 
@@ -46,7 +47,7 @@ async def test_an_allowed_file_runs_with_little(home: Path, monkeypatch: pytest.
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     monkeypatch.setenv("SOMETHING", "of the server's own")
     hostile = "$(touch pwned); `touch pwned`' \""
-    async with opened(home, **{"workflows.allow_shell": True}) as lake:
+    async with opened(home, settings={"workflows.allow_shell": True}) as lake:
         answer = await lake.call("workflow_run", {"workflow": "mine", "message": hostile}, via="mcp")
         assert answer["nodes"][-1]["output"] == f"{hostile}|||artifacts"
         assert [str(path) async for path in anyio.Path(home / "runs").rglob("pwned")] == []
@@ -55,7 +56,7 @@ async def test_an_allowed_file_runs_with_little(home: Path, monkeypatch: pytest.
 async def test_the_own_shell_runs_it_with_its_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     monkeypatch.setenv("SOMETHING", "mine")
-    async with opened(home, **{"embed.api_key_env": "OPENAI_API_KEY"}) as lake:
+    async with opened(home, settings={"embed.api_key_env": "OPENAI_API_KEY"}) as lake:
         answer = await lake.call("workflow_run", {"workflow": "mine", "message": "hello"}, via="cli")
         assert answer["nodes"][-1]["output"].startswith("hello||mine|")
 

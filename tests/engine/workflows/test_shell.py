@@ -22,7 +22,8 @@ async def said(lake: Lakehouse, script: str, *, message: str = "", starter: Star
     text = workflow(f"  - id: it\n    bash: |\n{''.join(f'      {line}' for line in script.splitlines(True))}\n")
     given = starter or Starter()
     record = await lake.workflows.start("test", given, definition=text, message=message)
-    return by_id(await lake.workflows.wait(record.id, PATIENCE))["it"]
+    (node,) = (await lake.workflows.wait(record.id, PATIENCE)).nodes
+    return node
 
 
 async def test_one_newline_is_taken_off(lake: Lakehouse) -> None:
