@@ -23,6 +23,18 @@ class Input:
 
 
 @dataclass(frozen=True)
+class From:
+    """A value of `with:` written as `{from: $n.output, if_skipped: ...}`: where n was skipped, `if_skipped`.
+
+    Without `has_default`, a skipped n is what it is to any other reference.
+    """
+
+    reference: str
+    if_skipped: Any = None
+    has_default: bool = False
+
+
+@dataclass(frozen=True)
 class Retry:
     """How often a node is tried again: `retries` 1 is two attempts; `delay` seconds, doubled each time."""
 
@@ -194,7 +206,7 @@ class Node:
     retry: Retry | None = None
     always_run: bool = False
     output_type: str = ""
-    given: Mapping[str, Any] = field(default_factory=dict)  # `with`
+    given: Mapping[str, Any] = field(default_factory=dict)  # `with`; but for modes, values may be a From
     description: str = ""
 
     @property
