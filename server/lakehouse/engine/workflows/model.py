@@ -131,6 +131,7 @@ class OnReject:
 
     prompt: str
     max_attempts: int = 3
+    agent: Agent = Agent()
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ KINDS: Mapping[type, str] = {
 
 @dataclass(frozen=True)
 class Node:
-    """One node. `include`d ones are here already, under `<include>__<id>`."""
+    """One node. `include`d ones are here already, under `<include>__<id>`, with their `$INPUTS` filled in."""
 
     id: str
     body: Body
@@ -241,7 +242,9 @@ class Workflow:
     tool: bool = False
     title: str = ""
     triggers: tuple[Mapping[str, Any], ...] = ()
-    output_format: Mapping[str, Any] | None = None
+    output_format: Mapping[str, Any] | None = None  # that of the node `returns` names
+    agent: Agent = Agent()  # what its prompts have where they say nothing themselves
+    tags: tuple[str, ...] = ()
 
     def node(self, id: str) -> Node | None:
         """The node of this id, outside of loop groups."""
