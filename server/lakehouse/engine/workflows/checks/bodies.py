@@ -70,7 +70,7 @@ def _check_shell(level: Level, node: Node, findings: Findings) -> None:
         for reference, quote in quoted_references(script):
             message = f"{reference} stands in {quote} quotes, but is quoted already: its text would be read as bash."
             findings.warn(where, message, "Write it without quotes.")
-    if isinstance(body, Script):
+    if isinstance(body, Script) and not body.name:
         outputs = [str(one) for one in references(body.source) if one.kind in ("output", "previous")]
         if outputs:
             message = f"{outputs[0]} becomes a part of the source, whatever it holds."

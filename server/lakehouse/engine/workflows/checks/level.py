@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-from lakehouse.engine.workflows.model import Node, Workflow
+from lakehouse.engine.workflows.model import LoopGroup, Node, Workflow
 from lakehouse.engine.workflows.ports import ModeFacts
 from lakehouse.engine.workflows.problems import Problem
 from lakehouse.engine.workflows.references.scope import schemas_of
@@ -102,6 +102,19 @@ class Level:
     def schemas(self) -> Mapping[str, Mapping[str, Any]]:
         """What nodes say of their outputs."""
         return schemas_of(self.nodes, self.mode)
+
+    @cached_property
+    def inner(self) -> Mapping[str, str]:
+        """For the ids within loop groups, which group of this level they are in."""
+        found: dict[str, str] = {}
+        for node in self.nodes:
+            waiting = [node.body]
+            while waiting:
+                body = waiting.pop()
+                if isinstance(body, LoopGroup):
+                    found |= dict.fromkeys((one.id for one in body.nodes), node.id)
+                    waiting += [one.body for one in body.nodes]
+        return found
 
     @cached_property
     def order(self) -> tuple[list[Node], list[Node]]:

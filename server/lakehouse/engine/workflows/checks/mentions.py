@@ -69,7 +69,7 @@ def _check_producer(
         return
     holder = level.holder(name)
     if holder is None:
-        within = next((one.id for one in level.nodes if _holds(one, name)), None)
+        within = level.inner.get(name)
         fix = f"It is a part of {within}: write ${within}.output." if within else findings.meant(name, level.names())
         findings.error(where, f"{reference}: there is no node {name}.", fix)
         return
@@ -86,10 +86,6 @@ def _check_producer(
         tell = findings.error if strict else findings.warn
         tell(where, message, f"Add {name} to depends_on{f' of {asking}' if asking != node.id else ''}.")
     _check_field(holder, holder.by_id[name], where, reference, findings)
-
-
-def _holds(node: Node, id: str) -> bool:
-    return isinstance(node.body, LoopGroup) and any(one.id == id or _holds(one, id) for one in node.body.nodes)
 
 
 def _check_field(holder: Level, producer: Node, where: str, reference: Reference, findings: Findings) -> None:

@@ -40,7 +40,7 @@ def places(node: Node) -> Iterator[Place]:
         yield Place("systemPrompt", body.agent.system)
     elif isinstance(body, Bash):
         yield Place("bash", body.script, "shell")
-    elif isinstance(body, Script):
+    elif isinstance(body, Script) and not body.name:  # a file of scripts/ runs as it is
         yield Place("script", body.source, "source")
     elif isinstance(body, Loop):
         yield Place("loop.prompt", body.prompt.text)

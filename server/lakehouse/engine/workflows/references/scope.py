@@ -126,18 +126,21 @@ class Scope:
 
         return replaced(template, put)
 
+    def exported(self) -> dict[str, str]:
+        """All that `environment` is made of, however long it is."""
+        values: dict[str, Any] = {name: self.variables.get(name, "") for name in CALLERS}
+        values |= {name: found for name in CONTEXT if (found := self.variables.get("CONTEXT"))}
+        values |= {name: found for name in OURS if (found := self.variables.get(name) or DEFAULTS.get(name))}
+        values |= {environment_key(name): value for name, value in self.inputs.items()}
+        return {name: plain(value) for name, value in values.items()}
+
     def environment(self, script: str = "") -> dict[str, str]:
         """The environment of a shell: variables and inputs by name, an input `a-b` as `INPUTS_A_B`.
 
         Raises Unprocessable for a NUL byte, TooLarge for a value no process can be given, if the script names it.
         """
-        values: dict[str, Any] = {name: self.variables.get(name, "") for name in CALLERS}
-        values |= {name: found for name in CONTEXT if (found := self.variables.get("CONTEXT"))}
-        values |= {name: found for name in OURS if (found := self.variables.get(name) or DEFAULTS.get(name))}
-        values |= {environment_key(name): value for name, value in self.inputs.items()}
         told: dict[str, str] = {}
-        for name, value in values.items():
-            text = plain(value)
+        for name, text in self.exported().items():
             if len(text.encode()) > MAX_ENVIRONMENT or "\0" in text:
                 if name not in script:
                     continue
@@ -159,6 +162,8 @@ class Scope:
             return self._resolved(whole, null=None) if whole else replaced(value, self._deep_text, deep=True)
         if isinstance(value, Mapping):
             return {key: self.given(inner) for key, inner in value.items()}
+        if isinstance(value, From):
+            return self._bound("", value)
         if isinstance(value, date):
             return value.isoformat()  # a bare 2026-01-31 of YAML
         return [self.given(inner) for inner in value] if isinstance(value, list) else value
@@ -274,7 +279,9 @@ class Scope:
             return given
         whole = sole(given.reference)
         if whole is None:
-            raise MissingReference(f"with.{name}: from is no reference.", fix="Write from: $node.output.field.")
+            raise MissingReference(
+                f"with{f'.{name}' if name else ''}: from is no reference.", fix="Write from: $node.output.field."
+            )
         if given.has_default and whole.kind != "input":
             record = self._producer(whole)[0]
             if record is None or record.status == "skipped":
