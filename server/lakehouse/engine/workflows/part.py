@@ -13,17 +13,18 @@ import anyio.to_thread
 
 from lakehouse import config
 from lakehouse.engine.progress import Progress, unheard
+from lakehouse.engine.workflows.checks import check
 from lakehouse.engine.workflows.language import SHELL_KINDS, Loaded, Source, load
 from lakehouse.engine.workflows.library import Library, Surroundings
 from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.ports import Door
-from lakehouse.engine.workflows.problems import CannotRun
+from lakehouse.engine.workflows.problems import CannotRun, Problem
 from lakehouse.engine.workflows.references import checked_inputs
 from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.running.run import execute
 from lakehouse.engine.workflows.runs import NodeRecord, RunRecord, Starter, Store
 from lakehouse.engine.workflows.runs.store import unknown_run
-from lakehouse.engine.workflows.shells import check_open, missing, needs_shell
+from lakehouse.engine.workflows.shells import check_open, missing
 from lakehouse.errors import Conflict, Unavailable
 
 Later = Callable[[Callable[[], Coroutine[Any, Any, None]]], bool]
@@ -79,7 +80,11 @@ class Workflows:
         source, loaded = await self.load(name, definition)
         if loaded.workflow is None:
             raise CannotRun.of(name, loaded.errors)
-        await self._door.ready()
+        shell = starter.shell or self._open(source.path)
+        check_open(loaded.workflow, shell)
+        errors, _ = await self.checked(loaded.workflow, shell)
+        if errors:
+            raise CannotRun.of(name, errors)
         given = checked_inputs(loaded.workflow.inputs, inputs or {})
         bundle = {"name": source.name, "text": source.text, "path": source.path}
         record = RunRecord(
@@ -91,11 +96,19 @@ class Workflows:
             starter=starter,
             started_at=time.time(),
         )
-        self._check_shell(record, loaded.workflow)
-        await self._check_programs(loaded.workflow)
         await self.store.put_run(record)
         self._begin(record, loaded)
         return record
+
+    async def checked(self, workflow: Workflow, shell: bool | None) -> tuple[list[Problem], list[Problem]]:
+        """What is wrong with a workflow that could be read, and what is strange. `shell`: see checks.check."""
+        await self._door.ready()
+
+        def work() -> tuple[list[Problem], list[Problem]]:
+            errors, warnings = check(workflow, self._door, shell=shell)
+            return errors + missing(workflow), warnings
+
+        return await anyio.to_thread.run_sync(work)
 
     def _begin(self, record: RunRecord, loaded: Loaded) -> Live:
         assert loaded.workflow is not None
@@ -120,15 +133,11 @@ class Workflows:
         return live
 
     def _shell(self, record: RunRecord) -> bool:
-        return record.starter.shell or (self._settings.allow_shell and bool(record.bundle["path"]))
+        return record.starter.shell or self._open(record.bundle["path"])
 
-    def _check_shell(self, record: RunRecord, workflow: Workflow) -> None:
-        check_open(workflow, self._shell(record))
-
-    async def _check_programs(self, workflow: Workflow) -> None:
-        problems = await anyio.to_thread.run_sync(missing, workflow) if needs_shell(workflow) else []
-        if problems:
-            raise CannotRun.of(workflow.name, problems)
+    def _open(self, path: str) -> bool:
+        """Whether bash is open to somebody far away: where the text is a file of this machine, and that is set."""
+        return self._settings.allow_shell and bool(path)
 
     async def wait(self, run: str, seconds: float, progress: Progress = unheard) -> RunState:
         """The run once it has ended or pauses, or as it is after so many seconds."""
