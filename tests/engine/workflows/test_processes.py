@@ -66,6 +66,10 @@ async def test_what_a_program_says_and_how_it_ended() -> None:
     (await bash("echo problem >&2")).check()  # stderr alone is no failure
 
 
+async def test_a_pipe_that_nobody_reads_ends_who_writes() -> None:
+    assert await bash("yes | head -1; echo ${PIPESTATUS[0]}") == Finished(0, "y\n141\n", "")
+
+
 async def test_what_is_not_utf8_is_replaced_and_said() -> None:
     done = await bash(r"printf 'a\xffb'")
     assert (done.stdout, done.replaced) == ("a\ufffdb", True)

@@ -166,7 +166,7 @@ class _Program:
                 self._heard(said)
         code = await self._process.wait()
         self.over = True
-        if b"exit " not in said:
+        if b"exit " not in said and self.error is None:  # somebody killed the guard
             self.code = code
             self._kill_group()
 
