@@ -17,7 +17,7 @@ from lakehouse.engine.workflows.processes.log import Log, file_name, log_of
 from lakehouse.engine.workflows.references import Output, Scope
 from lakehouse.engine.workflows.references.quoting import Spill
 from lakehouse.engine.workflows.running.step import Step
-from lakehouse.errors import Forbidden, LakehouseError, NotFound, Unavailable, Unprocessable
+from lakehouse.errors import Forbidden, LakehouseError, NotFound, Unavailable, Unprocessable, disk_failed
 
 Stored = Callable[[str], str]  # puts the source into a file of this ending; the path
 Source = Callable[[Scope, Spill], str]  # the text that is run
@@ -46,7 +46,10 @@ async def run_program(step: Step, source: Source, command: Command, timeout: flo
     live = step.live
     if not live.shell:
         raise Forbidden("programs of this machine are not open to this workflow.", fix="Run it with `lakehouse run`.")
-    place = await anyio.to_thread.run_sync(_prepared, step, _scope(step), source, command)
+    try:
+        place = await anyio.to_thread.run_sync(_prepared, step, _scope(step), source, command)
+    except OSError as error:
+        raise disk_failed(error) from error
     log = Log(log_of(live.folder, step.path), live.door.clean, time.time)
 
     async def heard(stream: str, chunk: bytes) -> None:
@@ -124,8 +127,10 @@ def _prepared(step: Step, scope: Scope, source: Source, command: Command) -> _Pl
     for name in ("ARTIFACTS_DIR", "STATE_DIR"):
         make_folder(Path(values[name]))
     cwd = starter.folder if starter.shell and starter.folder else values["ARTIFACTS_DIR"]
-    if not Path(cwd).is_dir():
+    if not os.path.isdir(cwd):  # unlike Path.is_dir it never raises
         raise NotFound(f"the folder {cwd}, in which it would run, is gone.", fix="Make it, or start from another.")
+    if not os.access(cwd, os.X_OK):
+        raise Forbidden(f"the folder {cwd}, in which it would run, is closed to this user.", fix="Open it.")
     text = source(scope, spill)
     if "\0" in text:
         raise Unprocessable("its text holds a NUL, which no program can be given.", fix="Take it out.")
