@@ -26,7 +26,8 @@ class Graph:
         self.nodes = nodes
         self.scope = scope
         self.prefix = prefix
-        self._waits = {node.id: set(node.depends_on) for node in nodes}
+        own = {node.id for node in nodes}  # of a part of a graph, the rest has settled
+        self._waits = {node.id: own & set(node.depends_on) for node in nodes}
         self._after: dict[str, list[Node]] = {}
         for node in nodes:
             for id in dict.fromkeys(node.depends_on):
@@ -36,7 +37,7 @@ class Graph:
         """Run until nothing more can; the nodes' records in file order. Those behind a gate that waits are pending."""
         async with anyio.create_task_group() as group:
             for node in self.nodes:
-                if not node.depends_on:
+                if not self._waits[node.id]:
                     group.start_soon(self._node, node, group)
         return [self._record(node) for node in self.nodes]
 
@@ -73,13 +74,15 @@ class Graph:
                 output = await EXECUTORS[type(body)](step)
                 record = record.changed(status="completed", text=output.text, typed=output.typed, failure=None)
             except Pause as pause:
-                record = live.nodes[record.path].changed(status="paused", extra={**record.extra, **pause.extra})
+                record = record.changed(status="paused")
+                await step.keep(**pause.extra)
             except Stop as stop:
                 live.cancel(str(stop))
                 raise
             except Exception as error:
                 failure = foreseen(error) or LakehouseError(f"{type(error).__name__}: {error}")
                 record = record.changed(status="failed", failure=Failure(failure.code, failure.detail, failure.fix))
+        record = record.changed(extra=live.nodes[record.path].extra)  # what its kind has kept meanwhile
         if type(body) not in OBSERVED:
             began = record.started_at or 0.0
             said = Output(record.text, record.typed).value
