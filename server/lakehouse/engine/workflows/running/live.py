@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
@@ -12,6 +12,21 @@ from lakehouse.engine.workflows.language import Loaded
 from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.runs import Event, NodeRecord, RunRecord, Store
+
+
+class Children(Protocol):
+    """Workflows.child, of one run."""
+
+    async def __call__(
+        self,
+        path: str,
+        workflow: str,
+        *,
+        index: int | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        message: str = "",
+    ) -> RunRecord:
+        """Run a workflow below the node of this path, and wait until it ends or pauses."""
 
 
 class Live:
@@ -27,8 +42,12 @@ class Live:
         folder: Path,
         *,
         shell: bool,
+        places: anyio.Semaphore | None = None,
     ) -> None:
-        """`folder` is the run's own; `shell` whether bash and scripts are open to it."""
+        """`folder` is the run's own; `shell` whether bash and scripts are open to it.
+
+        `places` are those of the run that this one is below, if it is below one.
+        """
         self.record = record
         self.workflow = workflow
         self.store = store
@@ -36,7 +55,9 @@ class Live:
         self.settings = settings
         self.folder = folder
         self.shell = shell
-        self.places = anyio.Semaphore(settings.at_once, fast_acquire=True)
+        self.places = places or anyio.Semaphore(settings.at_once, fast_acquire=True)
+        self.children: Children | None = None  # runs other workflows below this one: see Workflows.child
+        self.below: list[Live] = []  # those that run now
         self.nodes: dict[str, NodeRecord] = {}  # by path, as they are now
         self.cancelled_for: str | None = None  # why it is being cancelled
         self.scope = anyio.CancelScope()
@@ -71,6 +92,8 @@ class Live:
 
     def cancel(self, reason: str) -> None:
         """End it: what runs is ended, nothing more starts."""
+        for child in self.below:
+            child.cancel(reason)
         self.cancelled_for = reason
         self.scope.cancel()
 
