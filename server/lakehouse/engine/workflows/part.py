@@ -24,6 +24,7 @@ from lakehouse.engine.workflows.model import Mode, Node, Workflow
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.problems import CannotRun
 from lakehouse.engine.workflows.references.scope import checked_inputs
+from lakehouse.engine.workflows.running.gates import Answer, accepted, waits
 from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.running.run import execute
 from lakehouse.engine.workflows.runs import NodeRecord, Planned, RunRecord, Starter, Store
@@ -198,11 +199,8 @@ class Workflows:
             found = waiting[0]
         if found is None:
             raise Conflict(f"run {run} waits for nobody.", fix="See workflow_status.")
-        given = {"decision": decision, "text": text, "by": by, "at": time.time()}
-        answers = [*found.extra.get("answers", ()), given]
-        kept = found.changed(extra={**found.extra, "answers": answers, "answered": True})
-        await self.store.put_node(record.id, kept)
-        return await self._continued(await self._root(record))
+        await self.store.put_node(record.id, accepted(found, Answer(decision, text, by, time.time())))
+        return await self._continued(await self._root(record), answered=True)
 
     async def cancel(self, run: str, reason: str = "") -> RunRecord:
         """End a run and those below it; of a cancelled one, nothing. Raises NotFound, Conflict when it is over."""
@@ -288,14 +286,14 @@ class Workflows:
             plan=tuple(map(_planned, workflow.nodes)),
         )
 
-    async def _continued(self, record: RunRecord) -> RunRecord:
+    async def _continued(self, record: RunRecord, *, answered: bool = False) -> RunRecord:
         with self._claim(record.id):
             record = await self.store.run(record.id)  # as it is now that nobody else goes on with it
             if record.status == "completed":
                 raise Conflict(f"run {record.id} has completed.", fix="Run it again with workflow_rerun.")
             nodes = await self.store.nodes(record.id)
             gates = [one.path for one in nodes.values() if waits(one)]
-            if record.status == "paused" and gates and not any(one.extra.get("answered") for one in nodes.values()):
+            if record.status == "paused" and gates and not answered:
                 raise Conflict(f"run {record.id} waits at {', '.join(gates)}.", fix="Answer with workflow_approve.")
             loaded = await self._understood(record.bundle)
             if loaded.workflow is None:
@@ -387,17 +385,11 @@ class Workflows:
             )
 
 
-def waits(node: NodeRecord) -> bool:
-    """Whether a node is a gate that nobody has answered yet."""
-    return node.status == "paused" and not node.extra.get("answered")
-
-
 def again(node: NodeRecord) -> NodeRecord:
     """A node's record as a resumed run begins with it: what completed stays, all else is pending, with what it kept."""
     if node.status == "completed":
         return node
-    extra = {name: value for name, value in node.extra.items() if name != "answered"}
-    return node.changed(status="pending", reason="", text="", typed=False, failure=None, ended_at=None, extra=extra)
+    return node.changed(status="pending", reason="", text="", typed=False, failure=None, ended_at=None)
 
 
 def child_id(run: str, path: str, index: int | None) -> str:
