@@ -61,8 +61,12 @@ class Store:
 
     async def put_node(self, run: str, record: NodeRecord) -> None:
         """Keep a node as it is now."""
-        row = (run, record.path, record.status, json.dumps(asdict(record)))
-        await self._write(("INSERT OR REPLACE INTO nodes VALUES (?, ?, ?, ?)", row))
+        await self.put_nodes(run, [record])
+
+    async def put_nodes(self, run: str, records: Sequence[NodeRecord]) -> None:
+        """Keep nodes as they are now, in one commit."""
+        rows = [(run, one.path, one.status, json.dumps(asdict(one))) for one in records]
+        await self._write(*[("INSERT OR REPLACE INTO nodes VALUES (?, ?, ?, ?)", row) for row in rows])
 
     def tell(self, run: str, event: Event) -> None:
         """Keep an event with the next write, or at `flush`."""
