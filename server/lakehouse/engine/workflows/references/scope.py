@@ -48,6 +48,7 @@ class Scope:
     settled: dict[str, NodeRecord] = field(default_factory=dict)
     schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     outer: "Scope | None" = None
+    previous: Mapping[str, NodeRecord] = field(default_factory=dict)  # a loop group's nodes, one iteration ago
 
     def record(self, id: str) -> NodeRecord | None:
         """A node of this graph, else of one around it."""
@@ -57,7 +58,12 @@ class Scope:
     def text(self, template: str) -> str:
         """A template with every reference in it replaced by its text. Raises MissingReference."""
         for name, value in self.variables.items():
-            template = template.replace(f"${name}", value)
+            template = re.sub(rf"\${name}(?!\w)", value.replace("\\", r"\\"), template)
+        template = re.sub(
+            r"\$LOOP_PREV\.([\w-]+)\.output",
+            lambda match: self.previous[match[1]].text if match[1] in self.previous else "",
+            template,
+        )
         template = re.sub(r"\$INPUTS\.([A-Za-z_]\w*)", lambda match: _plain(self.input(match[1])), template)
         return OUTPUT.sub(lambda match: _plain(self.value(match[1], match[2])), template)
 

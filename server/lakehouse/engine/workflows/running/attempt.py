@@ -51,6 +51,7 @@ class Attempt:
         live.tell("node_started", path)
         try:
             output = await self._output()
+            live.store.outputs.check(output.text, "its output")
             changes = {"status": "completed", "reason": step.reason, "text": output.text, "typed": output.typed}
             if node.output_type:
                 await keep_output(live, node, path, output, step.model)
@@ -64,6 +65,11 @@ class Attempt:
                 else {"status": "failed", "reason": "cancelled", "failure": Failure("cancelled", str(stop))}
             )
             live.cancel(str(stop))
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                await self._observe({"failure": Failure("cancelled", "cancelled")}, time.perf_counter() - began)
+            live.nodes[path] = self._with_ledger(live.nodes[path])
+            raise
         except Exception as error:
             if live.broken is not None:
                 raise live.broken from error
@@ -71,11 +77,13 @@ class Attempt:
             failure = Failure(self.error.code, self.error.detail, self.error.fix)
             changes = {"status": "failed", "failure": failure, "text": "", "typed": False}
         step.count()
-        record = live.nodes[path]
         await self._observe(changes, time.perf_counter() - began)
+        return self._with_ledger(live.nodes[path]).changed(**changes, ended_at=time.time())
+
+    def _with_ledger(self, record: NodeRecord) -> NodeRecord:
+        """A record with what this attempt took."""
+        step = self._step
         return record.changed(
-            **changes,
-            ended_at=time.time(),
             ops=(*record.ops, *step.ops),
             cost_usd=record.cost_usd + step.cost_usd,
             tokens=record.tokens + step.tokens,

@@ -48,7 +48,8 @@ class Graph:
         self._after: dict[str, list[Node]] = {}
         self._waits: dict[str, int] = {}
         for node in nodes:
-            needed = dict.fromkeys(node.depends_on)
+            # Of a part of a graph, what lies outside has settled.
+            needed = {id for id in node.depends_on if id in self._place}
             self._waits[node.id] = len(needed)
             for id in needed:
                 self._after.setdefault(id, []).append(node)
@@ -98,7 +99,7 @@ class Graph:
                 continue
             self.scope.settled[node.id] = record
             if not self.prefix:
-                self.live.settled += 1
+                self.live.settled.add(node.id)
             for after in self._after.get(node.id, ()):
                 self._waits[after.id] -= 1
                 if self._waits[after.id] or after.id in known:
@@ -195,6 +196,7 @@ class Graph:
 
     def _conclude(self, group: TaskGroup, node: Node, record: NodeRecord, again: float | None) -> None:
         self.live.nodes[record.path] = record
+        self.live.unsaved.add(record.path)
         if again is None:
             self._ended.append((node, record))
             self._news.set()

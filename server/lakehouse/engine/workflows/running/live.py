@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
@@ -12,11 +12,25 @@ from lakehouse.engine.workflows.language import Loaded
 from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.runs import Event, NodeRecord, RunRecord, Store
-from lakehouse.engine.workflows.runs.record import SETTLED
 from lakehouse.errors import LakehouseError, TooLarge
 
 if TYPE_CHECKING:
     from lakehouse.engine.workflows.running.dry import Dry
+
+
+class Children(Protocol):
+    """Workflows.child, of one run."""
+
+    async def __call__(
+        self,
+        path: str,
+        workflow: str,
+        *,
+        index: int | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        message: str = "",
+    ) -> RunRecord:
+        """Run a workflow below the node of this path, and wait until it ends or pauses."""
 
 
 class Live:
@@ -54,13 +68,15 @@ class Live:
         )
         self.nodes: dict[str, NodeRecord] = {}  # by path, as they are now
         self.running: dict[str, anyio.CancelScope] = {}  # the attempts under way, by path
-        self.settled = 0  # nodes of the workflow itself that ended
+        self.settled: set[str] = set()  # nodes of the workflow itself that ended
+        self.unsaved: set[str] = set()  # paths of records that the store does not have yet
         self.cancelled_for: str | None = None  # why it is being cancelled
         self.stopped: LakehouseError | None = None  # why nothing more starts: a budget
         self.broken: LakehouseError | None = None  # the store failed: what it holds is how far the run came
         self.scope = anyio.CancelScope()
         self.cost_usd = 0.0  # of its nodes and of its children's
-        self._children: set[Live] = set()
+        self.children: Children | None = None  # runs other workflows below this one: see Workflows.child
+        self.below: list[Live] = []  # those that run now
         self._idle: dict[str, tuple[float, float]] = {}  # seconds of silence, and when its time is up, by path
         self._heard: anyio.Event | None = None
 
@@ -100,9 +116,12 @@ class Live:
             self.nodes[node.path] = node
         try:
             await self.store.put_nodes(self.record.id, nodes)
+        except TooLarge:  # of what one node keeps: that node fails
+            raise
         except LakehouseError as error:
             self.broken = error
             raise
+        self.unsaved.difference_update(node.path for node in nodes)
 
     async def keep_extra(self, path: str, extra: Mapping[str, Any]) -> None:
         """Make durable what a node needs when the run is resumed."""
@@ -144,19 +163,11 @@ class Live:
         attempt = live.running.get(path)
         return live.scope.cancel_called or (attempt is not None and attempt.cancel_called) or live.ended_from_above
 
-    def adopt(self, child: "Live") -> None:
-        """A run that belongs to this one begins: it is cancelled with it."""
-        self._children.add(child)
-
-    def release(self, child: "Live") -> None:
-        """It ended."""
-        self._children.discard(child)
-
     def cancel(self, reason: str) -> None:
         """End it and its children: what runs is ended, nothing more starts."""
         if self.cancelled_for is None:
             self.cancelled_for = reason
-        for child in tuple(self._children):
+        for child in self.below:
             child.cancel(reason)
         self.scope.cancel()
 
@@ -174,12 +185,8 @@ class Live:
         return tuple(found)
 
     def told(self) -> tuple[int, str]:
-        """How many of the workflow's nodes have ended, and which run."""
-        return self.settled, ", ".join(self.running)
-
-    def count(self, record: NodeRecord) -> None:
-        """A node of the workflow itself has a final record."""
-        self.settled += record.status in SETTLED
+        """How many of the workflow's nodes have ended, and the paths of those that run."""
+        return len(self.settled), ", ".join(self.running)
 
 
 __all__ = ["Live", "Loaded"]

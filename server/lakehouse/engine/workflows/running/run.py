@@ -25,8 +25,6 @@ async def execute(live: Live) -> None:
     """
     live.tell("run_resumed" if live.nodes else "run_started")
     _remember(live)
-    if live.above:
-        live.above[0].adopt(live)
     try:
         error = await _graph(live)
         await _end(live, error)
@@ -36,9 +34,6 @@ async def execute(live: Live) -> None:
             with anyio.CancelScope(shield=True):
                 await _end(live, None)
         raise
-    finally:
-        if live.above:
-            live.above[0].release(live)
 
 
 async def _graph(live: Live) -> LakehouseError | None:
@@ -106,7 +101,7 @@ def _ended(live: Live, error: LakehouseError | None) -> list[NodeRecord]:
             record = record.changed(status="failed", reason=reason, failure=Failure(reason, told), ended_at=now)
         elif record.status == "pending":
             record = record.changed(status="skipped", reason=reason, ended_at=now)
-        elif record.ended_at is None or record.ended_at < live.record.started_at:
+        elif record.path not in live.unsaved:
             continue
         found.append(record)
     return found
