@@ -28,7 +28,7 @@ from lakehouse.engine.workflows.running.gates import Answer, accepted, waits
 from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.running.run import execute
 from lakehouse.engine.workflows.runs import NodeRecord, Planned, RunRecord, Starter, Store
-from lakehouse.engine.workflows.runs.record import OVER, SETTLED, Failure
+from lakehouse.engine.workflows.runs.record import OVER, Failure
 from lakehouse.engine.workflows.runs.store import unknown_run
 from lakehouse.errors import Conflict, LakehouseError, Unavailable, Unprocessable, foreseen
 
@@ -168,7 +168,7 @@ class Workflows:
                 self._check_shell(record, loaded.workflow)
                 await self.store.add_run(record)
             assert record is not None
-            live = await self._made(record, loaded.workflow, nodes, parent)
+            live = await self._made(record, loaded.workflow, nodes, (parent, path))
         parent.below.append(live)
         try:
             await self._executed(live)
@@ -224,8 +224,8 @@ class Workflows:
         with anyio.move_on_after(seconds):
             while (live := self._live.get(run)) is not None:
                 heard = live.heard
-                done = sum(node.status in SETTLED for node in live.nodes.values())
-                await progress(done, len(live.workflow.nodes), _doing(live))
+                done, doing = live.told()
+                await progress(done, len(live.workflow.nodes), doing)
                 await heard.wait()
         return await self.state(run)
 
@@ -311,13 +311,16 @@ class Workflows:
         return await anyio.to_thread.run_sync(read)
 
     async def _made(
-        self, record: RunRecord, workflow: Workflow, nodes: Mapping[str, NodeRecord], parent: Live | None = None
+        self,
+        record: RunRecord,
+        workflow: Workflow,
+        nodes: Mapping[str, NodeRecord],
+        above: tuple[Live, str] | None = None,
     ) -> Live:
         """A live run, registered; it goes on with what is kept of its nodes."""
         folder = self._home / record.id
-        places = parent.places if parent is not None else None
         shell = self._shell(record)
-        live = Live(record, workflow, self.store, self._door, self._settings, folder, shell=shell, places=places)
+        live = Live(record, workflow, self.store, self._door, self._settings, folder, shell=shell, above=above)
         live.children = partial(self.child, live)
         live.nodes.update({path: again(node) for path, node in nodes.items()})
         self._broken.pop(record.id, None)
@@ -413,10 +416,6 @@ def _ordered(record: RunRecord, nodes: Mapping[str, NodeRecord]) -> tuple[NodeRe
         found += [nodes.get(planned.id) or NodeRecord(planned.id, planned.kind)]
         found += [node for node in mine if node.path != planned.id]
     return (*found, *(node for rest in below.values() for node in rest))
-
-
-def _doing(live: Live) -> str:
-    return ", ".join(node.path for node in live.nodes.values() if node.status == "running")
 
 
 def _new_id() -> str:
