@@ -38,7 +38,7 @@ async def test_an_approval_waits_and_goes_on(lake: Lakehouse) -> None:
 async def test_a_rejection_cancels_the_run(lake: Lakehouse) -> None:
     state = await answered(lake, await ran(lake, GATE), "reject", "not on a Friday")
     assert state.record.status == "cancelled"
-    assert by_id(state)["ship"].status == "pending"
+    assert by_id(state)["ship"].status == "skipped"
 
 
 async def test_decisions_are_typed_and_others_refused(lake: Lakehouse) -> None:

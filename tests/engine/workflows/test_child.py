@@ -29,11 +29,11 @@ async def test_a_child_runs_with_inputs_or_a_message(lake: Lakehouse, home: Path
     saved(
         home, "upper", "  - {id: up, mode: fixture.upper, with: {text: '$INPUTS.word $ARGUMENTS'}}", "inputs: {word: }"
     )
-    nodes = """
+    flow = """
   - {id: given, workflow: upper, with: {word: hello}}
   - {id: told, workflow: upper, input: "dear $given.output.text"}
 """
-    state = await ran(lake, nodes.replace("input:", "depends_on: [given], input:"))
+    state = await ran(lake, flow.replace("input:", "depends_on: [given], input:"))
     nodes = by_id(state)
     assert nodes["told"].failure is None
     assert nodes["given"].text == '{"text":"HELLO "}'
@@ -80,7 +80,7 @@ async def test_a_failed_slot_is_told_in_its_place(lake: Lakehouse, home: Path) -
 async def test_items_that_are_no_array_fail_before_any_child(lake: Lakehouse, home: Path, items: str) -> None:
     saved(home, "up", LOUD, "inputs: {word: }")
     state = await ran(lake, EACH.replace("CHILD", "up"), message=items)
-    assert "$words.output is no JSON array" in by_id(state)["all"].failure.detail
+    assert "$words.output: it is no JSON array" in by_id(state)["all"].failure.detail
     assert not await lake.workflows.store.runs(workflow="up")
 
 

@@ -70,7 +70,7 @@ async def test_a_gate_within_a_group_pauses_its_iteration(lake: Lakehouse) -> No
   - id: grow
     loop_group:
       max_iterations: 3
-      until_bash: '[ "$go.output" = enough ]'
+      until_bash: '[ $go.output = enough ]'
       nodes:
         - {id: before, mode: fixture.echo, with: {value: x}}
         - {id: go, approval: {message: "Enough?", capture_response: true}, depends_on: [before]}

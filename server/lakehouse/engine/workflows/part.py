@@ -23,7 +23,7 @@ from lakehouse.engine.workflows.library import Library, Surroundings
 from lakehouse.engine.workflows.model import Mode, Node, Workflow
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.problems import CannotRun
-from lakehouse.engine.workflows.references.scope import checked_inputs
+from lakehouse.engine.workflows.references import checked_inputs
 from lakehouse.engine.workflows.running.gates import Answer, accepted, waits
 from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.running.run import execute

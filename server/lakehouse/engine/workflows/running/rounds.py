@@ -1,7 +1,6 @@
 """The iterations of a loop, each durable, until something says that it is done."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from lakehouse.engine.workflows.model import Control
 from lakehouse.engine.workflows.references import Output, Scope
@@ -51,5 +50,4 @@ async def repeat(step: Step, control: Control, once: Once, begun: int = 0) -> Ou
 
 def around(scope: Scope, previous: str, said: str) -> Scope:
     """The scope of an iteration: what the one before put out, and what somebody said in between."""
-    variables = {**scope.variables, "LOOP_PREV_OUTPUT": previous, "LOOP_USER_INPUT": said}
-    return replace(scope, variables=variables)
+    return scope.along(LOOP_PREV_OUTPUT=previous, LOOP_USER_INPUT=said)

@@ -35,7 +35,7 @@ async def run_child(step: Step) -> Output:
 
 
 async def _each(step: Step, body: Child, fan_out: FanOut, given: Mapping[str, Any]) -> Output:
-    items = _items(step, fan_out)
+    items = step.scope.array(fan_out.items)
     slots: list[Any] = [None] * len(items)
     failures: list[str] = []
     paused: list[str] = []
@@ -70,21 +70,6 @@ async def _each(step: Step, body: Child, fan_out: FanOut, given: Mapping[str, An
             f"{len(failures)} of {len(items)} failed; {failures[0]}", fix="Resume the run to try those again."
         )
     return Output.of(slots)
-
-
-def _items(step: Step, fan_out: FanOut) -> list[Any]:
-    """The array that `items` refers to. Raises Unprocessable where it is none."""
-    found = step.scope.given(fan_out.items)
-    if isinstance(found, str):
-        try:
-            found = json.loads(found)
-        except (ValueError, RecursionError):
-            found = None
-    if not isinstance(found, list):
-        raise Unprocessable(
-            f"fan_out.items: {fan_out.items} is no JSON array.", fix="Have the node it names put out one: [1, 2]."
-        )
-    return found
 
 
 async def _run(step: Step, workflow: str, index: int | None, given: Mapping[str, Any], message: str) -> RunRecord:

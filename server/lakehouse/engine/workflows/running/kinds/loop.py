@@ -19,7 +19,7 @@ async def run_loop(step: Step) -> Output:
     control, agent = body.control, body.prompt.agent
 
     async def once(number: int, scope: Scope) -> tuple[Output, bool]:
-        answer = await ask(step, scope.text(body.prompt.text), agent)
+        answer = await ask(step, scope.prompt(body.prompt.text), agent)
         output = answer if answer.typed else Output(without_promise(answer.text))
         done = bool(
             (control.until and signalled(answer.text, control.until))
