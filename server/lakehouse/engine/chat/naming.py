@@ -33,16 +33,15 @@ def chosen(settings: config.Chat, provider: str, model: str) -> Chosen:
         if name in names:
             return Chosen(_named(settings, names[name]))
     if model in TIERS:
-        return Chosen(
-            _named(settings, model), _foreign(settings, provider) and f"provider {provider} is not set up here"
-        )
+        strange = _foreign(settings, provider) and provider not in names
+        return Chosen(_named(settings, model), f"provider {provider[:80]} is not set up here" if strange else "")
     if provider in names:
         return Chosen(_named(settings, names[provider]))
-    ours = settings.model or "the one that chat.model names"
+    ours = f"{settings.model or 'the configured model'} answers"
     if _foreign(settings, provider):
-        return Chosen(settings.model, f"provider {provider[:80]} is not set up here: {ours} answers")
+        return Chosen(settings.model, f"provider {provider[:80]} is not set up here: {ours}")
     if model.startswith("@") or _CLAUDE.fullmatch(model):
-        return Chosen(settings.model, f"model {model[:80]} is not set up here: {ours} answers")
+        return Chosen(settings.model, f"model {model[:80]} is not set up here: {ours}")
     return Chosen(_literal(settings, model) if model else settings.model)
 
 
