@@ -1,12 +1,13 @@
 """Questions to chat models: one interface, whoever answers."""
 
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 import anyio.to_thread
 
 from lakehouse import config
+from lakehouse.engine.chat.formats import formed
 from lakehouse.engine.chat.naming import chosen
 from lakehouse.engine.chat.request import ChatReply, ChatRequest, Message, Offer, ToolCall
 from lakehouse.errors import NotInstalled
@@ -41,6 +42,31 @@ class Chat:
         model = chosen(self._settings, request.provider, request.model)
         reply = await provider.ask(request, model.model)
         return replace(reply, notes=(model.note, *reply.notes)) if model.note else reply
+
+    async def formed(self, request: ChatRequest) -> tuple[ChatReply, Any]:
+        """What the model answers, and the JSON that it is; asked again where it is none, or not of `schema`.
+
+        Tokens, cost and time are of all answers together. Raises NotOfTheSchema, and as `ask` does.
+        """
+        said, replies = request.messages, list[ChatReply]()
+
+        async def asked(more: tuple[Message, ...]) -> ChatReply:
+            nonlocal said
+            said = (*said, *more)
+            replies.append(await self.ask(replace(request, messages=said)))
+            return replies[-1]
+
+        reply, value = await formed(asked, request.schema)
+        return (
+            replace(
+                reply,
+                input_tokens=sum(one.input_tokens for one in replies),
+                output_tokens=sum(one.output_tokens for one in replies),
+                cost_usd=sum(one.cost_usd for one in replies),
+                latency_ms=sum(one.latency_ms for one in replies),
+            ),
+            value,
+        )
 
     async def _made(self) -> Provider:
         async with self._making:

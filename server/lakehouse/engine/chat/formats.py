@@ -2,47 +2,48 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import anyio.to_thread
 
-from lakehouse.engine.chat.request import ChatReply, ChatRequest, Message
+from lakehouse.engine.chat.request import ChatReply, Message
 from lakehouse.errors import Unprocessable
 
 MAX_REASKS = 3
 MAX_FAULTS = 8
-Ask = Callable[[ChatRequest], Awaitable[ChatReply]]
+Ask = Callable[[tuple[Message, ...]], Awaitable[ChatReply]]
+"""Asks, with these messages after all that was said before."""
 
 
 class NotOfTheSchema(Unprocessable):
     """A model's answer is not the JSON that it was asked for."""
 
 
-async def formed(ask: Ask, request: ChatRequest) -> tuple[ChatReply, Any]:
-    """Ask for JSON until it is of the request's schema, at most three times more, each time with what was wrong.
+async def formed(ask: Ask, schema: Mapping[str, Any] | None) -> tuple[ChatReply, Any]:
+    """Ask for JSON until it is of the schema, at most three times more, each time with what was wrong.
 
-    A provider that holds answers to schemas by itself is not asked again. Raises NotOfTheSchema, and as `ask` does.
+    A provider that holds answers to schemas by itself is not asked again. Raises Unprocessable for what is no schema,
+    NotOfTheSchema, and as `ask` does.
     """
-    await anyio.to_thread.run_sync(check, request.schema)
-    asks = 0
-    while True:
-        reply = await ask(request)
-        value, faults = await anyio.to_thread.run_sync(read, reply.content, request.schema)
+    await anyio.to_thread.run_sync(check, schema)
+    more: tuple[Message, ...] = ()
+    for again in range(MAX_REASKS + 1):
+        reply = await ask(more)
+        value, faults = await anyio.to_thread.run_sync(read, reply.content, schema)
         if not faults:
             return reply, value
-        asks += 1
-        if reply.enforced or asks > MAX_REASKS:
-            tried = f" after {asks} answers" if asks > 1 else ""
-            raise NotOfTheSchema(
-                f"{reply.model} did not answer with JSON of the schema{tried}: {'; '.join(faults)}",
-                fix="Say in the prompt what is wanted, simplify output_format, or name a larger model.",
-                data={"faults": faults},
-            )
+        if reply.enforced:
+            break
         wrong = "\n".join(f"- {fault}" for fault in faults)
-        again = f"That is not what was asked for:\n{wrong}\nAnswer again, with the corrected JSON alone."
-        said = (Message("assistant", reply.content), Message("user", again)) if reply.content.strip() else ()
-        request = replace(request, messages=(*request.messages, *(said or (Message("user", again),))))
+        advice = f"That is not what was asked for:\n{wrong}\nAnswer again, with the corrected JSON alone."
+        said = (Message("assistant", reply.content),) if reply.content.strip() else ()
+        more = (*said, Message("user", advice))
+    tried = f" in {again + 1} answers" if again else ""
+    raise NotOfTheSchema(
+        f"{reply.model} did not answer with the JSON it was asked for{tried}: {'; '.join(faults)}",
+        fix="Say in the prompt what is wanted, simplify output_format, or name a larger model.",
+        data={"faults": faults},
+    )
 
 
 def instructions(schema: Mapping[str, Any] | None) -> str:

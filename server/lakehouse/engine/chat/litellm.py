@@ -67,6 +67,8 @@ class Litellm:
                 drop_params=False,
                 **given,
             )
+            if not answer.choices:
+                raise ValueError("it answered with no choice")
             choice = answer.choices[0]
             content, calls = choice.message.content or "", _calls(choice.message.tool_calls)
         # litellm has a class of error for every status and provider, and lets those of its libraries through.

@@ -45,27 +45,32 @@ async def ask(step: Step, text: str, agent: Agent, session: Session | None = Non
         node=step.path,
     )
     told: set[str] = set()
+    rounds = 0
 
-    async def answered(request: ChatRequest) -> ChatReply:
-        for _ in range(step.live.settings.max_tool_rounds + 1):
+    async def answered(more: tuple[Message, ...]) -> ChatReply:
+        nonlocal request, rounds
+        request = replace(request, messages=(*request.messages, *more))
+        while True:
             reply = await _reply(step, request, agent, told)
             if not reply.tool_calls:
                 return reply
+            rounds += 1
+            if rounds > step.live.settings.max_tool_rounds:
+                raise Unprocessable(
+                    f"{reply.model} had tools called {rounds - 1} times over and did not answer.",
+                    fix="Say in the prompt when to stop, or raise workflows.max_tool_rounds.",
+                )
             said = Message("assistant", reply.content, reply.tool_calls)
             results = [await tools.result(call) for call in reply.tool_calls]
             request = replace(request, messages=(*request.messages, said, *results))
-        raise Unprocessable(
-            f"{reply.model} had tools called {step.live.settings.max_tool_rounds} times over and did not answer.",
-            fix="Say in the prompt when to stop, or raise workflows.max_tool_rounds.",
-        )
 
     value = None
     if agent.output_format is None:
-        reply = await answered(request)
+        reply = await answered(())
         if not reply.content.strip():
             raise Upstream(f"{reply.model} answered nothing.", fix="Try again, or another model.")
     else:
-        reply, value = await formed(answered, request)
+        reply, value = await formed(answered, agent.output_format)
     kept = continued(session or [], text, reply.content, step.live.settings.max_session_bytes)
     return Answer(reply.content, value, kept)
 
