@@ -3,7 +3,7 @@
 from lakehouse.engine.workflows.model import Approval, OnReject
 from lakehouse.engine.workflows.references import Output
 from lakehouse.engine.workflows.running.gates import Answer, answers, asked, kept
-from lakehouse.engine.workflows.running.kinds.prompt import ask
+from lakehouse.engine.workflows.running.kinds.asking import ask
 from lakehouse.engine.workflows.running.rework import siblings, verified
 from lakehouse.engine.workflows.running.step import Step, Stop
 

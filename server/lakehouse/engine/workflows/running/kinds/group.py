@@ -7,7 +7,7 @@ from lakehouse.engine.workflows.model import LoopGroup, Node
 from lakehouse.engine.workflows.references import Output, Scope
 from lakehouse.engine.workflows.running.gates import kept
 from lakehouse.engine.workflows.running.kinds.until import succeeds
-from lakehouse.engine.workflows.running.rounds import repeat
+from lakehouse.engine.workflows.running.rounds import Round, repeat
 from lakehouse.engine.workflows.running.step import Pause, Step
 from lakehouse.engine.workflows.runs import NodeRecord
 from lakehouse.engine.workflows.signals import signalled, without_promise
@@ -23,7 +23,7 @@ async def run_group(step: Step) -> Output:
     body = step.node.body
     assert isinstance(body, LoopGroup)
 
-    async def once(number: int, scope: Scope) -> tuple[Output, bool]:
+    async def once(number: int, scope: Scope) -> Round:
         before = _of(step, body.nodes, number - 1) if number - 1 > kept(step)["begun"] else {}
         inner = scope.inside(body.nodes, step.live.door.mode, previous=before)
         records = await _iteration(step, body.nodes, inner, f"{step.path}#{number}/")
@@ -34,7 +34,7 @@ async def run_group(step: Step) -> Output:
             (control.until and signalled(last.text, control.until))
             or (control.until_bash and await _succeeds(step, control.until_bash, inner))
         )
-        return output, done
+        return Round(output, done)
 
     return await repeat(step, body.control, once, _highest(step))
 
