@@ -32,7 +32,7 @@ async def run_group(step: Step) -> Output:
         control = body.control
         done = bool(
             (control.until and signalled(last.text, control.until))
-            or (control.until_bash and await _succeeds(step, control.until_bash, inner))
+            or (control.until_bash and await _succeeds(step, control.until_bash, inner, output))
         )
         return Round(output, done)
 
@@ -51,9 +51,9 @@ async def _iteration(step: Step, nodes: Sequence[Node], scope: Scope, prefix: st
     return records
 
 
-async def _succeeds(step: Step, script: str, scope: Scope) -> bool:
+async def _succeeds(step: Step, script: str, scope: Scope, output: Output) -> bool:
     async with step.live.places:
-        return await succeeds(step, script, scope)
+        return await succeeds(step, script, scope, output)
 
 
 def _last(nodes: Sequence[Node], records: Sequence[NodeRecord]) -> NodeRecord:

@@ -31,7 +31,7 @@ async def run_loop(step: Step) -> Output:
         done = bool(
             (control.until and signalled(answer.text, control.until))
             or (control.until_field and _field(answer.value, control.until_field) is True)
-            or (control.until_bash and await succeeds(step, control.until_bash, scope))
+            or (control.until_bash and await succeeds(step, control.until_bash, scope, output))
         )
         return Round(output, done, {"session": answer.session})
 
