@@ -2,7 +2,6 @@
 
 from lakehouse.engine.workflows.model import Bash
 from lakehouse.engine.workflows.references import Output
-from lakehouse.engine.workflows.running.shell import run_shell
 from lakehouse.engine.workflows.running.step import Step
 from lakehouse.errors import Unprocessable
 
