@@ -31,6 +31,7 @@ from lakehouse.engine.workflows.running.run import execute
 from lakehouse.engine.workflows.runs import NodeRecord, Planned, RunRecord, Starter, Store
 from lakehouse.engine.workflows.runs.record import OVER, Failure
 from lakehouse.engine.workflows.runs.store import unknown_run
+from lakehouse.engine.workflows.shells import check_open, missing, needs_shell
 from lakehouse.errors import Conflict, LakehouseError, Unavailable, Unprocessable, foreseen
 
 Later = Callable[[Callable[[], Coroutine[Any, Any, None]]], bool]
@@ -169,7 +170,7 @@ class Workflows:
                     await self.store.remove([id])
                 record = self._new(id, bundle, loaded.workflow, above.starter, given, message)
                 record = record.changed(parent=above.id, depth=above.depth + 1, dry=above.dry)
-                self._check_shell(record, loaded.workflow)
+                await self._check_shell(record, loaded.workflow)
                 await self.store.add_run(record)
             assert record is not None
             live = await self._made(record, loaded.workflow, nodes, (parent, path))
@@ -232,6 +233,14 @@ class Workflows:
         """Whether bash is open to somebody far away: where the text is a file of this machine, and that is set."""
         return self._settings.allow_shell and bool(path)
 
+    def _check_shell(self, record: RunRecord, workflow: Workflow) -> None:
+        check_open(workflow, self._shell(record))
+
+    async def _check_programs(self, workflow: Workflow) -> None:
+        problems = await anyio.to_thread.run_sync(missing, workflow) if needs_shell(workflow) else []
+        if problems:
+            raise CannotRun.of(workflow.name, problems)
+
     async def wait(self, run: str, seconds: float, progress: Progress = unheard) -> RunState:
         """The run once it has ended or pauses, or as it is after so many seconds."""
         with anyio.move_on_after(seconds):
@@ -273,7 +282,7 @@ class Workflows:
         await self._door.ready()
         given = checked_inputs(loaded.workflow.inputs, inputs)
         record = self._new(id, bundle, loaded.workflow, starter, given, message).changed(dry=dry)
-        self._check_shell(record, loaded.workflow)
+        await self._check_shell(record, loaded.workflow)
         with self._claim(id):
             await self.store.add_run(record)
             self._begin(await self._made(record, loaded.workflow, {}))
@@ -390,8 +399,12 @@ class Workflows:
     def _shell(self, record: RunRecord) -> bool:
         return record.starter.shell or (self._settings.allow_shell and bool(record.bundle["path"]))
 
-    def _check_shell(self, record: RunRecord, workflow: Workflow) -> None:
-        return None
+    async def _check_shell(self, record: RunRecord, workflow: Workflow) -> None:
+        """Raises Forbidden for a shell that is not open to the starter, CannotRun for programs that are not there."""
+        check_open(workflow, self._shell(record))
+        problems = await anyio.to_thread.run_sync(missing, workflow) if needs_shell(workflow) else []
+        if problems:
+            raise CannotRun.of(workflow.name, problems)
 
     def _check_background(self, workflow: Workflow) -> None:
         if self._brief():
