@@ -13,11 +13,13 @@ import anyio.to_thread
 
 from lakehouse import config
 from lakehouse.engine.progress import Progress, unheard
+from lakehouse.engine.workflows.checks import check
 from lakehouse.engine.workflows.language import SHELL_KINDS, Loaded, Source, load
 from lakehouse.engine.workflows.library import Library, Surroundings
+from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.ports import Door
-from lakehouse.engine.workflows.problems import CannotRun
-from lakehouse.engine.workflows.references.scope import checked_inputs
+from lakehouse.engine.workflows.problems import CannotRun, Problem
+from lakehouse.engine.workflows.references import checked_inputs
 from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.running.run import execute
 from lakehouse.engine.workflows.runs import NodeRecord, RunRecord, Starter, Store
@@ -74,7 +76,9 @@ class Workflows:
         source, loaded = await self.load(name, definition)
         if loaded.workflow is None:
             raise CannotRun.of(name, loaded.errors)
-        await self._door.ready()
+        errors, _ = await self.checked(loaded.workflow, starter.shell or self._open(source.path))
+        if errors:
+            raise CannotRun.of(name, errors)
         given = checked_inputs(loaded.workflow.inputs, inputs or {})
         bundle = {"name": source.name, "text": source.text, "path": source.path}
         record = RunRecord(
@@ -89,6 +93,11 @@ class Workflows:
         await self.store.put_run(record)
         self._begin(record, loaded)
         return record
+
+    async def checked(self, workflow: Workflow, shell: bool | None) -> tuple[list[Problem], list[Problem]]:
+        """What is wrong with a workflow that could be read, and what is strange. `shell`: see checks.check."""
+        await self._door.ready()
+        return await anyio.to_thread.run_sync(lambda: check(workflow, self._door, shell=shell))
 
     def _begin(self, record: RunRecord, loaded: Loaded) -> Live:
         assert loaded.workflow is not None
@@ -113,7 +122,11 @@ class Workflows:
         return live
 
     def _shell(self, record: RunRecord) -> bool:
-        return record.starter.shell or (self._settings.allow_shell and bool(record.bundle["path"]))
+        return record.starter.shell or self._open(record.bundle["path"])
+
+    def _open(self, path: str) -> bool:
+        """Whether bash is open to somebody far away: where the text is a file of this machine, and that is set."""
+        return self._settings.allow_shell and bool(path)
 
     async def wait(self, run: str, seconds: float, progress: Progress = unheard) -> RunState:
         """The run once it has ended or pauses, or as it is after so many seconds."""
