@@ -117,7 +117,9 @@ class Workflows:
         source, loaded = await self.load(name, definition)
         if loaded.workflow is None:
             raise CannotRun.of(name, loaded.errors)
-        errors, _ = await self.checked(loaded.workflow, starter.shell or self._open(source.path))
+        shell = starter.shell or self._open(source.path)
+        check_open(loaded.workflow, shell)
+        errors, _ = await self.checked(loaded.workflow, shell)
         if errors:
             raise CannotRun.of(name, errors)
         if background:
@@ -232,7 +234,12 @@ class Workflows:
     async def checked(self, workflow: Workflow, shell: bool | None) -> tuple[list[Problem], list[Problem]]:
         """What is wrong with a workflow that could be read, and what is strange. `shell`: see checks.check."""
         await self._door.ready()
-        return await anyio.to_thread.run_sync(lambda: check(workflow, self._door, shell=shell))
+
+        def work() -> tuple[list[Problem], list[Problem]]:
+            errors, warnings = check(workflow, self._door, shell=shell)
+            return errors + missing(workflow), warnings
+
+        return await anyio.to_thread.run_sync(work)
 
     def _open(self, path: str) -> bool:
         """Whether bash is open to somebody far away: where the text is a file of this machine, and that is set."""
