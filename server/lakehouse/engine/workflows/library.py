@@ -35,6 +35,10 @@ class Surroundings:
         self._library = library
         self._path = path
 
+    def at(self, source: Source) -> "Surroundings":
+        """What is around another workflow."""
+        return Surroundings(self._library, source.path)
+
     def workflow(self, name: str) -> Source | None:
         """Another workflow's text."""
         try:

@@ -23,6 +23,18 @@ class Input:
 
 
 @dataclass(frozen=True)
+class From:
+    """A value of `with:` written as `{from: $n.output, if_skipped: ...}`: where n was skipped, `if_skipped`.
+
+    Without `has_default`, a skipped n is what it is to any other reference.
+    """
+
+    reference: str
+    if_skipped: Any = None
+    has_default: bool = False
+
+
+@dataclass(frozen=True)
 class Retry:
     """How often a node is tried again: `retries` 1 is two attempts; `delay` seconds, doubled each time."""
 
@@ -119,6 +131,7 @@ class OnReject:
 
     prompt: str
     max_attempts: int = 3
+    agent: Agent = Agent()
 
 
 @dataclass(frozen=True)
@@ -181,7 +194,7 @@ KINDS: Mapping[type, str] = {
 
 @dataclass(frozen=True)
 class Node:
-    """One node. `include`d ones are here already, under `<include>__<id>`."""
+    """One node. `include`d ones are here already, under `<include>__<id>`, with their `$INPUTS` filled in."""
 
     id: str
     body: Body
@@ -194,7 +207,7 @@ class Node:
     retry: Retry | None = None
     always_run: bool = False
     output_type: str = ""
-    given: Mapping[str, Any] = field(default_factory=dict)  # `with`
+    given: Mapping[str, Any] = field(default_factory=dict)  # `with`; but for modes, values may be a From
     description: str = ""
 
     @property
@@ -229,7 +242,9 @@ class Workflow:
     tool: bool = False
     title: str = ""
     triggers: tuple[Mapping[str, Any], ...] = ()
-    output_format: Mapping[str, Any] | None = None
+    output_format: Mapping[str, Any] | None = None  # that of the node `returns` names
+    agent: Agent = Agent()  # what its prompts have where they say nothing themselves
+    tags: tuple[str, ...] = ()
 
     def node(self, id: str) -> Node | None:
         """The node of this id, outside of loop groups."""

@@ -1,7 +1,7 @@
 """The language of workflow files: text in, a Workflow out, with everything that is wrong or strange about it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from lakehouse.engine.workflows.language.nodes import node_of
@@ -24,6 +24,9 @@ class Source:
 class Around(Protocol):
     """What a workflow may name: other workflows, commands, scripts. Of one that is not there, None."""
 
+    def at(self, source: Source) -> "Around":
+        """What is around another workflow, which this one includes or starts."""
+
     def workflow(self, name: str) -> Source | None:
         """Another workflow's text."""
 
@@ -42,14 +45,15 @@ class Loaded:
     """What a text was understood as. `workflow` is None exactly where there are errors.
 
     `features` are the features of the language it uses, each with its tier: run, run_second, warn, refuse. `used` are
-    the texts it was put together from besides its own, by kind and name: `("command", "review")`.
+    the texts it was put together from besides its own, by kind and name: `("command", "review")`; a command or script
+    of a workflow that it includes or starts is under `("command", "block/review")`.
     """
 
     workflow: Workflow | None
     errors: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     features: tuple[tuple[str, str], ...] = ()
-    used: Mapping[tuple[str, str], Source] = None  # type: ignore[assignment]
+    used: Mapping[tuple[str, str], Source] = field(default_factory=dict)
 
 
 def load(source: Source, around: Around) -> Loaded:
