@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Literal
 
+import anyio.to_thread
 from pydantic import BaseModel, Field
 
 from lakehouse.engine.knowledge.asking import DATA, JSON, Answer, Ask, asked, asked_each, incomplete, numbered
@@ -51,24 +52,27 @@ async def attacked(ask: Ask, text: Text, facts: list[Fact]) -> Attacked:
     Raises Unusable, and as `ask` does.
     """
     facts = distinct(facts)
-    sheets = text.sheets(facts)
+    sheets = await anyio.to_thread.run_sync(text.sheets, facts)
     answers = await asked_each([partial(_blows, ask, sheet) for sheet in sheets])
-    found: dict[str, tuple[Attack, Fact]] = {}
-    for sheet, answer in zip(sheets, answers, strict=True):
-        for blow in answer.attacks:
-            fact = sheet.facts[blow.n - 1]
-            struck = _struck(text, fact, blow)
-            known = found.get(fact.id)
-            if known is None or _BEST_FIRST.index(struck[0].action) < _BEST_FIRST.index(known[0].action):
-                found[fact.id] = struck
-    attacks = [found[fact.id][0] for fact in facts]
-    actions = [attack.action for attack in attacks]
+    struck = await anyio.to_thread.run_sync(_all_struck, text, facts, sheets, answers)
+    actions = [attack.action for attack, _ in struck]
     return Attacked(
-        facts=[fact for attack, fact in found.values() if attack.action != "drop"],
-        attacks=attacks,
+        facts=[fact for attack, fact in struck if attack.action != "drop"],
+        attacks=[attack for attack, _ in struck],
         patched=actions.count("patch"),
         dropped=actions.count("drop"),
     )
+
+
+def _all_struck(text: Text, facts: list[Fact], sheets: list[Sheet], answers: list[_Blows]) -> list[tuple[Attack, Fact]]:
+    found: dict[str, tuple[Attack, Fact]] = {}
+    for sheet, answer in zip(sheets, answers, strict=True):
+        for blow in answer.attacks:
+            struck = _struck(text, sheet.facts[blow.n - 1], blow)
+            known = found.get(struck[0].id)
+            if known is None or _BEST_FIRST.index(struck[0].action) < _BEST_FIRST.index(known[0].action):
+                found[struck[0].id] = struck
+    return [found[fact.id] for fact in facts]
 
 
 def _struck(text: Text, fact: Fact, blow: _Blow) -> tuple[Attack, Fact]:
@@ -85,8 +89,8 @@ def _struck(text: Text, fact: Fact, blow: _Blow) -> tuple[Attack, Fact]:
 
 async def _blows(ask: Ask, sheet: Sheet) -> _Blows:
     prompt = f"""\
-Attack each statement below with the strongest objection that the text allows: it is wrong, it is broader or more certain
-than the text, it leaves out a condition, it means somebody else, it is no longer so.
+Attack each statement below with the strongest objection that the text allows: it is wrong, it is broader or more
+certain than the text, it leaves out a condition, it means somebody else, it is no longer so.
 - keep: no objection holds.
 - patch: it holds with a correction. patched is the corrected statement; evidence is the passage that says so, copied
   letter by letter.

@@ -125,8 +125,8 @@ def _ranked(questions: Sequence[Question], facts: Sequence[Fact]) -> list[Questi
 
 async def _pairs(ask: Ask, facts: Sequence[Fact]) -> _Pairs:
     prompt = f"""\
-Write the questions that somebody would ask to learn the facts below, each with its answer. An answer says what the facts
-say and no more; facts are the numbers of those it is made of. Put facts that belong together under one question.
+Write the questions that somebody would ask to learn the facts below, each with its answer. An answer says what the
+facts say and no more; facts are the numbers of those it is made of. Put facts that belong together under one question.
 {DATA}
 
 {as_data("facts", numbered(facts))}

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import anyio.to_thread
 from pydantic import BaseModel, Field
 
 from lakehouse.engine.knowledge.asking import DATA, JSON, Answer, Ask, asked, asked_each
@@ -54,10 +55,12 @@ _FORM = (
 async def extracted(ask: Ask, text: Text) -> Extracted:
     """Ask for the facts, entities and relations of a text, part by part. Raises Unusable, and as `ask` does."""
     answers = await asked_each([partial(asked, ask, _prompt(part), _Answer) for part in text.parts])
-    facts = distinct([text.witnessed(Fact(text=one.text), one.evidence) for answer in answers for one in answer.facts])
+    facts = await anyio.to_thread.run_sync(_witnessed, text, answers)
     entities = {identity(one.name): one for answer in reversed(answers) for one in reversed(answer.entities)}
     relations = {
-        identity(f"{one.subject} | {one.predicate} | {one.object}"): one for answer in answers for one in answer.relations
+        identity(f"{one.subject} | {one.predicate} | {one.object}"): one
+        for answer in answers
+        for one in answer.relations
     }
     return Extracted(
         facts=facts,
@@ -66,6 +69,10 @@ async def extracted(ask: Ask, text: Text) -> Extracted:
         parts=len(answers),
         unwitnessed=sum(fact.evidence is None for fact in facts),
     )
+
+
+def _witnessed(text: Text, answers: list[_Answer]) -> list[Fact]:
+    return distinct([text.witnessed(Fact(text=one.text), one.evidence) for answer in answers for one in answer.facts])
 
 
 def _prompt(part: str) -> str:

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Literal
 
+import anyio.to_thread
 from pydantic import BaseModel, Field
 
 from lakehouse.engine.knowledge.asking import DATA, JSON, Answer, Ask, asked, asked_each, incomplete, numbered
@@ -65,7 +66,7 @@ class _Findings(Answer):
 async def judged(ask: Ask, text: Text, facts: list[Fact], min_confidence: int = 1) -> Judged:
     """Ask how sure each fact is by the text, from 1 to 10. Raises Unusable, and as `ask` does."""
     facts = distinct(facts)
-    sheets = text.sheets(facts)
+    sheets = await anyio.to_thread.run_sync(text.sheets, facts)
     answers = await asked_each([partial(_surenesses, ask, sheet) for sheet in sheets])
     best: dict[str, _Sureness] = {}
     for sheet, answer in zip(sheets, answers, strict=True):
@@ -84,21 +85,24 @@ async def checked(ask: Ask, text: Text, facts: list[Fact]) -> Checked:
     Raises Unusable, and as `ask` does.
     """
     facts = distinct(facts)
-    sheets = text.sheets(facts)
+    sheets = await anyio.to_thread.run_sync(text.sheets, facts)
     answers = await asked_each([partial(_findings, ask, sheet) for sheet in sheets])
+    ruled = await anyio.to_thread.run_sync(_all_ruled, text, facts, sheets, answers)
+    supported = [fact for claim, fact in ruled if claim.verdict == "supported"]
+    return Checked(facts=supported, claims=[claim for claim, _ in ruled], removed=len(facts) - len(supported))
+
+
+def _all_ruled(
+    text: Text, facts: list[Fact], sheets: list[Sheet], answers: list[_Findings]
+) -> list[tuple[Claim, Fact]]:
     found: dict[str, tuple[Claim, Fact]] = {}
     for sheet, answer in zip(sheets, answers, strict=True):
         for one in answer.claims:
-            fact = sheet.facts[one.n - 1]
-            ruled = _ruled(text, fact, one)
-            known = found.get(fact.id)
+            ruled = _ruled(text, sheet.facts[one.n - 1], one)
+            known = found.get(ruled[0].id)
             if known is None or _BEST_FIRST.index(ruled[0].verdict) < _BEST_FIRST.index(known[0].verdict):
-                found[fact.id] = ruled
-    ruled_in_order = [found[fact.id] for fact in facts]
-    supported = [fact for claim, fact in ruled_in_order if claim.verdict == "supported"]
-    return Checked(
-        facts=supported, claims=[claim for claim, _ in ruled_in_order], removed=len(facts) - len(supported)
-    )
+                found[ruled[0].id] = ruled
+    return [found[fact.id] for fact in facts]
 
 
 def _ruled(text: Text, fact: Fact, finding: _Finding) -> tuple[Claim, Fact]:

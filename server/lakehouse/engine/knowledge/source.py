@@ -66,9 +66,7 @@ class Text:
         """The fact with a quotation as its evidence, as the text has it; without evidence, where it does not stand."""
         place = self.place(quote)
         start, end = place or (None, None)
-        return fact.model_copy(
-            update={"evidence": self.text[start:end] if place else None, "start": start, "end": end}
-        )
+        return fact.model_copy(update={"evidence": self.text[start:end] if place else None, "start": start, "end": end})
 
     def sheets(self, facts: list[Fact]) -> list[Sheet]:
         """Every fact with the part that holds its evidence; one without evidence, with every part."""
