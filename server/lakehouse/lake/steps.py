@@ -47,6 +47,7 @@ class Steps:
         """A call of a node: an op of its own, whose parent is the run."""
         caller = access.bound(caller_of(asked.starter), self._lake.config)
         call = Call(name, caller, asked.run, workflow=asked.workflow, node=asked.node, key=asked.key)
+        asked.ops.append(call.id)
         return (await self._lake.made(call, arguments)), call.id
 
     async def record(self, asked: Asked, op: str, given: Any, answer: Any, error: str | None, seconds: float) -> str:
