@@ -117,9 +117,7 @@ class Workflows:
         source, loaded = await self.load(name, definition)
         if loaded.workflow is None:
             raise CannotRun.of(name, loaded.errors)
-        shell = starter.shell or self._open(source.path)
-        check_open(loaded.workflow, shell)
-        errors, _ = await self.checked(loaded.workflow, shell)
+        errors, _ = await self.checked(loaded.workflow, None, programs=False)
         if errors:
             raise CannotRun.of(name, errors)
         if background:
@@ -231,19 +229,20 @@ class Workflows:
         await self.store.put_run(record)
         return record
 
-    async def checked(self, workflow: Workflow, shell: bool | None) -> tuple[list[Problem], list[Problem]]:
-        """What is wrong with a workflow that could be read, and what is strange. `shell`: see checks.check."""
+    async def checked(
+        self, workflow: Workflow, shell: bool | None, *, programs: bool = True
+    ) -> tuple[list[Problem], list[Problem]]:
+        """What is wrong with a workflow that could be read, and what is strange. `shell`: see checks.check.
+
+        With `programs`, what its scripts need that is not on this machine is wrong, too.
+        """
         await self._door.ready()
 
         def work() -> tuple[list[Problem], list[Problem]]:
             errors, warnings = check(workflow, self._door, shell=shell)
-            return errors + missing(workflow), warnings
+            return errors + (missing(workflow) if programs else []), warnings
 
         return await anyio.to_thread.run_sync(work)
-
-    def _open(self, path: str) -> bool:
-        """Whether bash is open to somebody far away: where the text is a file of this machine, and that is set."""
-        return self._settings.allow_shell and bool(path)
 
     async def wait(self, run: str, seconds: float, progress: Progress = unheard) -> RunState:
         """The run once it has ended or pauses, or as it is after so many seconds."""
