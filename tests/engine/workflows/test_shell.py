@@ -9,7 +9,7 @@ from tests.flows import PATIENCE, by_id, ran, started, workflow
 import lakehouse
 from lakehouse import Forbidden, Lakehouse
 from lakehouse.engine.workflows.model import Bash, Control, Loop, LoopGroup, Mode, Node, Prompt, Script, Workflow
-from lakehouse.engine.workflows.processes.log import log_of
+from lakehouse.engine.workflows.running.files import log_of
 from lakehouse.engine.workflows.runs import NodeRecord, Starter
 from lakehouse.engine.workflows.shells import missing, needs_shell
 
@@ -144,6 +144,13 @@ NODES = (
     Node("talk", Loop(Prompt("x"), Control(3, until="DONE"))),
     Node("group", LoopGroup((Node("inner", Script("1", "uv")), Node("other", Prompt("x"))), Control(3, until="DONE"))),
 )
+
+
+def test_a_log_lies_within_its_run(tmp_path: Path) -> None:
+    paths = ["a", "a/b", "a.b", "..", "../..", ".", "x" * 500, "x" * 501, "group#2/inner"]
+    logs = [log_of(tmp_path, path) for path in paths]
+    assert len(set(logs)) == len(logs)
+    assert all(log.resolve().is_relative_to(tmp_path / "logs") and len(log.name) < 200 for log in logs)
 
 
 def test_which_nodes_run_programs() -> None:

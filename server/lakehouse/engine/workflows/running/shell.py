@@ -6,16 +6,16 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import anyio.to_thread
 
 from lakehouse.engine.files import make_folder
 from lakehouse.engine.workflows.processes import Finished, run
 from lakehouse.engine.workflows.processes.environment import MAX_STRING, fitted, inherited
-from lakehouse.engine.workflows.processes.log import Log, file_name, log_of
+from lakehouse.engine.workflows.processes.log import Log
 from lakehouse.engine.workflows.references import Output, Scope
 from lakehouse.engine.workflows.references.quoting import Spill
+from lakehouse.engine.workflows.running.files import artifacts, file_name, log_of
 from lakehouse.engine.workflows.running.step import Step
 from lakehouse.errors import Forbidden, LakehouseError, NotFound, Unavailable, Unprocessable, disk_failed
 
@@ -47,7 +47,7 @@ async def run_program(step: Step, source: Source, command: Command, timeout: flo
     if not live.shell:
         raise Forbidden("programs of this machine are not open to this workflow.", fix="Run it with `lakehouse run`.")
     try:
-        place = await anyio.to_thread.run_sync(_prepared, step, _scope(step), source, command)
+        place = await anyio.to_thread.run_sync(_prepared, step, source, command)
     except OSError as error:
         raise disk_failed(error) from error
     log = Log(log_of(live.folder, step.path), live.door.clean, time.time)
@@ -105,7 +105,7 @@ class _Place:
     env: dict[str, str]
 
 
-def _prepared(step: Step, scope: Scope, source: Source, command: Command) -> _Place:
+def _prepared(step: Step, source: Source, command: Command) -> _Place:
     live = step.live
     starter = live.record.starter
     own = live.folder / "programs" / file_name(step.path)
@@ -123,10 +123,9 @@ def _prepared(step: Step, scope: Scope, source: Source, command: Command) -> _Pl
         spilled += 1
         return written(f"output-{spilled}", text)
 
+    scope = step.scope.bound(step.node.given)
     values = scope.exported() | {"LAKEHOUSE_IDEMPOTENCY_KEY": step.asked.key}
-    for name in ("ARTIFACTS_DIR", "STATE_DIR"):
-        make_folder(Path(values[name]))
-    cwd = starter.folder if starter.shell and starter.folder else values["ARTIFACTS_DIR"]
+    cwd = starter.folder if starter.shell and starter.folder else str(artifacts(live))
     if not os.path.isdir(cwd):  # unlike Path.is_dir it never raises
         raise NotFound(f"the folder {cwd}, in which it would run, is gone.", fix="Make it, or start from another.")
     if not os.access(cwd, os.X_OK):
@@ -147,12 +146,3 @@ def _not_started(error: OSError, place: _Place) -> LakehouseError:
             fix="Give less, or hand it over in files.",
         )
     return Unavailable(f"{place.argv[0]} cannot be started: {error.strerror}.", fix="Mend it.")
-
-
-def _scope(step: Step) -> Scope:
-    """What the step may refer to, `with:` and the folder that outlives the run included."""
-    live = step.live
-    state = live.folder.parent / "state" / file_name(live.record.workflow)
-    folders = {"ARTIFACTS_DIR": str(live.folder / "artifacts"), "STATE_DIR": str(state)}
-    given = {name: path for name, path in folders.items() if not step.scope.variables.get(name)}
-    return step.scope.along(**given).bound(step.node.given)
