@@ -1,5 +1,6 @@
 """Nodes that run programs: what they are given, where they stand, and what becomes of what they say."""
 
+import sys
 from pathlib import Path
 
 import anyio
@@ -112,12 +113,31 @@ async def test_credentials_are_cut_out(lake: Lakehouse, monkeypatch: pytest.Monk
     assert token not in log and log.count("[redacted]") == 2 and " err " in log
 
 
-async def test_a_log_can_be_read_while_a_program_runs(lake: Lakehouse) -> None:
-    run = await started(lake, "  - {id: it, bash: 'echo begun; sleep 1000'}")
+async def begun(lake: Lakehouse, run: str) -> int:
+    """Wait for the process id that the program of node `it` prints; from its log, while it runs."""
     log = anyio.Path(log_of(lake.home / "runs" / run, "it"))
     with anyio.fail_after(PATIENCE):
-        while not (await log.exists() and "begun" in await log.read_text()):
+        while not (await log.exists() and (text := await log.read_text()).endswith("\n")):
             await anyio.sleep(0.01)
+    return int(text.split()[-1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process adopt what leaves its group")
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+async def test_programs_end_with_their_run(home: Path, how: str) -> None:
+    """Nothing is left of a program, its session included, when its run is cancelled or the lake closed."""
+    async with lakehouse.open(home, overrides={"embed.provider": "hash"}) as lake:
+        run = await started(lake, "  - {id: it, bash: 'setsid sleep 1000 & echo $!; wait'}")
+        pid = await begun(lake, run)
+        if how == "cancelled":
+            await lake.workflows.cancel(run)
+            assert (await lake.workflows.wait(run, PATIENCE)).status == "cancelled"
+    assert not await anyio.Path(f"/proc/{pid}").exists()
+
+
+async def test_a_silent_program_ends_at_its_idle_time(lake: Lakehouse) -> None:
+    (node,) = (await ran(lake, "  - {id: it, idle_timeout: 200, bash: sleep 1000}")).nodes
+    assert node.failure is not None and node.failure.code == "timeout" and "idle_timeout" in node.failure.fix
 
 
 async def test_too_much_output(home: Path) -> None:

@@ -256,10 +256,8 @@ class _Output:
 
     def finished(self, code: int, left: int) -> Finished:
         """The whole, as text."""
-        stdout = self._stdout.decode("utf-8", "replace")
         try:
-            self._stdout.decode()
-            replaced = False
+            stdout, replaced = self._stdout.decode(), False
         except UnicodeDecodeError:
-            replaced = True
+            stdout, replaced = self._stdout.decode("utf-8", "replace"), True
         return Finished(code, stdout, self._stderr.decode("utf-8", "replace"), left, replaced)
