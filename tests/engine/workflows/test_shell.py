@@ -111,6 +111,8 @@ async def test_credentials_are_cut_out(lake: Lakehouse, monkeypatch: pytest.Monk
     run = (await lake.workflows.store.runs(1))[0].id
     log = await anyio.Path(log_of(lake.home / "runs" / run, "it")).read_text()
     assert token not in log and log.count("[redacted]") == 2 and " err " in log
+    node = await said(lake, f"printf %s {token} >&2; head -c 690 /dev/zero | tr '\\0' x >&2; exit 1")
+    assert node.failure is not None and "hunter2" not in node.failure.detail  # the message begins within it
 
 
 async def begun(lake: Lakehouse, run: str) -> int:

@@ -64,12 +64,10 @@ async def run_program(step: Step, source: Source, command: Command, timeout: flo
             timeout=timeout,
             max_bytes=live.settings.max_output_bytes,
             on_output=heard,
+            clean=live.door.clean,
         )
     except OSError as error:
         raise _not_started(error, place) from error
-    except LakehouseError as error:
-        error.detail = live.door.clean(error.detail)
-        raise
     finally:
         with anyio.CancelScope(shield=True):
             await log.close()
@@ -82,11 +80,7 @@ async def run_program(step: Step, source: Source, command: Command, timeout: flo
 
 def output_of(step: Step, done: Finished) -> Output:
     """What it printed, less one newline at the end. Raises Exited, without credentials, where it failed."""
-    try:
-        done.check()
-    except LakehouseError as error:
-        error.detail = step.live.door.clean(error.detail)
-        raise
+    done.check(step.live.door.clean)
     return Output(done.stdout.removesuffix("\n"))
 
 
@@ -115,7 +109,7 @@ def _prepared(step: Step, source: Source, command: Command) -> _Place:
         # A folder of its own: Python looks for modules beside a script.
         make_folder(own)
         path = own / name
-        path.write_bytes(text.encode("utf-8", "replace"))
+        path.write_text(text, encoding="utf-8", errors="replace", newline="")
         return str(path)
 
     def spill(text: str) -> str:
@@ -130,7 +124,7 @@ def _prepared(step: Step, source: Source, command: Command) -> _Place:
         raise NotFound(f"the folder {cwd}, in which it would run, is gone.", fix="Make it, or start from another.")
     if not os.access(cwd, os.X_OK):
         raise Forbidden(f"the folder {cwd}, in which it would run, is closed to this user.", fix="Open it.")
-    text = source(scope, spill)
+    text = source(scope, spill).encode("utf-8", "replace").decode()
     if "\0" in text:
         raise Unprocessable("its text holds a NUL, which no program can be given.", fix="Take it out.")
     env = inherited(os.environ, live.door.hidden(), local=starter.shell) | fitted(values, text, own)
