@@ -16,24 +16,28 @@ import anyio.to_thread
 
 from lakehouse import config
 from lakehouse.engine.progress import Progress, unheard
+from lakehouse.engine.workflows.checks import check
 from lakehouse.engine.workflows.language import SHELL_KINDS, Loaded, Source, load
 from lakehouse.engine.workflows.language.bundle import child as bundled_child
 from lakehouse.engine.workflows.language.bundle import pack, unpack
 from lakehouse.engine.workflows.library import Library, Surroundings
 from lakehouse.engine.workflows.model import Mode, Node, Workflow
 from lakehouse.engine.workflows.ports import Door
-from lakehouse.engine.workflows.problems import CannotRun
+from lakehouse.engine.workflows.problems import CannotRun, Problem
 from lakehouse.engine.workflows.references import checked_inputs
+from lakehouse.engine.workflows.running.dry import Dry, Unkept
 from lakehouse.engine.workflows.running.gates import Answer, accepted, waits
 from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.running.run import execute
 from lakehouse.engine.workflows.runs import NodeRecord, Planned, RunRecord, Starter, Store
 from lakehouse.engine.workflows.runs.record import OVER, Failure
 from lakehouse.engine.workflows.runs.store import unknown_run
+from lakehouse.engine.workflows.shells import check_open, missing, needs_shell
 from lakehouse.errors import Conflict, LakehouseError, Unavailable, Unprocessable, foreseen
 
 Later = Callable[[Callable[[], Coroutine[Any, Any, None]]], bool]
 MAX_DEPTH = 3  # workflows below workflows
+MAX_REHEARSED = 32
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class Workflows:
         self.store = Store(self._home, settings.max_output_bytes)
         self._live: dict[str, Live] = {}
         self._claimed: set[str] = set()
+        self._rehearsed: dict[str, Live] = {}  # the newest dry runs
         self._broken: dict[str, Failure] = {}  # what ended runs that could not be written down
         self._profile: str | None = None
 
@@ -101,17 +106,22 @@ class Workflows:
         inputs: Mapping[str, Any] | None = None,
         message: str = "",
         background: bool = False,
-        dry: Mapping[str, Any] | None = None,
+        dry: Dry | None = None,
     ) -> RunRecord:
         """Begin a run; it goes on by itself, as long as the lake is open.
 
-        `background` says that nobody waits for it, `dry` is kept with the run for its nodes. Raises NotFound,
-        CannotRun, InvalidInput for inputs, TooLarge, Conflict for a background in which it cannot run, Forbidden for a
-        shell that is not open to the starter, Unavailable.
+        `background` says that nobody waits for it. A `dry` run calls nothing and is kept nowhere: `wait` and `state`
+        know of the newest. Raises NotFound, CannotRun, InvalidInput for inputs and stubs, TooLarge, Conflict for a
+        background in which it cannot run, Forbidden for a shell that is not open to the starter, Unavailable.
         """
         source, loaded = await self.load(name, definition)
         if loaded.workflow is None:
             raise CannotRun.of(name, loaded.errors)
+        shell = starter.shell or self._open(source.path)
+        check_open(loaded.workflow, shell)
+        errors, _ = await self.checked(loaded.workflow, shell)
+        if errors:
+            raise CannotRun.of(name, errors)
         if background:
             self._check_background(loaded.workflow)
         return await self._started(_new_id(), pack(source, loaded), loaded, starter, inputs or {}, message, dry=dry)
@@ -165,7 +175,7 @@ class Workflows:
                     await self.store.remove([id])
                 record = self._new(id, bundle, loaded.workflow, above.starter, given, message)
                 record = record.changed(parent=above.id, depth=above.depth + 1, dry=above.dry)
-                self._check_shell(record, loaded.workflow)
+                await self._check_shell(record, loaded.workflow)
                 await self.store.add_run(record)
             assert record is not None
             live = await self._made(record, loaded.workflow, nodes, (parent, path))
@@ -192,6 +202,7 @@ class Workflows:
         Conflict when nothing waits, several do, or another answer was faster.
         """
         record = await self._found(run)
+        await self._root(record)
         nodes = await self._nodes(record.id)
         found = nodes.get(node) if node is not None else None
         waiting = [one for one in nodes.values() if waits(one)]
@@ -211,6 +222,7 @@ class Workflows:
             while run in self._live:
                 await live.heard.wait()
             return live.record
+        await self._root(record)
         if record.status in OVER:
             if record.status == "cancelled":
                 return record
@@ -218,6 +230,20 @@ class Workflows:
         record = record.changed(status="cancelled", ended_at=time.time(), error=Failure("cancelled", reason))
         await self.store.put_run(record)
         return record
+
+    async def checked(self, workflow: Workflow, shell: bool | None) -> tuple[list[Problem], list[Problem]]:
+        """What is wrong with a workflow that could be read, and what is strange. `shell`: see checks.check."""
+        await self._door.ready()
+
+        def work() -> tuple[list[Problem], list[Problem]]:
+            errors, warnings = check(workflow, self._door, shell=shell)
+            return errors + missing(workflow), warnings
+
+        return await anyio.to_thread.run_sync(work)
+
+    def _open(self, path: str) -> bool:
+        """Whether bash is open to somebody far away: where the text is a file of this machine, and that is set."""
+        return self._settings.allow_shell and bool(path)
 
     async def wait(self, run: str, seconds: float, progress: Progress = unheard) -> RunState:
         """The run once it has ended or pauses, or as it is after so many seconds."""
@@ -254,16 +280,30 @@ class Workflows:
         inputs: Mapping[str, Any],
         message: str,
         *,
-        dry: Mapping[str, Any] | None = None,
+        dry: Dry | None = None,
     ) -> RunRecord:
         assert loaded.workflow is not None
         await self._door.ready()
         given = checked_inputs(loaded.workflow.inputs, inputs)
-        record = self._new(id, bundle, loaded.workflow, starter, given, message).changed(dry=dry)
-        self._check_shell(record, loaded.workflow)
+        record = self._new(id, bundle, loaded.workflow, starter, given, message)
+        if dry is not None:
+            return await self._rehearse(record, loaded.workflow, dry)
+        await self._check_shell(record, loaded.workflow)
         with self._claim(id):
             await self.store.add_run(record)
             self._begin(await self._made(record, loaded.workflow, {}))
+        return record
+
+    async def _rehearse(self, record: RunRecord, workflow: Workflow, dry: Dry) -> RunRecord:
+        dry.check(workflow.nodes)
+        if dry.exec_code:
+            await self._check_shell(record, workflow)
+        record = record.changed(dry=vars(dry))
+        live = await self._made(record, workflow, {}, dry=dry)
+        while len(self._rehearsed) >= MAX_REHEARSED:
+            del self._rehearsed[next(iter(self._rehearsed))]
+        self._rehearsed[record.id] = live
+        self._begin(live)
         return record
 
     def _new(
@@ -316,11 +356,13 @@ class Workflows:
         workflow: Workflow,
         nodes: Mapping[str, NodeRecord],
         above: tuple[Live, str] | None = None,
+        dry: Dry | None = None,
     ) -> Live:
         """A live run, registered; it goes on with what is kept of its nodes."""
         folder = self._home / record.id
         shell = self._shell(record)
-        live = Live(record, workflow, self.store, self._door, self._settings, folder, shell=shell, above=above)
+        store = self.store if dry is None else Unkept()
+        live = Live(record, workflow, store, self._door, self._settings, folder, shell=shell, above=above, dry=dry)
         live.children = partial(self.child, live)
         live.nodes.update({path: again(node) for path, node in nodes.items()})
         self._broken.pop(record.id, None)
@@ -358,7 +400,7 @@ class Workflows:
             self._claimed.discard(run)
 
     async def _found(self, run: str) -> RunRecord:
-        live = self._live.get(run)
+        live = self._live.get(run) or self._rehearsed.get(run)
         record = live.record if live is not None else await self.store.run(run)
         if self._profile is not None and record.starter.profile != self._profile:
             raise unknown_run(run)
@@ -366,10 +408,12 @@ class Workflows:
         return record if broken is None else record.changed(error=broken)
 
     async def _nodes(self, run: str) -> Mapping[str, NodeRecord]:
-        live = self._live.get(run)
+        live = self._live.get(run) or self._rehearsed.get(run)
         return live.nodes if live is not None else await self.store.nodes(run)
 
     async def _root(self, record: RunRecord) -> RunRecord:
+        if record.dry is not None:
+            raise Conflict(f"run {record.id} was a dry run: nothing of it is kept.", fix="Run the workflow.")
         while record.parent is not None:
             record = await self.store.run(record.parent)
         return record
@@ -377,8 +421,12 @@ class Workflows:
     def _shell(self, record: RunRecord) -> bool:
         return record.starter.shell or (self._settings.allow_shell and bool(record.bundle["path"]))
 
-    def _check_shell(self, record: RunRecord, workflow: Workflow) -> None:
-        return None
+    async def _check_shell(self, record: RunRecord, workflow: Workflow) -> None:
+        """Raises Forbidden for a shell that is not open to the starter, CannotRun for programs that are not there."""
+        check_open(workflow, self._shell(record))
+        problems = await anyio.to_thread.run_sync(missing, workflow) if needs_shell(workflow) else []
+        if problems:
+            raise CannotRun.of(workflow.name, problems)
 
     def _check_background(self, workflow: Workflow) -> None:
         if self._brief():
@@ -422,4 +470,4 @@ def _new_id() -> str:
     return f"{time.time_ns() // 1000:014x}{os.urandom(4).hex()}"
 
 
-__all__ = ["SHELL_KINDS", "RunState", "Workflows"]
+__all__ = ["SHELL_KINDS", "Dry", "RunState", "Workflows"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from lakehouse.engine.workflows.model import Mode, Node
+from lakehouse.engine.workflows.model import From, Mode, Node
 from lakehouse.engine.workflows.ports import ModeFacts
 from lakehouse.engine.workflows.references.conditions import Held, decided
 from lakehouse.engine.workflows.references.output import Output, plain
@@ -19,7 +19,7 @@ from lakehouse.errors import TooLarge, Unprocessable, did_you_mean
 UNRESOLVED = frozenset({"STATE_DIR", "BASE_BRANCH"})  # to refer to these where there are none is an error
 DEFAULTS = {"DOCS_DIR": "docs/"}
 MAX_ENVIRONMENT = 128 * 1024 - 64  # bytes of one variable: Linux takes no longer one
-_FENCED = re.compile(r".*?```(?:json)?[ \t]*\n(.*?)\n[ \t]*```.*", re.DOTALL)
+_FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.DOTALL)
 
 
 class MissingReference(Unprocessable):
@@ -126,18 +126,21 @@ class Scope:
 
         return replaced(template, put)
 
+    def exported(self) -> dict[str, str]:
+        """All that `environment` is made of, however long it is."""
+        values: dict[str, Any] = {name: self.variables.get(name, "") for name in CALLERS}
+        values |= {name: found for name in CONTEXT if (found := self.variables.get("CONTEXT"))}
+        values |= {name: found for name in OURS if (found := self.variables.get(name) or DEFAULTS.get(name))}
+        values |= {environment_key(name): value for name, value in self.inputs.items()}
+        return {name: plain(value) for name, value in values.items()}
+
     def environment(self, script: str = "") -> dict[str, str]:
         """The environment of a shell: variables and inputs by name, an input `a-b` as `INPUTS_A_B`.
 
         Raises Unprocessable for a NUL byte, TooLarge for a value no process can be given, if the script names it.
         """
-        values: dict[str, Any] = {name: self.variables.get(name, "") for name in CALLERS}
-        values |= {name: found for name in CONTEXT if (found := self.variables.get("CONTEXT"))}
-        values |= {name: found for name in OURS if (found := self.variables.get(name) or DEFAULTS.get(name))}
-        values |= {environment_key(name): value for name, value in self.inputs.items()}
         told: dict[str, str] = {}
-        for name, value in values.items():
-            text = plain(value)
+        for name, text in self.exported().items():
             if len(text.encode()) > MAX_ENVIRONMENT or "\0" in text:
                 if name not in script:
                     continue
@@ -159,6 +162,8 @@ class Scope:
             return self._resolved(whole, null=None) if whole else replaced(value, self._deep_text, deep=True)
         if isinstance(value, Mapping):
             return {key: self.given(inner) for key, inner in value.items()}
+        if isinstance(value, From):
+            return self._bound("", value)
         if isinstance(value, date):
             return value.isoformat()  # a bare 2026-01-31 of YAML
         return [self.given(inner) for inner in value] if isinstance(value, list) else value
@@ -270,15 +275,17 @@ class Scope:
         if isinstance(given, str):
             whole = sole(given)
             return self._resolved(whole) if whole else self.text(given)
-        if not isinstance(given, Mapping):
+        if not isinstance(given, From):
             return given
-        whole = sole(str(given.get("from", "")))
+        whole = sole(given.reference)
         if whole is None:
-            raise MissingReference(f"with.{name}: from is no reference.", fix="Write from: $node.output.field.")
-        if "if_skipped" in given and whole.kind == "output":
+            raise MissingReference(
+                f"with{f'.{name}' if name else ''}: from is no reference.", fix="Write from: $node.output.field."
+            )
+        if given.has_default and whole.kind != "input":
             record = self._producer(whole)[0]
             if record is None or record.status == "skipped":
-                return given["if_skipped"]
+                return given.if_skipped
         return self._resolved(whole)
 
 
@@ -308,11 +315,12 @@ def environment_key(name: str) -> str:
 
 def _data(text: str) -> Any:
     """A text as JSON, also where a model put it between fences; a text that is none is itself."""
-    fenced = _FENCED.fullmatch(text) if "```" in text else None
-    try:
-        return json.loads(fenced[1] if fenced else text)
-    except (ValueError, RecursionError):
-        return text
+    for candidate in (text, *_FENCED.findall(text)[:1]):
+        try:
+            return json.loads(candidate)
+        except (ValueError, RecursionError):
+            continue
+    return text
 
 
 def _within(value: Any, path: Sequence[str], reference: Reference, *, partly: bool) -> tuple[Any, tuple[str, ...]]:
