@@ -30,7 +30,11 @@ anyio.run(main)
 WAIT = "echo >> $ARGUMENTS/{0}; [ $(wc -l < $ARGUMENTS/{0}) != 2 ] || until [ -e $ARGUMENTS/go ]; do sleep 0.05; done"
 BRANCHES = f"""
   - id: loop
-    loop: {{prompt: "After <$LOOP_PREV_OUTPUT>", until: DONE, max_iterations: 9, until_bash: "{WAIT.format("loop")}; false"}}
+    loop:
+      prompt: After <$LOOP_PREV_OUTPUT>
+      until: DONE
+      max_iterations: 9
+      until_bash: "{WAIT.format("loop")}; false"
   - id: group
     loop_group:
       max_iterations: 9
