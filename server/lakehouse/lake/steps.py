@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.declare import Capability
+from lakehouse.engine.redact import secret_variables
 from lakehouse.engine.workflows.ports import Asked, ModeFacts
 from lakehouse.engine.workflows.runs.record import Starter
 from lakehouse.lake import access
@@ -81,6 +82,14 @@ class Steps:
             await self.record(asked, "llm.chat", given, None, str(error), time.perf_counter() - began)
             raise
         return reply, await self.record(asked, "llm.chat", given, reply.content, None, time.perf_counter() - began)
+
+    def clean(self, text: str) -> str:
+        """A text without credentials."""
+        return str(self._lake.redactor.whole(text))
+
+    def hidden(self) -> frozenset[str]:
+        """The variables that hold credentials of ours."""
+        return secret_variables(self._lake.config)
 
 
 def caller_of(starter: Starter) -> Caller:

@@ -42,11 +42,12 @@ class Live:
         folder: Path,
         *,
         shell: bool,
-        places: anyio.Semaphore | None = None,
+        above: "tuple[Live, str] | None" = None,
     ) -> None:
         """`folder` is the run's own; `shell` whether bash and scripts are open to it.
 
-        `places` are those of the run that this one is below, if it is below one.
+        `above` is the run a child belongs to, and the path of its node that started it: they share their places, and
+        the child ends with it.
         """
         self.record = record
         self.workflow = workflow
@@ -55,9 +56,12 @@ class Live:
         self.settings = settings
         self.folder = folder
         self.shell = shell
-        self.places = places or anyio.Semaphore(settings.at_once, fast_acquire=True)
+        self.above = above
+        self.places: anyio.Semaphore = (
+            above[0].places if above else anyio.Semaphore(settings.at_once, fast_acquire=True)
+        )
         self.children: Children | None = None  # runs other workflows below this one: see Workflows.child
-        self.below: list[Live] = []  # those that run now
+        self._children: set[Live] = set()
         self.nodes: dict[str, NodeRecord] = {}  # by path, as they are now
         self.cancelled_for: str | None = None  # why it is being cancelled
         self.scope = anyio.CancelScope()
@@ -90,11 +94,20 @@ class Live:
         self.record = self.record.changed(**fields)
         await self.store.put_run(self.record)
 
+    def adopt(self, child: "Live") -> None:
+        """A run that belongs to this one begins: it is cancelled with it."""
+        self._children.add(child)
+
+    def release(self, child: "Live") -> None:
+        """It ended."""
+        self._children.discard(child)
+
     def cancel(self, reason: str) -> None:
         """End it: what runs is ended, nothing more starts."""
-        for child in self.below:
+        if self.cancelled_for is None:
+            self.cancelled_for = reason
+        for child in tuple(self._children):
             child.cancel(reason)
-        self.cancelled_for = reason
         self.scope.cancel()
 
 

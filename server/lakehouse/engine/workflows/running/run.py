@@ -16,7 +16,7 @@ from lakehouse.engine.workflows.runs.record import RunStatus
 async def execute(live: Live) -> None:
     """Run it until it ends or pauses; how it went is durable then."""
     live.tell("run_started")
-    scope = Scope(inputs=live.record.inputs, variables=_variables(live))
+    scope = Scope.of(live.workflow.nodes, live.record.inputs, _variables(live), live.door.mode)
     nodes: Sequence[NodeRecord] = ()
     with live.scope:
         try:

@@ -16,9 +16,7 @@ def again(node: NodeRecord) -> NodeRecord:
     return node.changed(status="pending", reason="", text="", typed=False, failure=None, ended_at=None)
 
 
-def copied(
-    plan: Sequence[Planned], nodes: Mapping[str, NodeRecord], begin: str, at: float
-) -> dict[str, NodeRecord]:
+def copied(plan: Sequence[Planned], nodes: Mapping[str, NodeRecord], begin: str, at: float) -> dict[str, NodeRecord]:
     """The nodes of another run that a run which begins at a node need not run again, as of a moment.
 
     These are all that completed but that node and what depends on it. Raises InvalidInput for a node that is not there.

@@ -46,9 +46,7 @@ class Timeline(BaseModel):
     waits: list[Wait]
 
 
-def timeline_of(
-    record: RunRecord, status: str, nodes: Mapping[str, NodeRecord], events: Sequence[Event]
-) -> Timeline:
+def timeline_of(record: RunRecord, status: str, nodes: Mapping[str, NodeRecord], events: Sequence[Event]) -> Timeline:
     """The timeline of a run; `events` are those that say when gates began to wait."""
     layers = layers_of(record.plan)
     depends = {one.id: one.depends_on for one in record.plan}
