@@ -17,13 +17,12 @@ from lakehouse.engine.workflows.language.bundle import pack
 from lakehouse.engine.workflows.library import Library, Surroundings
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.running.gates import Answer, accepted, answers, waits
-from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.running.present import Later, Present, runnable
 from lakehouse.engine.workflows.runs import NodeRecord, RunRecord, Starter, Store
 from lakehouse.engine.workflows.runs.again import copied, ordered
 from lakehouse.engine.workflows.runs.diff import RunDiff, diff_of
 from lakehouse.engine.workflows.runs.logs import Logs, logs_of
-from lakehouse.engine.workflows.runs.record import OVER, SETTLED, Failure
+from lakehouse.engine.workflows.runs.record import OVER, Failure
 from lakehouse.engine.workflows.runs.retention import Forgotten, forget
 from lakehouse.engine.workflows.runs.store import unknown_run
 from lakehouse.engine.workflows.runs.timeline import Timeline, timeline_of
@@ -98,18 +97,16 @@ class Workflows:
         inputs: Mapping[str, Any] | None = None,
         message: str = "",
         background: bool = False,
-        dry: Mapping[str, Any] | None = None,
     ) -> RunRecord:
         """Begin a run; it goes on by itself, as long as the lake is open.
 
-        `background` says that nobody waits for it; `dry` is kept with the run. Raises NotFound, CannotRun,
-        InvalidInput and TooLarge for inputs, Forbidden for a shell that is not open to the starter, Conflict for a
-        background it cannot run in, Unavailable.
+        `background` says that nobody waits for it. Raises NotFound, CannotRun, InvalidInput and TooLarge for inputs,
+        Forbidden for a shell that is not open to the starter, Conflict for a background it cannot run in, Unavailable.
         """
         source, loaded = await self.load(name, definition)
         workflow = runnable(name, loaded)
         self._present.check_background(workflow, background)
-        record = self._present.new(pack(source, loaded), workflow, starter, inputs or {}, message).changed(dry=dry)
+        record = self._present.new(pack(source, loaded), workflow, starter, inputs or {}, message)
         return await self._present.begin(record, workflow)
 
     async def rerun(
@@ -142,7 +139,7 @@ class Workflows:
         self._present.check_background(workflow, background)
         given = {name: value for name, value in old.inputs.items() if name in workflow.inputs} | dict(inputs or {})
         record = self._present.new(bundle, workflow, starter, given, old.message if message is None else message)
-        record = record.changed(rerun_of=old.id, dry=old.dry)
+        record = record.changed(rerun_of=old.id)
         if from_node is None:
             return await self._present.begin(record, workflow)
         nodes = copied(record.plan, await self._present.nodes(run), from_node, record.started_at)
@@ -213,8 +210,8 @@ class Workflows:
         with anyio.move_on_after(patience):
             while (live := self._present.live.get(run)) is not None:
                 heard = live.heard
-                done = sum(node.status in SETTLED for path, node in live.nodes.items() if "#" not in path)
-                await progress(done, len(live.workflow.nodes), _doing(live))
+                done, doing = live.told()
+                await progress(done, len(live.workflow.nodes), doing)
                 await heard.wait()
         return await self.state(run)
 
@@ -244,6 +241,7 @@ class Workflows:
             statuses=(shown,) if shown else (),
             profile=self._profile,
             parent=parent,
+            roots=parent is None,
             before=before,
             among=tuple(self._present.live) if status == "running" else None,
             without=tuple(self._present.live) if status == "interrupted" else (),
@@ -259,7 +257,7 @@ class Workflows:
     async def timeline(self, run: str) -> Timeline:
         """A run as it can be drawn. Raises NotFound."""
         state = await self.state(run)
-        paused = [event for _, event in await self.store.events(run, limit=-1, kind="node_paused")]
+        paused = await self.store.events_of(run, "node_paused")
         nodes = {node.path: node for node in state.nodes}
         return await anyio.to_thread.run_sync(timeline_of, state.record, state.status, nodes, paused)
 
@@ -328,10 +326,6 @@ def _ended(record: RunRecord) -> str:
 
 def _cancelled(record: RunRecord, reason: str) -> RunRecord:
     return record.changed(status="cancelled", ended_at=time.time(), error=Failure("cancelled", reason or "cancelled."))
-
-
-def _doing(live: Live) -> str:
-    return ", ".join(node.path for node in live.nodes.values() if node.status == "running")
 
 
 __all__ = ["SHELL_KINDS", "RunState", "Workflows"]

@@ -138,7 +138,7 @@ class Present:
         understood = runnable(workflow, loaded)
         fresh = self.new(bundle, understood, above.starter, inputs or {}, message)
         id = child_id(above.id, path, index)
-        fresh = fresh.changed(id=id, parent=above.id, depth=above.depth + 1, dry=above.dry)
+        fresh = fresh.changed(id=id, parent=above.id, depth=above.depth + 1)
         node = parent.workflow.node(path)
         with self.claim(id):
             found = await self._store.find(id)
@@ -249,12 +249,12 @@ class Present:
     async def _executed(self, live: Live) -> None:
         above = live.above[0] if live.above else None
         if above:
-            above.adopt(live)
+            above.below.append(live)
         try:
             await execute(live)
         finally:
             if above:
-                above.release(live)
+                above.below.remove(live)
             del self.live[live.record.id]
             live.heard.set()
 

@@ -35,7 +35,7 @@ async def forget(
         kept = 0
         oldest = time.time() - settings.keep_days * DAY if settings.keep_days else 0.0
         page: list[RunRecord] = []
-        while page := await store.runs(_PAGE, before=page[-1].id if page else None):
+        while page := await store.runs(_PAGE, roots=True, before=page[-1].id if page else None):
             for record in page:
                 kept += 1
                 over = record.status in OVER and not runs_now(record.id)

@@ -98,16 +98,17 @@ class Store:
         statuses: Sequence[str] = (),
         profile: str | None = None,
         parent: str | None = None,
+        roots: bool = False,
         before: str | None = None,
         among: Sequence[str] | None = None,
         without: Sequence[str] = (),
     ) -> list[RunRecord]:
         """The newest runs, newest first, without bundle, inputs and plan; those that began before the run `before`.
 
-        Those below the run `parent`, else those below none; `among` and `without` are ids. `profile` None is
+        Those below the run `parent`, or `roots`, those below none; `among` and `without` are ids. `profile` None is
         everybody's; no `statuses` are all.
         """
-        wanted, values = ["parent IS NULL"] if parent is None else [], []
+        wanted, values = ["parent IS NULL" if roots else "TRUE"], []
         for column, value in (("workflow", workflow), ("profile", profile), ("parent", parent)):
             if value is not None:
                 wanted.append(f"{column} = ?")
@@ -141,19 +142,25 @@ class Store:
         return await self._read(read)
 
     async def events(
-        self, run: str, after: int = 0, limit: int = 1000, path: str | None = None, kind: str | None = None
+        self, run: str, after: int = 0, limit: int = 1000, path: str | None = None
     ) -> list[tuple[int, Event]]:
-        """What happened in a run, in order, each with its number; those with a greater number than `after`."""
+        """What happened in a run, or to one node of it, in order, each with its number; those after a number."""
+        return await self._events("seq > ?", [after], run, limit, path)
+
+    async def events_of(self, run: str, kind: str) -> list[Event]:
+        """All events of a run of one kind, in order."""
+        return [event for _, event in await self._events("kind = ?", [kind], run, -1, None)]
+
+    async def _events(
+        self, wanted: str, values: list[Any], run: str, limit: int, path: str | None
+    ) -> list[tuple[int, Event]]:
         await self.flush()
-        asked = "SELECT seq, at, kind, path, data FROM events WHERE run = ? AND seq > ?"
-        values: list[Any] = [run, after]
-        for column, value in (("path", path), ("kind", kind)):
-            if value is not None:
-                asked += f" AND {column} = ?"
-                values.append(value)
+        if path is not None:
+            wanted, values = f"{wanted} AND path = ?", [*values, path]
+        asked = f"SELECT seq, at, kind, path, data FROM events WHERE run = ? AND {wanted} ORDER BY seq LIMIT ?"
 
         def read(file: sqlite3.Connection) -> list[tuple[int, Event]]:
-            return [rows.event_of(row) for row in file.execute(f"{asked} ORDER BY seq LIMIT ?", (*values, limit))]
+            return [rows.event_of(row) for row in file.execute(asked, (run, *values, limit))]
 
         return await self._read(read)
 
