@@ -32,8 +32,8 @@ class Chat(Section):
     timeout_secs: float = Field(300, gt=0, description="Seconds an answer may take.")
     json_schema: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Whether the server holds answers to a JSON Schema: auto where litellm knows that it does. Elsewhere "
-        "the schema is part of the question.",
+        description="Whether the server holds answers to a JSON Schema: auto where litellm knows that it does. "
+        "Elsewhere the schema is part of the question.",
     )
     script: Path = Field(Path(""), description="The YAML file of a scripted provider's answers.")
 

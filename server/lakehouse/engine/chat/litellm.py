@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -118,7 +118,7 @@ class Litellm:
         known = self._settings.json_schema == "auto" and litellm.supports_response_schema(model=model)
         able = known or self._settings.json_schema == "on"
         enforced = request.schema is not None and able and strict(request.schema)
-        messages = request.messages
+        messages: Sequence[Message] = request.messages
         if request.schema is not None and able:
             form = {"name": "answer", "schema": request.schema, "strict": enforced}
             given["response_format"] = {"type": "json_schema", "json_schema": form}
@@ -151,7 +151,7 @@ def strict(schema: Any) -> bool:
     return all(map(strict, schema.values()))
 
 
-def _instructed(messages: tuple[Message, ...], words: str) -> list[Message]:
+def _instructed(messages: Sequence[Message], words: str) -> list[Message]:
     first = messages[0] if messages and messages[0].role == "system" else None
     rest = messages[1:] if first else messages
     return [Message("system", f"{first.content}\n\n{words}" if first else words), *rest]

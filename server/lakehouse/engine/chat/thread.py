@@ -22,7 +22,7 @@ class Elsewhere:
         self._starting = anyio.Lock()
 
     async def run(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """What the coroutine returns or raises. Cancelling cancels it over there, without waiting until it has ended."""
+        """What the coroutine returns or raises. Cancelling cancels it there, and does not wait for that."""
         async with self._starting:
             if self._loop is None:
                 self._loop = await anyio.to_thread.run_sync(self._started)

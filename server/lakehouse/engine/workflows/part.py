@@ -15,7 +15,10 @@ from lakehouse.engine.progress import Progress, unheard
 from lakehouse.engine.workflows.language import SHELL_KINDS, Loaded, Source, load
 from lakehouse.engine.workflows.language.bundle import pack
 from lakehouse.engine.workflows.library import Library, Surroundings
+from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.ports import Door
+from lakehouse.engine.workflows.problems import Problem
+from lakehouse.engine.workflows.running.dry import Dry
 from lakehouse.engine.workflows.running.gates import Answer, accepted, answers, waits
 from lakehouse.engine.workflows.running.present import Later, Present, runnable
 from lakehouse.engine.workflows.runs import NodeRecord, RunRecord, Starter, Store
@@ -97,17 +100,25 @@ class Workflows:
         inputs: Mapping[str, Any] | None = None,
         message: str = "",
         background: bool = False,
+        dry: Dry | None = None,
     ) -> RunRecord:
         """Begin a run; it goes on by itself, as long as the lake is open.
 
-        `background` says that nobody waits for it. Raises NotFound, CannotRun, InvalidInput and TooLarge for inputs,
-        Forbidden for a shell that is not open to the starter, Conflict for a background it cannot run in, Unavailable.
+        `background` says that nobody waits for it. A `dry` run calls nothing and is kept nowhere: `wait` and `state`
+        know of the newest. Raises NotFound, CannotRun, InvalidInput for inputs and stubs, TooLarge, Forbidden for a
+        shell that is not open to the starter, Conflict for a background it cannot run in, Unavailable.
         """
         source, loaded = await self.load(name, definition)
         workflow = runnable(name, loaded)
         self._present.check_background(workflow, background)
         record = self._present.new(pack(source, loaded), workflow, starter, inputs or {}, message)
+        if dry is not None:
+            return await self._present.rehearse(record, workflow, dry)
         return await self._present.begin(record, workflow)
+
+    async def checked(self, workflow: Workflow, shell: bool | None) -> tuple[list[Problem], list[Problem]]:
+        """What is wrong with a workflow that could be read, and what is strange. `shell`: see checks.check."""
+        return await self._present.checked(workflow, shell)
 
     async def rerun(
         self,
@@ -140,6 +151,7 @@ class Workflows:
         given = {name: value for name, value in old.inputs.items() if name in workflow.inputs} | dict(inputs or {})
         record = self._present.new(bundle, workflow, starter, given, old.message if message is None else message)
         record = record.changed(rerun_of=old.id)
+        await self._root(old)
         if from_node is None:
             return await self._present.begin(record, workflow)
         nodes = copied(record.plan, await self._present.nodes(run), from_node, record.started_at)
@@ -287,7 +299,7 @@ class Workflows:
         await self.store.aclose()
 
     async def _found(self, run: str) -> RunRecord:
-        live = self._present.live.get(run)
+        live = self._present.live.get(run) or self._present.rehearsed.get(run)
         record = live.record if live is not None else await self.store.run(run)
         if self._profile is not None and record.starter.profile != self._profile:
             raise unknown_run(run)
@@ -315,6 +327,9 @@ class Workflows:
         raise Conflict(f"run {record.id} waits for no answer.", fix="workflow_status tells what a run waits for.")
 
     async def _root(self, record: RunRecord) -> RunRecord:
+        """The run at the root. Raises Conflict for a dry run."""
+        if record.dry is not None:
+            raise Conflict(f"run {record.id} was a dry run: nothing of it is kept.", fix="Run the workflow.")
         while record.parent is not None:
             record = await self.store.run(record.parent)
         return record
@@ -328,4 +343,4 @@ def _cancelled(record: RunRecord, reason: str) -> RunRecord:
     return record.changed(status="cancelled", ended_at=time.time(), error=Failure("cancelled", reason or "cancelled."))
 
 
-__all__ = ["SHELL_KINDS", "RunState", "Workflows"]
+__all__ = ["SHELL_KINDS", "Dry", "RunState", "Workflows"]

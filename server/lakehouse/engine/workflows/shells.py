@@ -3,6 +3,7 @@
 import importlib.metadata
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from lakehouse.engine.workflows.model import Bash, Loop, LoopGroup, Node, Script, Workflow
 from lakehouse.engine.workflows.problems import Problem
@@ -31,18 +32,18 @@ def check_open(workflow: Workflow, shell: bool) -> None:
 def missing(workflow: Workflow) -> list[Problem]:
     """What its programs need that is not here: bash, bun, packages of `deps`. Nothing is downloaded. Blocking."""
     found: list[Problem] = []
-    bash, bun = shutil.which("bash"), shutil.which("bun")
+    installed = lru_cache(shutil.which)
     for path, node in _all(workflow.nodes):
         where = f"nodes.{path}"
         body = node.body
         if isinstance(body, Script):
-            if body.runtime == "bun" and bun is None:
+            if body.runtime == "bun" and installed("bun") is None:
                 found.append(
                     Problem(f"{where}.runtime", "there is no bun on the PATH.", "Install it, or use runtime: uv.")
                 )
             elif body.runtime == "uv":
                 found += [Problem(f"{where}.deps", problem, fix) for problem, fix in _not_installed(body.deps)]
-        elif _runs_programs(node) and bash is None:
+        elif _runs_programs(node) and installed("bash") is None:
             found.append(Problem(where, "there is no bash on the PATH.", "Install it."))
     return found
 

@@ -70,7 +70,7 @@ class Log:
             self._room = MAX_BYTES - (self._path.stat().st_size if self._path.exists() else 0)
         head = f"{moment.text_of(self._now())} {name} "
         text = self._clean(lines[: max(self._room, 0)].decode("utf-8", "replace"))
-        data = "".join(f"{head}{line[:MAX_LINE]}\n" for line in text.split("\n")).encode("utf-8", "replace")
+        data = "".join(f"{head}{line}\n" for line in text.split("\n")).encode("utf-8", "replace")
         with self._path.open("ab") as file:
             file.write(data[: max(self._room, 0)])
             self._room -= len(data)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from lakehouse.engine.workflows.model import Mode, Node
+from lakehouse.engine.workflows.model import From, Mode, Node
 from lakehouse.engine.workflows.ports import ModeFacts
 from lakehouse.engine.workflows.references.conditions import Held, decided
 from lakehouse.engine.workflows.references.output import Output, plain
@@ -19,7 +19,7 @@ from lakehouse.errors import TooLarge, Unprocessable, did_you_mean
 UNRESOLVED = frozenset({"STATE_DIR", "BASE_BRANCH"})  # to refer to these where there are none is an error
 DEFAULTS = {"DOCS_DIR": "docs/"}
 MAX_ENVIRONMENT = 128 * 1024 - 64  # bytes of one variable: Linux takes no longer one
-_FENCED = re.compile(r".*?```(?:json)?[ \t]*\n(.*?)\n[ \t]*```.*", re.DOTALL)
+_FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.DOTALL)
 
 
 class MissingReference(Unprocessable):
@@ -162,6 +162,8 @@ class Scope:
             return self._resolved(whole, null=None) if whole else replaced(value, self._deep_text, deep=True)
         if isinstance(value, Mapping):
             return {key: self.given(inner) for key, inner in value.items()}
+        if isinstance(value, From):
+            return self._bound("", value)
         if isinstance(value, date):
             return value.isoformat()  # a bare 2026-01-31 of YAML
         return [self.given(inner) for inner in value] if isinstance(value, list) else value
@@ -273,15 +275,17 @@ class Scope:
         if isinstance(given, str):
             whole = sole(given)
             return self._resolved(whole) if whole else self.text(given)
-        if not isinstance(given, Mapping):
+        if not isinstance(given, From):
             return given
-        whole = sole(str(given.get("from", "")))
+        whole = sole(given.reference)
         if whole is None:
-            raise MissingReference(f"with.{name}: from is no reference.", fix="Write from: $node.output.field.")
-        if "if_skipped" in given and whole.kind == "output":
+            raise MissingReference(
+                f"with{f'.{name}' if name else ''}: from is no reference.", fix="Write from: $node.output.field."
+            )
+        if given.has_default and whole.kind != "input":
             record = self._producer(whole)[0]
             if record is None or record.status == "skipped":
-                return given["if_skipped"]
+                return given.if_skipped
         return self._resolved(whole)
 
 
@@ -311,11 +315,12 @@ def environment_key(name: str) -> str:
 
 def _data(text: str) -> Any:
     """A text as JSON, also where a model put it between fences; a text that is none is itself."""
-    fenced = _FENCED.fullmatch(text) if "```" in text else None
-    try:
-        return json.loads(fenced[1] if fenced else text)
-    except (ValueError, RecursionError):
-        return text
+    for candidate in (text, *_FENCED.findall(text)[:1]):
+        try:
+            return json.loads(candidate)
+        except (ValueError, RecursionError):
+            continue
+    return text
 
 
 def _within(value: Any, path: Sequence[str], reference: Reference, *, partly: bool) -> tuple[Any, tuple[str, ...]]:

@@ -53,6 +53,7 @@ class Graph:
             self._waits[node.id] = len(needed)
             for id in needed:
                 self._after.setdefault(id, []).append(node)
+        self._known: set[str] = set()  # ids of nodes that completed in an earlier part of the run
         self._ready: list[int] = []  # a heap of places: leaves that wait for one of the run's places
         self._takers = self._waiting = self._under_way = 0
         self._tries: dict[str, _Tries] = {}
@@ -61,58 +62,61 @@ class Graph:
 
     async def run(self) -> list[NodeRecord]:
         """Run until nothing more can; the nodes' records in file order. Those behind a gate that waits are pending."""
-        done = []
+        opened = deque(node for node in self.nodes if not self._waits[node.id])
         for node in self.nodes:
             record = self._record(node)
             if record.status == "completed" and not node.always_run and type(node.body) is not Cancel:
-                done.append((node, record))
-        known = {node.id for node, _ in done}
-        first = [node for node in self.nodes if not self._waits[node.id]]
+                self._known.add(node.id)
+                self._settle(node, record, opened)
         async with anyio.create_task_group() as group:
-            ready = await self._settle(done, known, write=False)
-            self._start(group, [*(node for node in first if node.id not in known), *ready])
+            self._start(group, await self._advance([], opened))
             while self._under_way or self._ended:
                 if not self._ended:
                     await self._news.wait()
                 self._news = anyio.Event()
                 ended, self._ended = self._ended, []
                 if ended:
-                    self._start(group, await self._settle(ended, known))
+                    self._start(group, await self._advance(ended, deque()))
         return [self._record(node) for node in self.nodes]
 
     def _record(self, node: Node) -> NodeRecord:
         path = self.prefix + node.id
         return self.live.nodes.get(path) or NodeRecord(path, node.kind)
 
-    async def _settle(
-        self, ended: Iterable[tuple[Node, NodeRecord]], known: set[str], *, write: bool = True
-    ) -> list[Node]:
+    def _settle(self, node: Node, record: NodeRecord, opened: deque[Node]) -> None:
+        """Count a node as settled, if it is; those that waited for nothing else any more are opened."""
+        if record.status not in SETTLED:
+            return
+        self.scope.settled[node.id] = record
+        if not self.prefix:
+            self.live.settled.add(node.id)
+        for after in self._after.get(node.id, ()):
+            self._waits[after.id] -= 1
+            if not self._waits[after.id]:
+                opened.append(after)
+
+    async def _advance(self, ended: Iterable[tuple[Node, NodeRecord]], opened: deque[Node]) -> list[Node]:
         """Make durable how nodes ended, with all that are skipped because of it; the nodes that may start now."""
-        queue, records, ready = deque(ended), [], []
-        while queue:
-            node, record = queue.popleft()
-            if write:
-                records.append(record)
-                data = {"reason": record.reason} if record.reason else {}
-                self.live.tell(f"node_{record.status}", record.path, **data)
-            if record.status not in SETTLED:
+        records, ready = [], []
+        for node, record in ended:
+            records.append(record)
+            self._settle(node, record, opened)
+        while opened:
+            node = opened.popleft()
+            if node.id in self._known:
                 continue
-            self.scope.settled[node.id] = record
-            if not self.prefix:
-                self.live.settled.add(node.id)
-            for after in self._after.get(node.id, ()):
-                self._waits[after.id] -= 1
-                if self._waits[after.id] or after.id in known:
-                    continue
-                refused = await self._refused(after)
-                if refused is None:
-                    ready.append(after)
-                else:
-                    write = True
-                    queue.append((after, refused))
+            refused = await self._refused(node)
+            if refused is None:
+                ready.append(node)
+            else:
+                records.append(refused)
+                self._settle(node, refused, opened)
+        for record in records:
+            data = {"reason": record.reason} if record.reason else {}
+            self.live.tell(f"node_{record.status}", record.path, **data)
         if records:
             await self.live.keep(*records)
-        return ready
+        return sorted(ready, key=lambda node: self._place[node.id])
 
     async def _refused(self, node: Node) -> NodeRecord | None:
         """The record of a node that does not run: skipped, or failed because its condition cannot be told."""
@@ -121,7 +125,8 @@ class Graph:
             reason = "trigger_rule"
         elif node.when:
             try:
-                reason = "" if self.scope.when(node.when) else "when_condition"
+                held = self.scope.when(node.when)
+                reason = "" if held else getattr(held, "reason", "") or "when_condition"
             except LakehouseError as missing:
                 error = missing
         if not reason and error is None:
@@ -141,7 +146,7 @@ class Graph:
         return record.changed(status="skipped", reason=reason, ended_at=now)
 
     def _start(self, group: TaskGroup, nodes: Iterable[Node]) -> None:
-        if self.live.refusal is not None:
+        if self.live.closing:
             return
         for node in nodes:
             if type(node.body) in CONTAINERS:
@@ -159,7 +164,7 @@ class Graph:
         """Run leaves that are ready, one after another, each in one of the run's places."""
         while self._ready:
             async with self.live.places:
-                if not self._ready or self.live.refusal is not None:
+                if not self._ready or self.live.closing:
                     break
                 node = self.nodes[heappop(self._ready)]
                 self._waiting -= 1
@@ -187,7 +192,7 @@ class Graph:
         )
         record = await attempt.run()
         again = None
-        if attempt.error is not None and self.live.refusal is None:
+        if attempt.error is not None and not self.live.closing:
             tries.failures += 1
             again = delay(node, attempt.error, tries.failures)
             if again is not None and anyio.current_time() + again >= tries.until:
@@ -210,7 +215,7 @@ class Graph:
         error = record.failure.detail if record.failure else ""
         self.live.tell("node_retried", record.path, attempt=record.attempts, delay_secs=seconds, error=error)
         await anyio.sleep(seconds)
-        if self.live.refusal is not None:
+        if self.live.closing:
             self._ended.append((node, record))
         else:
             self._start(group, [node])

@@ -155,6 +155,11 @@ class Live:
         return self.stopped or (self.above[0].refusal if self.above else None)
 
     @property
+    def closing(self) -> bool:
+        """Whether nothing more starts."""
+        return self.cancelled_for is not None or self.refusal is not None
+
+    @property
     def ended_from_above(self) -> bool:
         """Whether the run it belongs to ends it. Where a lake closes nobody does: what runs can be resumed."""
         if self.above is None:

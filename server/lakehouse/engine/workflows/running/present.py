@@ -8,17 +8,20 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import anyio.to_thread
 
 from lakehouse import config
+from lakehouse.engine.workflows.checks import check
 from lakehouse.engine.workflows.language import Loaded, Source, load
 from lakehouse.engine.workflows.language.bundle import child as bundle_below
 from lakehouse.engine.workflows.language.bundle import pack, unpack
 from lakehouse.engine.workflows.model import Mode, Node, Workflow
 from lakehouse.engine.workflows.ports import Door
-from lakehouse.engine.workflows.problems import CannotRun
+from lakehouse.engine.workflows.problems import CannotRun, Problem
 from lakehouse.engine.workflows.references import checked_inputs
+from lakehouse.engine.workflows.running.dry import Dry, Unkept
 from lakehouse.engine.workflows.running.gates import waits
 from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.running.run import execute
@@ -26,13 +29,14 @@ from lakehouse.engine.workflows.runs import NodeRecord, Planned, RunRecord, Star
 from lakehouse.engine.workflows.runs.again import again, child_id
 from lakehouse.engine.workflows.runs.outputs import check_inputs
 from lakehouse.engine.workflows.runs.record import OVER, Failure
-from lakehouse.engine.workflows.shells import check_open, missing, needs_shell
+from lakehouse.engine.workflows.shells import check_open, missing
 from lakehouse.errors import Conflict, LakehouseError, Unavailable, Unprocessable, foreseen
 
 log = logging.getLogger("lakehouse")
 
 Later = Callable[[Callable[[], Coroutine[Any, Any, None]]], bool]
 MAX_DEPTH = 3  # workflows below workflows
+MAX_REHEARSED = 32
 
 
 class Present:
@@ -61,7 +65,9 @@ class Present:
         self._load = load
         self.live: dict[str, Live] = {}
         self.broken: dict[str, Failure] = {}  # what ended runs and could not be written down
+        self.rehearsed: dict[str, Live] = {}  # the newest dry runs
         self._claimed: set[str] = set()
+        self._below: WeakKeyDictionary[Live, dict[str, tuple[Mapping[str, Any], Workflow]]] = WeakKeyDictionary()
 
     def runs(self, run: str) -> bool:
         """Whether a run is this process' business now."""
@@ -94,6 +100,28 @@ class Present:
             started_at=time.time(),
             plan=tuple(map(_planned, workflow.nodes)),
         )
+
+    async def checked(self, workflow: Workflow, shell: bool | None) -> tuple[list[Problem], list[Problem]]:
+        """What is wrong with a workflow that could be read, and what is strange. `shell`: see checks.check."""
+        await self._door.ready()
+
+        def work() -> tuple[list[Problem], list[Problem]]:
+            errors, warnings = check(workflow, self._door, shell=shell)
+            return errors + missing(workflow), warnings
+
+        return await anyio.to_thread.run_sync(work)
+
+    async def rehearse(self, record: RunRecord, workflow: Workflow, dry: Dry) -> RunRecord:
+        """Begin a dry run. Raises CannotRun, Forbidden, InvalidInput for stubs, Unavailable."""
+        await self._check(record, workflow, dry.exec_code)
+        dry.check(workflow.nodes)
+        record = record.changed(dry=vars(dry))
+        live = self._made(record, workflow, {}, dry=dry)
+        while len(self.rehearsed) >= MAX_REHEARSED:
+            del self.rehearsed[next(iter(self.rehearsed))]
+        self.rehearsed[record.id] = live
+        self._begin(live)
+        return record
 
     async def begin(
         self, record: RunRecord, workflow: Workflow, nodes: Mapping[str, NodeRecord] | None = None
@@ -129,13 +157,7 @@ class Present:
         if above.depth >= MAX_DEPTH:
             detail = f"workflow {workflow[:80]!r} would run {MAX_DEPTH + 1} deep."
             raise Unprocessable(detail, fix=f"Nest at most {MAX_DEPTH} workflows.")
-        bundle = bundle_below(above.bundle, workflow)
-        if bundle is None:
-            source, loaded = await self._load(workflow)
-            bundle = pack(source, loaded)
-        else:
-            loaded = await self.understood(bundle)
-        understood = runnable(workflow, loaded)
+        bundle, understood = await self._named(parent, workflow)
         fresh = self.new(bundle, understood, above.starter, inputs or {}, message)
         id = child_id(above.id, path, index)
         fresh = fresh.changed(id=id, parent=above.id, depth=above.depth + 1)
@@ -151,13 +173,27 @@ class Present:
                     await self._store.remove([id, *(one.id for one in await self._store.below(id))])
                     found = None
             if found is None:
-                await self._check(fresh, understood)
                 await self._store.add_run(fresh)
                 live = self._made(fresh, understood, {}, (parent, path))
             else:
                 live = self._made(await self._reopened(found), understood, await self._store.nodes(id), (parent, path))
         await self._executed(live)
         return live.record
+
+    async def _named(self, parent: Live, name: str) -> tuple[Mapping[str, Any], Workflow]:
+        """A workflow that a run may have below it, and its bundle: that of its own bundle, if it is there; checked."""
+        found = self._below.setdefault(parent, {})
+        if name not in found:
+            bundle = bundle_below(parent.record.bundle, name)
+            if bundle is None:
+                source, loaded = await self._load(name)
+                bundle = pack(source, loaded)
+            else:
+                loaded = await self.understood(bundle)
+            workflow = runnable(name, loaded)
+            await self._check(parent.record.changed(bundle=bundle), workflow)
+            found[name] = bundle, workflow
+        return found[name]
 
     async def go_on(self, record: RunRecord, background: bool = False) -> RunRecord:
         """Go on with a run that no other is above. Raises Conflict, CannotRun, Unavailable."""
@@ -180,7 +216,7 @@ class Present:
 
     async def nodes(self, run: str) -> Mapping[str, NodeRecord]:
         """The nodes of a run, as they are now."""
-        live = self.live.get(run)
+        live = self.live.get(run) or self.rehearsed.get(run)
         return dict(live.nodes) if live is not None else await self._store.nodes(run)
 
     async def gates(self, record: RunRecord) -> list[tuple[RunRecord, NodeRecord]]:
@@ -208,17 +244,19 @@ class Present:
         workflow: Workflow,
         nodes: Mapping[str, NodeRecord],
         above: tuple[Live, str] | None = None,
+        dry: Dry | None = None,
     ) -> Live:
         """A live run that goes on with what is kept of its nodes; from now on it is this one that runs it."""
         live = Live(
             record,
             workflow,
-            self._store,
+            self._store if dry is None else Unkept(),
             self._door,
             self._settings,
             self._folder / record.id,
             shell=self._shell(record),
             above=above,
+            dry=dry,
         )
         live.children = partial(self.child, live)
         live.nodes.update({path: again(node) for path, node in nodes.items()})
@@ -232,7 +270,7 @@ class Present:
         async def work() -> None:
             try:
                 await self._executed(live)
-                if live.record.status == "paused" and await self._answered(live.record):
+                if live.record.status == "paused" and live.dry is None and await self._answered(live.record):
                     with suppress(Conflict):  # whoever answered goes on with it already
                         await self.go_on(live.record)
             except Exception as error:  # nobody waits for this task: what ended it is told with the run
@@ -261,12 +299,13 @@ class Present:
     def _shell(self, record: RunRecord) -> bool:
         return record.starter.shell or (self._settings.allow_shell and bool(record.bundle["path"]))
 
-    async def _check(self, record: RunRecord, workflow: Workflow) -> None:
+    async def _check(self, record: RunRecord, workflow: Workflow, programs: bool = True) -> None:
         """Raises CannotRun and Forbidden for what would fail in any case, before anything of it runs."""
-        await self._door.ready()
-        check_open(workflow, self._shell(record))
-        if needs_shell(workflow) and (problems := await anyio.to_thread.run_sync(missing, workflow)):
-            raise CannotRun.of(workflow.name, problems)
+        shell = self._shell(record) or not programs
+        check_open(workflow, shell)
+        errors, _ = await self.checked(workflow, shell)
+        if errors:
+            raise CannotRun.of(workflow.name, errors)
 
     def check_background(self, workflow: Workflow, background: bool) -> None:
         """Raises Conflict for what cannot run while nobody waits for it."""

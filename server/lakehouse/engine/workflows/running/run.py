@@ -91,13 +91,16 @@ async def _end(live: Live, error: LakehouseError | None) -> None:
 
 def _ended(live: Live, error: LakehouseError | None) -> list[NodeRecord]:
     """The records of nodes that a run left when it ended early: those that ran failed, the others are skipped."""
-    reason = "cancelled" if live.cancelled_for is not None else error.code if error else ""
-    told = live.cancelled_for if live.cancelled_for is not None else error.detail if error else ""
+    if live.cancelled_for is not None or error is None:
+        reason, failure = "cancelled", Failure("cancelled", live.cancelled_for or "")
+    else:
+        reason = "timeout" if isinstance(error, TimedOut) else "budget"
+        failure = Failure(error.code, error.detail, error.fix)
     found: list[NodeRecord] = []
     now = time.time()
     for record in live.records():
         if record.status in ("running", "paused"):
-            record = record.changed(status="failed", reason=reason, failure=Failure(reason, told), ended_at=now)
+            record = record.changed(status="failed", reason=reason, failure=failure, ended_at=now)
         elif record.status == "pending":
             record = record.changed(status="skipped", reason=reason, ended_at=now)
         elif record.path not in live.unsaved:

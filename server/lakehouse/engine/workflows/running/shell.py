@@ -148,4 +148,6 @@ def _scope(step: Step) -> Scope:
     """What the step may refer to, `with:` and the folder that outlives the run included."""
     live = step.live
     state = live.folder.parent / "state" / file_name(live.record.workflow)
-    return step.scope.along(STATE_DIR=step.scope.variables.get("STATE_DIR") or str(state)).bound(step.node.given)
+    folders = {"ARTIFACTS_DIR": str(live.folder / "artifacts"), "STATE_DIR": str(state)}
+    given = {name: path for name, path in folders.items() if not step.scope.variables.get(name)}
+    return step.scope.along(**given).bound(step.node.given)

@@ -87,6 +87,8 @@ async def _reply(step: Step, request: ChatRequest, agent: Agent, told: set[str])
     notes = list(reply.notes)
     if agent.max_cost_usd is not None and not reply.priced:
         notes.append(f"what {reply.model} costs is not known: maxBudgetUsd does not bind it")
+    if reply.finish_reason == "length":
+        notes.append(f"{reply.model} was cut off: its answer is longer than it may be")
     for note in notes:
         if note not in told:
             told.add(note)
