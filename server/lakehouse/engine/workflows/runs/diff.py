@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from lakehouse.engine.workflows.runs.again import ordered
 from lakehouse.engine.workflows.runs.record import NodeRecord, RunRecord
 
 MAX_CHANGES = 50  # places of one value that are told
@@ -50,25 +49,24 @@ class RunDiff(BaseModel):
     cost_usd: list[float]
 
 
-Side = tuple[RunRecord, str, dict[str, NodeRecord]]
+Side = tuple[RunRecord, str, tuple[NodeRecord, ...]]
 
 
 def diff_of(one: Side, other: Side) -> RunDiff:
-    """Compare two runs: each its record, its status as it is shown, and its nodes by path. It takes time for much."""
+    """Compare two runs: each its record, its status as it is shown, and its nodes in order. It takes time for much."""
     (a, a_status, a_nodes), (b, b_status, b_nodes) = one, other
-    given = [{"message": record.message, "inputs": dict(record.inputs)} for record in (a, b)]
-    paths = [node.path for node in ordered(a.plan, a_nodes)]
-    paths += [node.path for node in ordered(b.plan, b_nodes) if node.path not in set(paths)]
-    sides = [{node.path: node for node in ordered(record.plan, nodes)} for record, _, nodes in (one, other)]
+    was, given = ({"message": record.message, "inputs": dict(record.inputs)} for record in (a, b))
+    sides = [{node.path: node for node in nodes} for nodes in (a_nodes, b_nodes)]
+    paths = [*sides[0], *(path for path in sides[1] if path not in sides[0])]
     return RunDiff(
         a=a.id,
         b=b.id,
         status=[a_status, b_status],
         same_workflow={**a.bundle, "path": ""} == {**b.bundle, "path": ""},
-        inputs=list(_some(changes_of(*given))),
+        inputs=list(_some(changes_of(was, given))),
         nodes=[_node(path, sides[0].get(path), sides[1].get(path)) for path in paths],
         duration_ms=[_ms(record.started_at, record.ended_at) for record in (a, b)],
-        cost_usd=[sum(node.cost_usd for node in nodes.values()) for nodes in (a_nodes, b_nodes)],
+        cost_usd=[sum(node.cost_usd for node in nodes) for nodes in (a_nodes, b_nodes)],
     )
 
 
