@@ -26,6 +26,7 @@ from lakehouse.engine.workflows.runs.again import copied, ordered
 from lakehouse.engine.workflows.runs.diff import RunDiff, diff_of
 from lakehouse.engine.workflows.runs.logs import Logs, logs_of
 from lakehouse.engine.workflows.runs.record import OVER, Failure
+from lakehouse.engine.workflows.runs.report import RunReport, report_of
 from lakehouse.engine.workflows.runs.retention import Forgotten, forget
 from lakehouse.engine.workflows.runs.store import unknown_run
 from lakehouse.engine.workflows.runs.timeline import Timeline, timeline_of
@@ -233,6 +234,15 @@ class Workflows:
         nodes = await self._present.nodes(run)
         return RunState(record, ordered(record.plan, nodes), run in self._present.live)
 
+    async def report(self, state: RunState, *, timeline: bool = False) -> RunReport:
+        """A run as it is told, with when what ran if that is wanted."""
+        run = state.record.id
+        drawn = await self.timeline(run) if timeline else None
+        gates: Sequence[NodeRecord] = state.gates
+        if state.record.status == "paused" and not gates:  # it waits for a run below it
+            gates = [node for _, node in await self._present.gates(state.record) if waits(node)]
+        return await anyio.to_thread.run_sync(report_of, state.record, state.status, state.nodes, gates, drawn)
+
     async def runs(
         self,
         limit: int = 20,
@@ -271,7 +281,7 @@ class Workflows:
         state = await self.state(run)
         paused = await self.store.events_of(run, "node_paused")
         nodes = {node.path: node for node in state.nodes}
-        return await anyio.to_thread.run_sync(timeline_of, state.record, state.status, nodes, paused)
+        return await anyio.to_thread.run_sync(timeline_of, state.record, nodes, paused)
 
     async def diff(self, a: str, b: str) -> RunDiff:
         """What is different between two runs. Raises NotFound."""
