@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from lakehouse.engine.workflows.checks.arguments import check_arguments
 from lakehouse.engine.workflows.checks.level import Findings, Level
 from lakehouse.engine.workflows.checks.quotes import quoted_references
-from lakehouse.engine.workflows.model import Bash, Child, Control, From, Loop, LoopGroup, Mode, Node, Script
+from lakehouse.engine.workflows.model import Approval, Bash, Child, Control, From, Loop, LoopGroup, Mode, Node, Script
 from lakehouse.engine.workflows.references.scope import environment_key
 from lakehouse.engine.workflows.references.templates import references, sole
 
@@ -23,10 +23,12 @@ def check_body(level: Level, node: Node, findings: Findings) -> None:
     if isinstance(body, Child) and body.fan_out is not None and sole(body.fan_out.items.strip()) is None:
         where = level.place(node.id, "fan_out.items")
         findings.error(where, f"{body.fan_out.items[:80]!r} is no reference.", "Write items: $node.output.field.")
+    if isinstance(body, Approval) and body.on_reject is not None and body.on_reject.reworks:
+        _check_asks(level, node, "approval.on_reject.reworks", body.on_reject.reworks, findings)
     _check_shell(level, node, findings)
     resumed = RESUME.fullmatch(node.context)
     if resumed is not None:
-        _check_resumed(level, node, resumed[1].strip(), findings)
+        _check_asks(level, node, "context", resumed[1].strip(), findings)
 
 
 def _check_given(level: Level, node: Node, findings: Findings) -> None:
@@ -43,17 +45,16 @@ def _check_given(level: Level, node: Node, findings: Findings) -> None:
             findings.error(where, message, "Rename one.")
 
 
-def _check_resumed(level: Level, node: Node, id: str, findings: Findings) -> None:
-    where = level.place(node.id, "context")
+def _check_asks(level: Level, node: Node, key: str, id: str, findings: Findings) -> None:
+    where = level.place(node.id, key)
+    said = "resume" if key == "context" else "reworks"
     producer = level.by_id.get(id)
     if producer is None:
-        findings.error(where, f"resume: there is no node {id}.", findings.meant(id, level.by_id))
+        findings.error(where, f"{said}: there is no node {id}.", findings.meant(id, level.by_id))
     elif producer.agent is None:
-        findings.error(
-            where, f"resume: {id} is no prompt, so that it has no session.", "Name a prompt before this one."
-        )
+        findings.error(where, f"{said}: {id} is no prompt.", "Name a prompt before this one.")
     elif id == node.id or not level.upstream(id, node.id):
-        findings.error(where, f"resume: {id} need not have run by then.", f"Add {id} to depends_on.")
+        findings.error(where, f"{said}: {id} need not have run by then.", f"Add {id} to depends_on.")
 
 
 def _check_shell(level: Level, node: Node, findings: Findings) -> None:
