@@ -7,11 +7,13 @@ from typing import Any
 
 import anyio
 import pytest
-from tests.flows import workflow
+from tests.flows import PATIENCE, workflow
 
 import lakehouse
 from lakehouse import Forbidden, Lakehouse
 from lakehouse.engine.workflows.problems import CannotRun
+from lakehouse.engine.workflows.running.dry import Dry
+from lakehouse.engine.workflows.runs import Starter
 
 pytestmark = pytest.mark.anyio
 SHOWN = """
@@ -95,6 +97,10 @@ async def test_packages_that_are_not_here_are_refused(home: Path) -> None:
         with pytest.raises(CannotRun, match="no-such-package is not installed"):
             await lake.call("workflow_run", {"workflow": "mine"}, via="cli")
         assert await lake.workflows.store.runs() == []
+        _, loaded = await lake.workflows.load("mine")
+        assert loaded.workflow is not None
+        errors, _ = await lake.workflows.checked(loaded.workflow, None)
+        assert [error.where for error in errors] == ["nodes.it.deps"]
 
 
 async def test_scripts_in_javascript(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,3 +135,12 @@ async def test_named_scripts_and_times(home: Path) -> None:
         assert named["output"] == "$ARGUMENTS True"
         assert "longer than 0.3 s" in slow["error"] and "waiting" in slow["error"]
         assert "longer than 0.3 s" in slower["error"]
+
+
+@pytest.mark.parametrize("via", ["mcp", "cli"])
+async def test_a_dry_run_needs_no_programs(home: Path, via: str) -> None:
+    """It runs none, so that anybody may see how a file with programs would go, whatever is installed."""
+    nodes = "  - {id: it, runtime: uv, deps: [no-such-package], script: import x}"
+    async with opened(home, nodes) as lake:
+        record = await lake.workflows.start("mine", Starter(via), dry=Dry())
+        assert (await lake.workflows.wait(record.id, PATIENCE)).record.status == "completed"

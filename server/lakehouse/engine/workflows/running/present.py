@@ -101,13 +101,18 @@ class Present:
             plan=tuple(map(_planned, workflow.nodes)),
         )
 
-    async def checked(self, workflow: Workflow, shell: bool | None) -> tuple[list[Problem], list[Problem]]:
-        """What is wrong with a workflow that could be read, and what is strange. `shell`: see checks.check."""
+    async def checked(
+        self, workflow: Workflow, shell: bool | None, programs: bool = True
+    ) -> tuple[list[Problem], list[Problem]]:
+        """What is wrong with a workflow that could be read, and what is strange. `shell`: see checks.check.
+
+        With `programs`, what its scripts need that is not on this machine is wrong, too.
+        """
         await self._door.ready()
 
         def work() -> tuple[list[Problem], list[Problem]]:
             errors, warnings = check(workflow, self._door, shell=shell)
-            return errors + missing(workflow), warnings
+            return errors + (missing(workflow) if programs else []), warnings
 
         return await anyio.to_thread.run_sync(work)
 
@@ -303,7 +308,7 @@ class Present:
         """Raises CannotRun and Forbidden for what would fail in any case, before anything of it runs."""
         shell = self._shell(record) or not programs
         check_open(workflow, shell)
-        errors, _ = await self.checked(workflow, shell)
+        errors, _ = await self.checked(workflow, shell, programs)
         if errors:
             raise CannotRun.of(workflow.name, errors)
 
