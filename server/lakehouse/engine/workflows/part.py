@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from lakehouse.engine.workflows.checks import check
 from lakehouse.engine.workflows.language import SHELL_KINDS, Loaded, Source, load
 from lakehouse.engine.workflows.language.bundle import child as bundled_child
 from lakehouse.engine.workflows.language.bundle import pack, unpack
-from lakehouse.engine.workflows.library import Library, Surroundings
+from lakehouse.engine.workflows.library import Library
 from lakehouse.engine.workflows.model import Mode, Node, Workflow
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.problems import CannotRun, Problem
@@ -88,14 +88,41 @@ class Workflows:
         self._broken: dict[str, Failure] = {}  # what ended runs that could not be written down
         self._profile: str | None = None
 
-    async def load(self, name: str, definition: str | None = None) -> tuple[Source, Loaded]:
-        """A workflow by name, or a text given. Raises NotFound; what is wrong with it stands in Loaded."""
+    async def load(
+        self, name: str, definition: str | None = None, starter: Starter | None = None
+    ) -> tuple[Source, Loaded]:
+        """A workflow by name, or a text given. Raises NotFound; what is wrong with it stands in Loaded.
+
+        A `starter` on this machine also has the workflows of its own folder, and may name a file by its path.
+        """
+        local, beside = _beside(starter)
 
         def read() -> tuple[Source, Loaded]:
-            source = self.library.find(name) if definition is None else Source(name, definition)
-            return source, load(source, Surroundings(self.library, source.path))
+            if definition is None:
+                source = self.library.find(name, beside, local=local)
+            else:
+                source = Source(name, definition)
+            return source, load(source, self.library.around(source, beside))
 
         return await anyio.to_thread.run_sync(read)
+
+    async def validate(
+        self, name: str, definition: str | None = None, starter: Starter | None = None
+    ) -> dict[str, Any]:
+        """All that is wrong or strange about a workflow, in its text and in its graph. See Loaded.report."""
+        _, loaded = await self.load(name, definition, starter)
+        if loaded.workflow is None:
+            return loaded.report()
+        errors, warnings = await self.checked(loaded.workflow, None)
+        return loaded.report(
+            [replace(one, line=loaded.line(one.where)) for one in errors],
+            [replace(one, line=loaded.line(one.where)) for one in warnings],
+        )
+
+    async def listing(self, starter: Starter | None = None) -> list[Loaded]:
+        """The workflows there are, as they are understood; those with errors, too."""
+        _, beside = _beside(starter)
+        return await anyio.to_thread.run_sync(self.library.listing, beside)
 
     async def start(
         self,
@@ -114,7 +141,7 @@ class Workflows:
         know of the newest. Raises NotFound, CannotRun, InvalidInput for inputs and stubs, TooLarge, Conflict for a
         background in which it cannot run, Forbidden for a shell that is not open to the starter, Unavailable.
         """
-        source, loaded = await self.load(name, definition)
+        source, loaded = await self.load(name, definition, starter)
         if loaded.workflow is None:
             raise CannotRun.of(name, loaded.errors)
         shell = starter.shell or self._open(source.path)
@@ -153,7 +180,7 @@ class Workflows:
             )
         bundle = bundled_child(above.bundle, workflow)
         if bundle is None:
-            source, loaded = await self.load(workflow)
+            source, loaded = await self.load(workflow, starter=above.starter)
             bundle = pack(source, loaded)
         else:
             loaded = await self._understood(bundle)
@@ -434,6 +461,13 @@ class Workflows:
                 "nothing serves this data directory: this process ends with its command, and the run with it.",
                 fix="Start `lakehouse serve`, then run it; or run it without a background.",
             )
+
+
+def _beside(starter: Starter | None) -> tuple[bool, Path | None]:
+    """Whether somebody is at this machine, and the folder their shell stands in."""
+    if starter is None or not starter.shell:
+        return False, None
+    return True, Path(starter.folder) if starter.folder else None
 
 
 def again(node: NodeRecord) -> NodeRecord:
