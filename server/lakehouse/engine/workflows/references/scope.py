@@ -14,11 +14,10 @@ from lakehouse.engine.workflows.references.output import Output, plain
 from lakehouse.engine.workflows.references.quoting import Quoting, Spill, needs_no_quotes
 from lakehouse.engine.workflows.references.templates import CALLERS, CONTEXT, OURS, Reference, replaced, sole
 from lakehouse.engine.workflows.runs.record import NodeRecord
-from lakehouse.errors import TooLarge, Unprocessable, did_you_mean
+from lakehouse.errors import Unprocessable, did_you_mean
 
 UNRESOLVED = frozenset({"STATE_DIR", "BASE_BRANCH"})  # to refer to these where there are none is an error
 DEFAULTS = {"DOCS_DIR": "docs/"}
-MAX_ENVIRONMENT = 128 * 1024 - 64  # bytes of one variable: Linux takes no longer one
 _FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.DOTALL)
 
 
@@ -127,29 +126,12 @@ class Scope:
         return replaced(template, put)
 
     def exported(self) -> dict[str, str]:
-        """All that `environment` is made of, however long it is."""
+        """What a shell has in its environment: variables and inputs by name, an input `a-b` as `INPUTS_A_B`."""
         values: dict[str, Any] = {name: self.variables.get(name, "") for name in CALLERS}
         values |= {name: found for name in CONTEXT if (found := self.variables.get("CONTEXT"))}
         values |= {name: found for name in OURS if (found := self.variables.get(name) or DEFAULTS.get(name))}
         values |= {environment_key(name): value for name, value in self.inputs.items()}
         return {name: plain(value) for name, value in values.items()}
-
-    def environment(self, script: str = "") -> dict[str, str]:
-        """The environment of a shell: variables and inputs by name, an input `a-b` as `INPUTS_A_B`.
-
-        Raises Unprocessable for a NUL byte, TooLarge for a value no process can be given, if the script names it.
-        """
-        told: dict[str, str] = {}
-        for name, text in self.exported().items():
-            if len(text.encode()) > MAX_ENVIRONMENT or "\0" in text:
-                if name not in script:
-                    continue
-                if "\0" in text:
-                    raise Unprocessable(f"${name}: it holds a NUL byte, which no process can be given.")
-                limit = f"{MAX_ENVIRONMENT:,} bytes"
-                raise TooLarge(f"${name}: it is over {limit}.", fix="Write it to a file and give the file's path.")
-            told[name] = text
-        return told
 
     def given(self, value: Any) -> Any:
         """What a value in the arguments of a mode stands for. Raises MissingReference.
