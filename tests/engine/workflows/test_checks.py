@@ -57,9 +57,8 @@ def agree(found: list[Problem], wanted: list[list[str]]) -> None:
 def test_what_is_found(case: dict[str, Any]) -> None:
     """A-S20-6: a cycle, a node that depends on itself, an id twice, an unknown dependency; and all else."""
     read = loaded(case)
-    errors, warnings = list(read.errors), []
-    if read.workflow is not None:
-        errors, warnings = check(read.workflow, Modes())
+    assert read.workflow is not None, [str(one) for one in read.errors]
+    errors, warnings = check(read.workflow, Modes())
     agree(errors, case.get("errors", []))
     agree(warnings, case.get("warnings", []))
 
