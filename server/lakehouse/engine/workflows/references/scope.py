@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from lakehouse.engine.workflows.model import From, Mode, Node
+from lakehouse.engine.workflows.model import Child, From, Mode, Node
 from lakehouse.engine.workflows.ports import ModeFacts
 from lakehouse.engine.workflows.references.conditions import Held, decided
 from lakehouse.engine.workflows.references.output import Output, plain
@@ -18,7 +18,7 @@ from lakehouse.errors import Unprocessable, did_you_mean
 
 UNRESOLVED = frozenset({"STATE_DIR", "BASE_BRANCH"})  # to refer to these where there are none is an error
 DEFAULTS = {"DOCS_DIR": "docs/"}
-_FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.DOTALL)
+_FENCE, _FENCED = re.compile(r"```(?:json)?[ \t]*\n"), re.compile(r"\n[ \t]*```")
 
 
 class MissingReference(Unprocessable):
@@ -279,6 +279,8 @@ def schemas_of(
     for node in nodes:
         if node.agent is not None and node.agent.output_format is not None:
             found[node.id] = node.agent.output_format
+        elif isinstance(node.body, Child) and node.body.output_format is not None:
+            found[node.id] = node.body.output_format
         elif isinstance(node.body, Mode) and modes is not None and (facts := modes(node.body.name)) is not None:
             found[node.id] = facts.output_schema
     return found
@@ -297,12 +299,15 @@ def environment_key(name: str) -> str:
 
 def _data(text: str) -> Any:
     """A text as JSON, also where a model put it between fences; a text that is none is itself."""
-    for candidate in (text, *_FENCED.findall(text)[:1]):
-        try:
-            return json.loads(candidate)
-        except (ValueError, RecursionError):
-            continue
-    return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        begins = _FENCE.search(text)
+    ends = _FENCED.search(text, begins.end() - 1) if begins else None
+    try:
+        return json.loads(text[begins.end() : ends.start()]) if begins and ends else text
+    except (ValueError, RecursionError):
+        return text
 
 
 def _within(value: Any, path: Sequence[str], reference: Reference, *, partly: bool) -> tuple[Any, tuple[str, ...]]:
