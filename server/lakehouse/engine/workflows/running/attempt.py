@@ -53,6 +53,7 @@ class Attempt:
             output = await self._output()
             live.store.outputs.check(output.text, "its output")
             changes = {"status": "completed", "reason": step.reason, "text": output.text, "typed": output.typed}
+            changes["failure"] = None
             if node.output_type:
                 await keep_output(live, node, path, output, step.model)
         except Pause as pause:
