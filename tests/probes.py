@@ -37,7 +37,7 @@ async def run_probe(step: Step) -> Output:
 @pytest.fixture
 def probing() -> Iterator[None]:
     """Nodes may be probes."""
-    with mock.patch.dict(EXECUTORS, {Probe: run_probe}), mock.patch.dict(KINDS, {Probe: "probe"}):  # type: ignore[arg-type]
+    with mock.patch.dict(EXECUTORS, {Probe: run_probe}), mock.patch.dict(KINDS, {Probe: "probe"}):
         yield
 
 
