@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.declare import Capability
+from lakehouse.engine.redact import secret_variables
 from lakehouse.engine.workflows.ports import Asked, ModeFacts
 from lakehouse.engine.workflows.runs.record import Starter
 from lakehouse.lake import access
@@ -75,13 +76,26 @@ class Steps:
     async def dispatch(self, asked: Asked, request: "ChatRequest") -> tuple["ChatReply", str]:
         """Ask a chat model."""
         began = time.perf_counter()
-        given = {"model": request.model, "messages": [asdict(message) for message in request.messages]}
+        given = {
+            "model": request.asked,
+            "messages": [asdict(message) for message in request.messages],
+            **({"tools": [offer.name for offer in request.tools]} if request.tools else {}),
+        }
         try:
             reply = await self._lake.chat.ask(request)
         except Exception as error:
             await self.record(asked, "llm.chat", given, None, str(error), time.perf_counter() - began)
             raise
-        return reply, await self.record(asked, "llm.chat", given, reply.content, None, time.perf_counter() - began)
+        answer = {name: value for name, value in asdict(reply).items() if value or name == "content"}
+        return reply, await self.record(asked, "llm.chat", given, answer, None, time.perf_counter() - began)
+
+    def clean(self, text: str) -> str:
+        """A text without credentials."""
+        return str(self._lake.redactor.whole(text))
+
+    def hidden(self) -> frozenset[str]:
+        """The variables that hold credentials of ours."""
+        return secret_variables(self._lake.config)
 
 
 def caller_of(starter: Starter) -> Caller:

@@ -37,22 +37,38 @@ class Offer:
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """What is asked. `model` empty: the configured one. `schema`: the answer must be JSON of this schema."""
+    """What is asked.
+
+    `model` and `provider` are as a workflow names them; empty: the configured one. `schema`: the answer must be JSON of
+    this schema; `json`: it must be JSON. `effort` and `thinking` are passed on where the model takes them. `node` is
+    who asks.
+    """
 
     messages: tuple[Message, ...]
     model: str = ""
     provider: str = ""
     tools: tuple[Offer, ...] = ()
     schema: Mapping[str, Any] | None = None
+    json: bool = False
     effort: str = ""
+    thinking: Any = None
     max_tokens: int | None = None
     temperature: float | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    node: str = ""
+
+    @property
+    def asked(self) -> str:
+        """The model as it was asked for: `small`, `claude:opus`, `pi:`; "" where none was."""
+        return f"{self.provider}:{self.model}" if self.provider else self.model
 
 
 @dataclass(frozen=True)
 class ChatReply:
-    """What was answered, by which model, and what it took. `enforced`: the provider holds answers to the schema."""
+    """What was answered, by which model, and what it took.
+
+    `enforced`: the provider holds answers to the schema. `priced`: what it cost is known. `notes` say what of the
+    request was not followed: another model's name, an effort it does not take.
+    """
 
     content: str
     model: str
@@ -64,3 +80,5 @@ class ChatReply:
     cost_usd: float = 0.0
     latency_ms: float = 0.0
     enforced: bool = False
+    priced: bool = True
+    notes: tuple[str, ...] = field(default=())

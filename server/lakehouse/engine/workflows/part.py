@@ -16,20 +16,23 @@ import anyio.to_thread
 
 from lakehouse import config
 from lakehouse.engine.progress import Progress, unheard
+from lakehouse.engine.workflows.checks import check
 from lakehouse.engine.workflows.language import SHELL_KINDS, Loaded, Source, load
 from lakehouse.engine.workflows.language.bundle import child as bundled_child
 from lakehouse.engine.workflows.language.bundle import pack, unpack
 from lakehouse.engine.workflows.library import Library, Surroundings
 from lakehouse.engine.workflows.model import Mode, Node, Workflow
 from lakehouse.engine.workflows.ports import Door
-from lakehouse.engine.workflows.problems import CannotRun
-from lakehouse.engine.workflows.references.scope import checked_inputs
+from lakehouse.engine.workflows.problems import CannotRun, Problem
+from lakehouse.engine.workflows.references import checked_inputs
 from lakehouse.engine.workflows.running.dry import Dry, Unkept
+from lakehouse.engine.workflows.running.gates import Answer, accepted, waits
 from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.running.run import execute
 from lakehouse.engine.workflows.runs import NodeRecord, Planned, RunRecord, Starter, Store
 from lakehouse.engine.workflows.runs.record import OVER, Failure
 from lakehouse.engine.workflows.runs.store import unknown_run
+from lakehouse.engine.workflows.shells import check_open, missing, needs_shell
 from lakehouse.errors import Conflict, LakehouseError, Unavailable, Unprocessable, foreseen
 
 Later = Callable[[Callable[[], Coroutine[Any, Any, None]]], bool]
@@ -114,6 +117,11 @@ class Workflows:
         source, loaded = await self.load(name, definition)
         if loaded.workflow is None:
             raise CannotRun.of(name, loaded.errors)
+        shell = starter.shell or self._open(source.path)
+        check_open(loaded.workflow, shell)
+        errors, _ = await self.checked(loaded.workflow, shell)
+        if errors:
+            raise CannotRun.of(name, errors)
         if background:
             self._check_background(loaded.workflow)
         return await self._started(_new_id(), pack(source, loaded), loaded, starter, inputs or {}, message, dry=dry)
@@ -167,7 +175,7 @@ class Workflows:
                     await self.store.remove([id])
                 record = self._new(id, bundle, loaded.workflow, above.starter, given, message)
                 record = record.changed(parent=above.id, depth=above.depth + 1, dry=above.dry)
-                self._check_shell(record, loaded.workflow)
+                await self._check_shell(record, loaded.workflow)
                 await self.store.add_run(record)
             assert record is not None
             live = await self._made(record, loaded.workflow, nodes, (parent, path))
@@ -202,11 +210,8 @@ class Workflows:
             found = waiting[0]
         if found is None:
             raise Conflict(f"run {run} waits for nobody.", fix="See workflow_status.")
-        given = {"decision": decision, "text": text, "by": by, "at": time.time()}
-        answers = [*found.extra.get("answers", ()), given]
-        kept = found.changed(extra={**found.extra, "answers": answers, "answered": True})
-        await self.store.put_node(record.id, kept)
-        return await self._continued(await self._root(record))
+        await self.store.put_node(record.id, accepted(found, Answer(decision, text, by, time.time())))
+        return await self._continued(await self._root(record), answered=True)
 
     async def cancel(self, run: str, reason: str = "") -> RunRecord:
         """End a run and those below it; of a cancelled one, nothing. Raises NotFound, Conflict when it is over."""
@@ -225,6 +230,20 @@ class Workflows:
         record = record.changed(status="cancelled", ended_at=time.time(), error=Failure("cancelled", reason))
         await self.store.put_run(record)
         return record
+
+    async def checked(self, workflow: Workflow, shell: bool | None) -> tuple[list[Problem], list[Problem]]:
+        """What is wrong with a workflow that could be read, and what is strange. `shell`: see checks.check."""
+        await self._door.ready()
+
+        def work() -> tuple[list[Problem], list[Problem]]:
+            errors, warnings = check(workflow, self._door, shell=shell)
+            return errors + missing(workflow), warnings
+
+        return await anyio.to_thread.run_sync(work)
+
+    def _open(self, path: str) -> bool:
+        """Whether bash is open to somebody far away: where the text is a file of this machine, and that is set."""
+        return self._settings.allow_shell and bool(path)
 
     async def wait(self, run: str, seconds: float, progress: Progress = unheard) -> RunState:
         """The run once it has ended or pauses, or as it is after so many seconds."""
@@ -269,7 +288,7 @@ class Workflows:
         record = self._new(id, bundle, loaded.workflow, starter, given, message)
         if dry is not None:
             return await self._rehearse(record, loaded.workflow, dry)
-        self._check_shell(record, loaded.workflow)
+        await self._check_shell(record, loaded.workflow)
         with self._claim(id):
             await self.store.add_run(record)
             self._begin(await self._made(record, loaded.workflow, {}))
@@ -278,7 +297,7 @@ class Workflows:
     async def _rehearse(self, record: RunRecord, workflow: Workflow, dry: Dry) -> RunRecord:
         dry.check(workflow.nodes)
         if dry.exec_code:
-            self._check_shell(record, workflow)
+            await self._check_shell(record, workflow)
         record = record.changed(dry=vars(dry))
         live = await self._made(record, workflow, {}, dry=dry)
         while len(self._rehearsed) >= MAX_REHEARSED:
@@ -307,14 +326,14 @@ class Workflows:
             plan=tuple(map(_planned, workflow.nodes)),
         )
 
-    async def _continued(self, record: RunRecord) -> RunRecord:
+    async def _continued(self, record: RunRecord, *, answered: bool = False) -> RunRecord:
         with self._claim(record.id):
             record = await self.store.run(record.id)  # as it is now that nobody else goes on with it
             if record.status == "completed":
                 raise Conflict(f"run {record.id} has completed.", fix="Run it again with workflow_rerun.")
             nodes = await self.store.nodes(record.id)
             gates = [one.path for one in nodes.values() if waits(one)]
-            if record.status == "paused" and gates and not any(one.extra.get("answered") for one in nodes.values()):
+            if record.status == "paused" and gates and not answered:
                 raise Conflict(f"run {record.id} waits at {', '.join(gates)}.", fix="Answer with workflow_approve.")
             loaded = await self._understood(record.bundle)
             if loaded.workflow is None:
@@ -402,8 +421,12 @@ class Workflows:
     def _shell(self, record: RunRecord) -> bool:
         return record.starter.shell or (self._settings.allow_shell and bool(record.bundle["path"]))
 
-    def _check_shell(self, record: RunRecord, workflow: Workflow) -> None:
-        return None
+    async def _check_shell(self, record: RunRecord, workflow: Workflow) -> None:
+        """Raises Forbidden for a shell that is not open to the starter, CannotRun for programs that are not there."""
+        check_open(workflow, self._shell(record))
+        problems = await anyio.to_thread.run_sync(missing, workflow) if needs_shell(workflow) else []
+        if problems:
+            raise CannotRun.of(workflow.name, problems)
 
     def _check_background(self, workflow: Workflow) -> None:
         if self._brief():
@@ -413,17 +436,11 @@ class Workflows:
             )
 
 
-def waits(node: NodeRecord) -> bool:
-    """Whether a node is a gate that nobody has answered yet."""
-    return node.status == "paused" and not node.extra.get("answered")
-
-
 def again(node: NodeRecord) -> NodeRecord:
     """A node's record as a resumed run begins with it: what completed stays, all else is pending, with what it kept."""
     if node.status == "completed":
         return node
-    extra = {name: value for name, value in node.extra.items() if name != "answered"}
-    return node.changed(status="pending", reason="", text="", typed=False, failure=None, ended_at=None, extra=extra)
+    return node.changed(status="pending", reason="", text="", typed=False, failure=None, ended_at=None)
 
 
 def child_id(run: str, path: str, index: int | None) -> str:

@@ -59,3 +59,9 @@ class Door(Protocol):
 
     async def dispatch(self, asked: Asked, request: Any) -> Any:
         """Ask a chat model: see engine.chat.Chat.ask. It is observed as `llm.chat`."""
+
+    def clean(self, text: str) -> str:
+        """A text without the credentials that are known here."""
+
+    def hidden(self) -> frozenset[str]:
+        """The environment's variables, in upper case, whose values are credentials of our own settings."""

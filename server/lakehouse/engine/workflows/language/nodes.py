@@ -9,8 +9,10 @@ from lakehouse.engine.workflows.model import (
     Bash,
     Body,
     Cancel,
+    Child,
     Control,
     Decision,
+    FanOut,
     Loop,
     LoopGroup,
     Mode,
@@ -58,6 +60,15 @@ def node_of(given: Any, around: "Around", used: dict[tuple[str, str], "Source"])
             bool(gate.get("capture_response")),
             OnReject(str(reject["prompt"]), int(reject.get("max_attempts", 3))) if reject else None,
             tuple(Decision(one["id"], one.get("label", "")) for one in gate.get("decisions", ())),
+        )
+    elif kinds[0] == "workflow":
+        fan = given.get("fan_out")
+        body = Child(
+            str(given["workflow"]),
+            given.get("input"),
+            fan_out=FanOut(fan["items"], fan.get("as", ""), fan.get("max_parallel", 5), fan.get("join", "all_done"))
+            if fan
+            else None,
         )
     elif kinds[0] == "cancel":
         body = Cancel(str(given["cancel"]))

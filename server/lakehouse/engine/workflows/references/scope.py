@@ -2,45 +2,36 @@
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Any
 
-from pydantic_core import to_json
-
+from lakehouse.engine.workflows.model import From, Mode, Node
+from lakehouse.engine.workflows.ports import ModeFacts
+from lakehouse.engine.workflows.references.conditions import Held, decided
+from lakehouse.engine.workflows.references.output import Output, plain
+from lakehouse.engine.workflows.references.quoting import Quoting, Spill, needs_no_quotes
+from lakehouse.engine.workflows.references.templates import CALLERS, CONTEXT, OURS, Reference, replaced, sole
 from lakehouse.engine.workflows.runs.record import NodeRecord
-from lakehouse.errors import InvalidInput, Unprocessable, did_you_mean
+from lakehouse.errors import TooLarge, Unprocessable, did_you_mean
 
-OUTPUT = re.compile(r"\$([A-Za-z_][\w-]*)\.output(?:\.([A-Za-z_]\w*))?")
+UNRESOLVED = frozenset({"STATE_DIR", "BASE_BRANCH"})  # to refer to these where there are none is an error
+DEFAULTS = {"DOCS_DIR": "docs/"}
+MAX_ENVIRONMENT = 128 * 1024 - 64  # bytes of one variable: Linux takes no longer one
+_FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.DOTALL)
 
 
 class MissingReference(Unprocessable):
     """A reference that leads nowhere: the node that holds it fails."""
 
 
-@dataclass(frozen=True)
-class Output:
-    """What a node puts out: a text, and where `typed` the value whose canonical JSON it is."""
-
-    text: str
-    typed: bool = False
-
-    @classmethod
-    def of(cls, value: Any) -> "Output":
-        """The output that is a value. NaN and infinities, which JSON does not have, become null."""
-        return cls(to_json(value, inf_nan_mode="null").decode(), True)
-
-    @property
-    def value(self) -> Any:
-        """The value, or the text."""
-        return json.loads(self.text) if self.typed else self.text
-
-
 @dataclass
 class Scope:
     """What is around a node: the outputs of its graph and of those around that, inputs, and variables.
 
-    `settled` grows as nodes settle. `schemas` are the `output_format`s of nodes that have one.
+    `settled` grows as nodes settle; `nodes` are the ids there are, settled or not. `schemas` are the `output_format`s
+    of nodes that have one, and what modes answer. `previous` are the nodes of the iteration before, within loop groups.
     """
 
     inputs: Mapping[str, Any]
@@ -48,41 +39,151 @@ class Scope:
     settled: dict[str, NodeRecord] = field(default_factory=dict)
     schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     outer: "Scope | None" = None
-    previous: Mapping[str, NodeRecord] = field(default_factory=dict)  # a loop group's nodes, one iteration ago
+    nodes: Collection[str] = ()
+    previous: Mapping[str, NodeRecord] | None = None
+    _read: dict[str, tuple[NodeRecord, Any]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        nodes: Sequence[Node],
+        inputs: Mapping[str, Any],
+        variables: Mapping[str, str],
+        modes: Callable[[str], ModeFacts | None] | None = None,
+    ) -> "Scope":
+        """The scope of a graph in which nothing has run yet."""
+        schemas = schemas_of(nodes, modes)
+        return cls(inputs, variables, schemas=schemas, nodes=frozenset(node.id for node in nodes))
+
+    def inside(
+        self,
+        nodes: Sequence[Node],
+        modes: Callable[[str], ModeFacts | None] | None = None,
+        *,
+        previous: Mapping[str, NodeRecord] | None = None,
+        **variables: str,
+    ) -> "Scope":
+        """The scope of a loop group's body, for one iteration. `previous` are the records of the one before, by id."""
+        body = Scope.of(nodes, self.inputs, {**self.variables, **variables}, modes)
+        return replace(body, outer=self, previous=previous or {})
+
+    def along(self, **variables: str) -> "Scope":
+        """The same scope with further variables: `LOOP_PREV_OUTPUT`, `REJECTION_REASON`."""
+        return replace(self, variables={**self.variables, **variables})
+
+    def bound(self, given: Mapping[str, Any]) -> "Scope":
+        """The same scope with what `with:` of a command or script gives as further inputs. Raises MissingReference."""
+        if not given:
+            return self
+        return replace(self, inputs={**self.inputs, **{name: self._bound(name, one) for name, one in given.items()}})
 
     def record(self, id: str) -> NodeRecord | None:
-        """A node of this graph, else of one around it."""
+        """A node of this graph, else of one around it, that has settled."""
         found = self.settled.get(id)
         return found if found is not None or self.outer is None else self.outer.record(id)
 
     def text(self, template: str) -> str:
         """A template with every reference in it replaced by its text. Raises MissingReference."""
-        for name, value in self.variables.items():
-            template = re.sub(rf"\${name}(?!\w)", value.replace("\\", r"\\"), template)
-        template = re.sub(
-            r"\$LOOP_PREV\.([\w-]+)\.output",
-            lambda match: self.previous[match[1]].text if match[1] in self.previous else "",
-            template,
-        )
-        template = re.sub(r"\$INPUTS\.([A-Za-z_]\w*)", lambda match: _plain(self.input(match[1])), template)
-        return OUTPUT.sub(lambda match: _plain(self.value(match[1], match[2])), template)
+        return replaced(template, self._text)
 
-    def shell(self, template: str) -> str:
-        """As `text`, for bash: outputs are quoted, and what a caller controls is left to the environment."""
-        return OUTPUT.sub(lambda match: _plain(self.value(match[1], match[2])), template)
+    def prompt(self, template: str) -> str:
+        """As `text`, for a model: a context that the template does not mention stands at its end."""
+        context = self.variables.get("CONTEXT", "")
+        named = False
+
+        def put(reference: Reference) -> str | None:
+            nonlocal named
+            named = named or reference.name in CONTEXT
+            return self._text(reference)
+
+        written = replaced(template, put)
+        return f"{written}\n\n---\n\n{context}" if context and not named else written
+
+    def shell(self, template: str, spill: Spill | None = None) -> str:
+        """As `text`, for bash: outputs are quoted words, and what a caller has a say in is left to the environment.
+
+        Long outputs are read from files that `spill` writes: it takes a text and gives the file's path. Raises
+        MissingReference, and Unprocessable for an output that holds a NUL byte.
+        """
+        quoting = Quoting(spill)
+
+        def put(reference: Reference) -> str | None:
+            if reference.kind == "input" or reference.name in CALLERS:
+                return None
+            if reference.kind == "variable":
+                value = self._variable(reference.name)
+                return value if needs_no_quotes(value) else None
+            return quoting.word(self._resolved(reference), str(reference))
+
+        return replaced(template, put)
+
+    def source(self, template: str) -> str:
+        """As `text`, for a script: outputs stand in it as they are; what a caller has a say in is left alone."""
+
+        def put(reference: Reference) -> str | None:
+            left = reference.kind == "input" or reference.name in CALLERS
+            return None if left else self._text(reference)
+
+        return replaced(template, put)
+
+    def exported(self) -> dict[str, str]:
+        """All that `environment` is made of, however long it is."""
+        values: dict[str, Any] = {name: self.variables.get(name, "") for name in CALLERS}
+        values |= {name: found for name in CONTEXT if (found := self.variables.get("CONTEXT"))}
+        values |= {name: found for name in OURS if (found := self.variables.get(name) or DEFAULTS.get(name))}
+        values |= {environment_key(name): value for name, value in self.inputs.items()}
+        return {name: plain(value) for name, value in values.items()}
+
+    def environment(self, script: str = "") -> dict[str, str]:
+        """The environment of a shell: variables and inputs by name, an input `a-b` as `INPUTS_A_B`.
+
+        Raises Unprocessable for a NUL byte, TooLarge for a value no process can be given, if the script names it.
+        """
+        told: dict[str, str] = {}
+        for name, text in self.exported().items():
+            if len(text.encode()) > MAX_ENVIRONMENT or "\0" in text:
+                if name not in script:
+                    continue
+                if "\0" in text:
+                    raise Unprocessable(f"${name}: it holds a NUL byte, which no process can be given.")
+                limit = f"{MAX_ENVIRONMENT:,} bytes"
+                raise TooLarge(f"${name}: it is over {limit}.", fix="Write it to a file and give the file's path.")
+            told[name] = text
+        return told
 
     def given(self, value: Any) -> Any:
-        """What a value of `with:` stands for: exactly one reference is the value itself, any other text a template."""
+        """What a value in the arguments of a mode stands for. Raises MissingReference.
+
+        Exactly one reference is the value itself, of any depth (`$a.output.results.0.id`); any other text a template.
+        Objects and arrays hold such values again.
+        """
         if isinstance(value, str):
-            whole = OUTPUT.fullmatch(value)
-            return self.value(whole[1], whole[2]) if whole else self.text(value)
+            whole = sole(value, deep=True)
+            return self._resolved(whole, null=None) if whole else replaced(value, self._deep_text, deep=True)
         if isinstance(value, Mapping):
             return {key: self.given(inner) for key, inner in value.items()}
+        if isinstance(value, From):
+            return self._bound("", value)
+        if isinstance(value, date):
+            return value.isoformat()  # a bare 2026-01-31 of YAML
         return [self.given(inner) for inner in value] if isinstance(value, list) else value
 
-    def when(self, condition: str) -> bool:
-        """Whether a condition holds. Raises MissingReference."""
-        return self.text(condition) == "true"
+    def array(self, items: str) -> list[Any]:
+        """The array that a reference yields, itself or as JSON. Raises MissingReference, Unprocessable."""
+        whole = sole(items.strip())
+        value = self._resolved(whole) if whole else self.text(items)
+        if isinstance(value, str):
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError):
+                value = None
+        if not isinstance(value, list):
+            raise Unprocessable(f"{items[:80]}: it is no JSON array.", fix="Have that node put out an array.")
+        return value
+
+    def when(self, condition: str) -> Held:
+        """Whether a condition holds, and why not. Raises MissingReference."""
+        return decided(condition, lambda reference: plain(self._resolved(reference)))
 
     def input(self, name: str) -> Any:
         """A declared input. Raises MissingReference with the names that are like it."""
@@ -90,31 +191,154 @@ class Scope:
             raise MissingReference(f"$INPUTS.{name}: there is no such input.", fix=did_you_mean(name, self.inputs))
         return self.inputs[name]
 
-    def value(self, id: str, field: str | None) -> Any:
+    def value(self, id: str, field: str | None = None) -> Any:
         """What `$id.output` or `$id.output.field` stands for. Raises MissingReference."""
-        record = self.record(id)
-        if record is None:
-            raise MissingReference(f"${id}.output: there is no node {id}.", fix=did_you_mean(id, self.settled))
-        output = Output(record.text, record.typed)
-        if field is None:
-            return output.value
+        return self._resolved(Reference("output", id, (field,) if field else ()))
+
+    def _text(self, reference: Reference) -> str:
+        return plain(self._resolved(reference))
+
+    def _deep_text(self, reference: Reference) -> str:
+        """Where a path meets a text or a number, the rest of it is text: `$a.output.name.yaml`."""
+        value, rest = self._walked(reference, "", partly=True)
+        return plain(value) + "".join(f".{part}" for part in rest)
+
+    def _resolved(self, reference: Reference, null: Any = "") -> Any:
+        """What a reference stands for. `null` is what a field stands for that is declared, but not there or null."""
+        return self._walked(reference, null)[0]
+
+    def _walked(self, reference: Reference, null: Any, *, partly: bool = False) -> tuple[Any, tuple[str, ...]]:
+        if reference.kind == "variable":
+            return self._variable(reference.name), ()
+        if reference.kind == "input":
+            return _within(self.input(reference.name), reference.path, reference, partly=partly)
+        found, holder = self._producer(reference)
+        if found is None or found.status not in ("completed", "failed"):
+            if not reference.path or reference.kind == "previous":
+                return "", ()
+            raise MissingReference(
+                f"{reference}: node {reference.name} did not run, so that it has no fields.",
+                fix="Guard it with when:, or refer to the whole output, which is empty then.",
+            )
+        if found.status == "failed":
+            raise MissingReference(f"{reference}: node {reference.name} failed.", fix="Guard it with when:.")
+        if not reference.path:
+            # A text that was typed as one is itself, not its JSON.
+            return (holder._json(found) if found.typed else found.text), ()
+        value = holder._json(found)
+        first, rest = reference.path[0], reference.path[1:]
+        schema = holder.schemas.get(reference.name)
+        declared = declared_fields(schema)
+        if declared is None or schema is None:
+            return _within(value, reference.path, reference, partly=partly)
+        if not isinstance(value, Mapping):
+            raise MissingReference(f"{reference}: what node {reference.name} put out is no JSON object.")
+        if first not in declared and not (schema.get("additionalProperties") and first in value):
+            fix = did_you_mean(first, declared)
+            raise MissingReference(f"{reference}: node {reference.name} declares no field {first}.", fix=fix)
+        if value.get(first) is not None:
+            return _within(value[first], rest, reference, partly=partly)
+        if rest and not partly:
+            raise MissingReference(f"{reference}: there is nothing in {first}.")
+        return null, rest
+
+    def _producer(self, reference: Reference) -> tuple[NodeRecord | None, "Scope"]:
+        """The record of a node that is referred to, None while it has not settled, and the scope it is in."""
+        scope: Scope | None = self
+        known: list[str] = []
+        while scope is not None:
+            before = reference.kind == "previous"
+            records = (scope.previous or {}) if before else scope.settled
+            if reference.name in records or (reference.name in scope.nodes and not (before and scope.previous is None)):
+                return records.get(reference.name), scope
+            known += [*scope.nodes, *records]
+            scope = scope.outer
+        fix = did_you_mean(reference.name, known, "" if known else "There are no nodes.")
+        raise MissingReference(f"{reference}: there is no node {reference.name}.", fix=fix)
+
+    def _json(self, record: NodeRecord) -> Any:
+        """A node's output as data, read once; what is no JSON is the text."""
+        read = self._read.get(record.path)
+        if read is None or read[0] is not record:
+            read = self._read[record.path] = (record, _data(record.text))
+        return read[1]
+
+    def _variable(self, name: str) -> str:
+        if name in CONTEXT:
+            name = "CONTEXT"
+        found = self.variables.get(name, "") or DEFAULTS.get(name, "")
+        if not found and name in UNRESOLVED:
+            raise MissingReference(f"${name}: there is none for this run.")
+        return found
+
+    def _bound(self, name: str, given: Any) -> Any:
+        if isinstance(given, str):
+            whole = sole(given)
+            return self._resolved(whole) if whole else self.text(given)
+        if not isinstance(given, From):
+            return given
+        whole = sole(given.reference)
+        if whole is None:
+            raise MissingReference(
+                f"with{f'.{name}' if name else ''}: from is no reference.", fix="Write from: $node.output.field."
+            )
+        if given.has_default and whole.kind != "input":
+            record = self._producer(whole)[0]
+            if record is None or record.status == "skipped":
+                return given.if_skipped
+        return self._resolved(whole)
+
+
+def schemas_of(
+    nodes: Sequence[Node], modes: Callable[[str], ModeFacts | None] | None = None
+) -> dict[str, Mapping[str, Any]]:
+    """What nodes say of their outputs: `output_format`, or what a mode answers."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for node in nodes:
+        if node.agent is not None and node.agent.output_format is not None:
+            found[node.id] = node.agent.output_format
+        elif isinstance(node.body, Mode) and modes is not None and (facts := modes(node.body.name)) is not None:
+            found[node.id] = facts.output_schema
+    return found
+
+
+def declared_fields(schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The fields an output has by its schema. None: the schema does not say."""
+    declared = schema.get("properties") if schema is not None else None
+    return declared if isinstance(declared, Mapping) else None
+
+
+def environment_key(name: str) -> str:
+    """The environment variable of an input."""
+    return "INPUTS_" + re.sub(r"\W", "_", name, flags=re.ASCII).upper()
+
+
+def _data(text: str) -> Any:
+    """A text as JSON, also where a model put it between fences; a text that is none is itself."""
+    for candidate in (text, *_FENCED.findall(text)[:1]):
         try:
-            return json.loads(output.text)[field]
-        except (ValueError, KeyError, TypeError):
-            raise MissingReference(f"${id}.output.{field}: there is no such field.", fix="") from None
+            return json.loads(candidate)
+        except (ValueError, RecursionError):
+            continue
+    return text
 
 
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else Output.of(value).text
+def _within(value: Any, path: Sequence[str], reference: Reference, *, partly: bool) -> tuple[Any, tuple[str, ...]]:
+    """What is at a path in a value, and what of the path is left where a text or number ends it."""
+    for place, part in enumerate(path):
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        elif partly and place and not isinstance(value, Mapping | list):
+            return value, tuple(path[place:])
+        elif isinstance(value, Mapping):
+            raise MissingReference(f"{reference}: there is no field {part}.", fix=did_you_mean(part, map(str, value)))
+        elif isinstance(value, list):
+            raise MissingReference(f"{reference}: there is no element {part} among {len(value)}.")
+        else:
+            raise MissingReference(f"{reference}: there is no field {part} in a text or number.", fix="Put out JSON.")
+    return value, ()
 
 
-def checked_inputs(declared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs of a run: those given, and the defaults. Raises InvalidInput for unknown and missing ones."""
-    for name in given:
-        if name not in declared:
-            raise InvalidInput(f"input: there is no input {name[:80]!r}.", fix=did_you_mean(name, declared))
-    missing = [name for name, one in declared.items() if one.required and name not in given]
-    if missing:
-        raise InvalidInput(f"input: {', '.join(missing)} is required.", fix="Give it.")
-    defaults = {name: one.default if one.has_default else "" for name, one in declared.items()}
-    return defaults | dict(given)
+__all__ = ["MissingReference", "Output", "Scope"]

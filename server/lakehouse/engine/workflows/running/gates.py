@@ -39,7 +39,8 @@ def asked(step: Step, number: int, message: str, decisions: Sequence[str]) -> An
 
 def waits(record: NodeRecord) -> bool:
     """Whether a node is a gate that waits for an answer; a group around one is paused, too, but asks nothing."""
-    return record.status == "paused" and "asked" in record.extra
+    number = record.extra.get("asked")
+    return record.status == "paused" and number is not None and len(answers(record.extra)) <= number
 
 
 def accepted(record: NodeRecord, answer: Answer) -> NodeRecord:
@@ -49,7 +50,7 @@ def accepted(record: NodeRecord, answer: Answer) -> NodeRecord:
     """
     offered = record.extra.get("decisions", ())
     given = answers(record.extra)
-    if not waits(record) or len(given) > record.extra["asked"]:
+    if not waits(record):
         last = f": {given[-1].decision}, by {given[-1].by or 'somebody'}" if given else ""
         raise Conflict(f"{record.path} waits for no answer{last}.", fix="workflow_status tells what a run waits for.")
     if answer.decision not in offered:

@@ -230,4 +230,5 @@ def _anew(record: NodeRecord) -> NodeRecord:
     """A record of an earlier part of the run, for a node that runs again."""
     if record.status == "pending":
         return record
-    return record.changed(status="pending", reason="", text="", typed=False, failure=None, ended_at=None)
+    kept = {} if record.status == "completed" else record.extra  # what completed begins from the start
+    return record.changed(status="pending", reason="", text="", typed=False, failure=None, ended_at=None, extra=kept)

@@ -1,7 +1,8 @@
 """The iterations of a loop, each durable, until something says that it is done."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from lakehouse.engine.workflows.model import Control
 from lakehouse.engine.workflows.references import Output, Scope
@@ -9,8 +10,17 @@ from lakehouse.engine.workflows.running.gates import asked, kept
 from lakehouse.engine.workflows.running.step import Step, Stop
 from lakehouse.errors import Unprocessable
 
-# One iteration: its number and its scope; what it puts out, and whether a channel says that the loop is done.
-Once = Callable[[int, Scope], Awaitable[tuple[Output, bool]]]
+
+@dataclass(frozen=True)
+class Round:
+    """One iteration: what it puts out, whether a channel says that the loop is done, and what is kept with it."""
+
+    output: Output
+    done: bool
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+Once = Callable[[int, Scope], Awaitable[Round]]  # an iteration's number, and its scope
 
 
 async def repeat(step: Step, control: Control, once: Once, begun: int = 0) -> Output:
@@ -43,13 +53,15 @@ async def repeat(step: Step, control: Control, once: Once, begun: int = 0) -> Ou
                 raise Stop(f"{step.path} was rejected{f': {answer.text}' if answer.text else '.'}")
             said, heard = answer.text, heard + 1
         step.tell("iteration", n=number + 1, max=control.max_iterations)
-        output, done = await once(number + 1, around(step.scope, output.text, said))
+        found = await once(number + 1, around(step.scope, output.text, said))
+        output = found.output
         # Whoever is to be heard is heard before a model's word that it is done counts.
-        done = done and (not control.interactive or control.signal_completes or bool(heard))
-        await step.keep(iteration=number + 1, output=output.text, typed=output.typed, complete=done, heard=heard)
+        done = found.done and (not control.interactive or control.signal_completes or bool(heard))
+        await step.keep(
+            iteration=number + 1, output=output.text, typed=output.typed, complete=done, heard=heard, **found.extra
+        )
 
 
 def around(scope: Scope, previous: str, said: str) -> Scope:
     """The scope of an iteration: what the one before put out, and what somebody said in between."""
-    variables = {**scope.variables, "LOOP_PREV_OUTPUT": previous, "LOOP_USER_INPUT": said}
-    return replace(scope, variables=variables)
+    return scope.along(LOOP_PREV_OUTPUT=previous, LOOP_USER_INPUT=said)

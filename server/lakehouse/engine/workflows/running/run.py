@@ -2,12 +2,11 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import anyio
 
-from lakehouse.engine.workflows.model import Child, Loop, Prompt
+from lakehouse.engine.workflows.model import Child
 from lakehouse.engine.workflows.references import Scope
 from lakehouse.engine.workflows.running.files import artifacts, check_evidence, prepare, state
 from lakehouse.engine.workflows.running.graph import Graph
@@ -43,7 +42,7 @@ async def _graph(live: Live) -> LakehouseError | None:
     try:
         with live.scope:
             await prepare(live)
-            scope = Scope(inputs=live.record.inputs, variables=variables(live), schemas=_schemas(live))
+            scope = Scope.of(live.workflow.nodes, live.record.inputs, variables(live), live.door.mode)
             await Graph(live, live.workflow.nodes, scope).run()
             return live.refusal
     except Exception as error:
@@ -156,15 +155,6 @@ def _remember(live: Live) -> None:
         if record.path not in again or record.status in SETTLED - {"failed"}:
             live.cost_usd += record.cost_usd
     live.spend(0.0)
-
-
-def _schemas(live: Live) -> Mapping[str, Mapping[str, Any]]:
-    found: dict[str, Mapping[str, Any]] = {}
-    for node in live.workflow.nodes:
-        agent = node.agent if isinstance(node.body, Prompt | Loop) else None
-        if agent is not None and agent.output_format is not None:
-            found[node.id] = agent.output_format
-    return found
 
 
 def variables(live: Live) -> dict[str, str]:

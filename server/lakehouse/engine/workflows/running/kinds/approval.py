@@ -1,11 +1,9 @@
 """A node that waits for somebody to say yes, or which way."""
 
-from dataclasses import replace
-
 from lakehouse.engine.workflows.model import Approval, OnReject
 from lakehouse.engine.workflows.references import Output
 from lakehouse.engine.workflows.running.gates import Answer, answers, asked, kept
-from lakehouse.engine.workflows.running.kinds.prompt import ask
+from lakehouse.engine.workflows.running.kinds.asking import ask
 from lakehouse.engine.workflows.running.rework import siblings, verified
 from lakehouse.engine.workflows.running.step import Step, Stop
 
@@ -48,9 +46,9 @@ def _reason(step: Step, answer: Answer) -> str:
 async def _rework(step: Step, on_reject: OnReject, answer: Answer, number: int) -> None:
     """Have the prompt answered, then do again what stands between what it mends and the gate. Each is done once."""
     if kept(step).get("reworked", 0) <= number:
-        variables = {**step.scope.variables, "REJECTION_REASON": answer.text}
+        scope = step.scope.along(REJECTION_REASON=answer.text)
         async with step.live.places:
-            done = await ask(step, replace(step.scope, variables=variables).text(on_reject.prompt), on_reject.agent)
+            done = await ask(step, scope.prompt(on_reject.prompt), on_reject.agent)
         step.tell("rework", n=number + 1)
         await step.keep(reworked=number + 1, rework=done.text)
     await verified(step, siblings(step), number)

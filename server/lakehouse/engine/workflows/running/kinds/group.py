@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 from lakehouse.engine.workflows.model import LoopGroup, Node
 from lakehouse.engine.workflows.references import Output, Scope
 from lakehouse.engine.workflows.running.gates import kept
 from lakehouse.engine.workflows.running.kinds.until import succeeds
-from lakehouse.engine.workflows.running.rounds import repeat
-from lakehouse.engine.workflows.running.step import Pause, Step, Stop
+from lakehouse.engine.workflows.running.rounds import Round, repeat
+from lakehouse.engine.workflows.running.step import Pause, Step
 from lakehouse.engine.workflows.runs import NodeRecord
 from lakehouse.engine.workflows.signals import signalled, without_promise
 from lakehouse.errors import by_code
@@ -24,18 +23,18 @@ async def run_group(step: Step) -> Output:
     body = step.node.body
     assert isinstance(body, LoopGroup)
 
-    async def once(number: int, scope: Scope) -> tuple[Output, bool]:
+    async def once(number: int, scope: Scope) -> Round:
         before = _of(step, body.nodes, number - 1) if number - 1 > kept(step)["begun"] else {}
-        inner = replace(scope, settled={}, outer=step.scope, previous=before)
+        inner = scope.inside(body.nodes, step.live.door.mode, previous=before)
         records = await _iteration(step, body.nodes, inner, f"{step.path}#{number}/")
         last = _last(body.nodes, records)
         output = Output(without_promise(last.text), last.typed)
         control = body.control
         done = bool(
             (control.until and signalled(last.text, control.until))
-            or (control.until_bash and await _succeeds(step, control.until_bash, inner))
+            or (control.until_bash and await _succeeds(step, control.until_bash, inner, output))
         )
-        return output, done
+        return Round(output, done)
 
     return await repeat(step, body.control, once, _highest(step))
 
@@ -43,13 +42,7 @@ async def run_group(step: Step) -> Output:
 async def _iteration(step: Step, nodes: Sequence[Node], scope: Scope, prefix: str) -> list[NodeRecord]:
     from lakehouse.engine.workflows.running.graph import Graph  # which knows the kinds, and so this one
 
-    reason = None
-    try:
-        records = await Graph(step.live, nodes, scope, prefix).run()
-    except* Stop as stops:
-        reason = _reason(stops)
-    if reason is not None:
-        raise Stop(reason)
+    records = await Graph(step.live, nodes, scope, prefix).run()
     failed = next((record for record in records if record.status == "failed"), None)
     if failed is not None and failed.failure is not None:
         raise by_code(failed.failure.code, f"{failed.path}: {failed.failure.detail}", fix=failed.failure.fix)
@@ -58,15 +51,9 @@ async def _iteration(step: Step, nodes: Sequence[Node], scope: Scope, prefix: st
     return records
 
 
-def _reason(stops: BaseException) -> str:
-    while isinstance(stops, BaseExceptionGroup):
-        stops = stops.exceptions[0]
-    return str(stops)
-
-
-async def _succeeds(step: Step, script: str, scope: Scope) -> bool:
+async def _succeeds(step: Step, script: str, scope: Scope, output: Output) -> bool:
     async with step.live.places:
-        return await succeeds(step, script, scope)
+        return await succeeds(step, script, scope, output)
 
 
 def _last(nodes: Sequence[Node], records: Sequence[NodeRecord]) -> NodeRecord:

@@ -1,13 +1,15 @@
 """A node that asks a chat model again and again, until it is done."""
 
-import json
+from collections.abc import Mapping
 from typing import Any
 
 from lakehouse.engine.workflows.model import Loop
 from lakehouse.engine.workflows.references import Output, Scope
-from lakehouse.engine.workflows.running.kinds.prompt import ask
+from lakehouse.engine.workflows.running.gates import kept
+from lakehouse.engine.workflows.running.kinds.asking import ask
+from lakehouse.engine.workflows.running.kinds.sessions import inherited
 from lakehouse.engine.workflows.running.kinds.until import succeeds
-from lakehouse.engine.workflows.running.rounds import repeat
+from lakehouse.engine.workflows.running.rounds import Round, repeat
 from lakehouse.engine.workflows.running.step import Step
 from lakehouse.engine.workflows.signals import signalled, without_promise
 
@@ -18,21 +20,23 @@ async def run_loop(step: Step) -> Output:
     assert isinstance(body, Loop)
     control, agent = body.control, body.prompt.agent
 
-    async def once(number: int, scope: Scope) -> tuple[Output, bool]:
-        answer = await ask(step, scope.text(body.prompt.text), agent)
-        output = answer if answer.typed else Output(without_promise(answer.text))
+    async def once(number: int, scope: Scope) -> Round:
+        session = [] if control.fresh_context else kept(step).get("session") or inherited(step)
+        step.scope = scope  # its system prompt and its script are of this iteration, too
+        answer = await ask(step, scope.prompt(body.prompt.text), agent, session)
+        if agent.output_format is None:
+            output = Output(without_promise(answer.text))
+        else:
+            output = Output.of(answer.value)
         done = bool(
             (control.until and signalled(answer.text, control.until))
-            or (control.until_field and _field(output, control.until_field) is True)
-            or (control.until_bash and await succeeds(step, control.until_bash, scope))
+            or (control.until_field and _field(answer.value, control.until_field) is True)
+            or (control.until_bash and await succeeds(step, control.until_bash, scope, output))
         )
-        return output, done
+        return Round(output, done, {"session": answer.session})
 
     return await repeat(step, control, once)
 
 
-def _field(output: Output, name: str) -> Any:
-    try:
-        return json.loads(output.text)[name]
-    except (ValueError, KeyError, TypeError):
-        return None
+def _field(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, Mapping) else None

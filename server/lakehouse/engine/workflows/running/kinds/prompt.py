@@ -1,27 +1,16 @@
-"""A node that asks a chat model."""
+"""A node that asks a chat model: a `prompt`, or a `command` whose text is one."""
 
-from lakehouse.engine.chat import ChatRequest, Message
-from lakehouse.engine.workflows.model import Agent, Prompt
+from lakehouse.engine.workflows.model import Prompt
 from lakehouse.engine.workflows.references import Output
+from lakehouse.engine.workflows.running.kinds.asking import ask
+from lakehouse.engine.workflows.running.kinds.sessions import inherited, keep
 from lakehouse.engine.workflows.running.step import Step
-from lakehouse.errors import Upstream
 
 
 async def run_prompt(step: Step) -> Output:
-    """Ask, and put out what was answered. Raises Upstream for a blank answer."""
+    """Ask; the output is what was answered, and with an output_format the JSON of that. Raises as `ask` does."""
     body = step.node.body
     assert isinstance(body, Prompt)
-    return await ask(step, step.scope.text(body.text), body.agent)
-
-
-async def ask(step: Step, text: str, agent: Agent) -> Output:
-    """Ask, and return what was answered. Raises Upstream for a blank answer."""
-    request = ChatRequest((Message("user", text),), model=agent.model)
-    reply, op = await step.live.door.dispatch(step.asked, request)
-    step.ops.append(op)
-    step.model = reply.model
-    step.cost_usd += reply.cost_usd
-    step.tokens += reply.input_tokens + reply.output_tokens
-    if not reply.content.strip():
-        raise Upstream(f"{reply.model} answered nothing.", fix="Try again, or another model.")
-    return Output(reply.content)
+    answer = await ask(step, step.scope.text(body.text), body.agent, inherited(step))
+    await keep(step, answer.session)
+    return Output(answer.text) if body.agent.output_format is None else Output.of(answer.value)

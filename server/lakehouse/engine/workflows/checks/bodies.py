@@ -1,0 +1,77 @@
+"""What each kind of node is given: the arguments of modes, `with:`, contexts, fan-outs, scripts."""
+
+import re
+from collections.abc import Mapping
+
+from lakehouse.engine.workflows.checks.arguments import check_arguments
+from lakehouse.engine.workflows.checks.level import Findings, Level
+from lakehouse.engine.workflows.checks.quotes import quoted_references
+from lakehouse.engine.workflows.model import Bash, Child, Control, From, Loop, LoopGroup, Mode, Node, Script
+from lakehouse.engine.workflows.references.scope import environment_key
+from lakehouse.engine.workflows.references.templates import references, sole
+
+RESUME = re.compile(r"resume:\s*(.+)")
+
+
+def check_body(level: Level, node: Node, findings: Findings) -> None:
+    """Find what cannot be given to a node, and where it leads nowhere."""
+    body = node.body
+    if isinstance(body, Mode):
+        check_arguments(level, node, body.name, findings)
+    else:
+        _check_given(level, node, findings)
+    if isinstance(body, Child) and body.fan_out is not None and sole(body.fan_out.items.strip()) is None:
+        where = level.place(node.id, "fan_out.items")
+        findings.error(where, f"{body.fan_out.items[:80]!r} is no reference.", "Write items: $node.output.field.")
+    _check_shell(level, node, findings)
+    resumed = RESUME.fullmatch(node.context)
+    if resumed is not None:
+        _check_resumed(level, node, resumed[1].strip(), findings)
+
+
+def _check_given(level: Level, node: Node, findings: Findings) -> None:
+    keys: dict[str, str] = {}
+    for name, value in node.given.items():
+        where = level.place(node.id, f"with.{name}")
+        if isinstance(value, From) and sole(value.reference) is None:
+            findings.error(where, f"from: {value.reference[:80]!r} is no reference.", "Write from: $node.output.field.")
+        elif isinstance(value, Mapping) and not isinstance(node.body, Child):
+            findings.error(where, "it is an object.", "Write {from: $node.output.field, if_skipped: ''}, or a text.")
+        first = keys.setdefault(environment_key(name), name)
+        if first != name and isinstance(node.body, Script):
+            message = f"{first} and {name} are the same environment variable, {environment_key(name)}."
+            findings.error(where, message, "Rename one.")
+
+
+def _check_resumed(level: Level, node: Node, id: str, findings: Findings) -> None:
+    where = level.place(node.id, "context")
+    producer = level.by_id.get(id)
+    if producer is None:
+        findings.error(where, f"resume: there is no node {id}.", findings.meant(id, level.by_id))
+    elif producer.agent is None:
+        findings.error(
+            where, f"resume: {id} is no prompt, so that it has no session.", "Name a prompt before this one."
+        )
+    elif id == node.id or not level.upstream(id, node.id):
+        findings.error(where, f"resume: {id} need not have run by then.", f"Add {id} to depends_on.")
+
+
+def _check_shell(level: Level, node: Node, findings: Findings) -> None:
+    body = node.body
+    control: Control | None = body.control if isinstance(body, Loop | LoopGroup) else None
+    script, key = (body.script, "bash") if isinstance(body, Bash) else ("", "script")
+    if control is not None and control.until_bash:
+        script, key = control.until_bash, f"{node.kind}.until_bash"
+    if script or isinstance(body, Script):
+        where = level.place(node.id, key)
+        if findings.shell is False:
+            fix = "Run it with `lakehouse run` on this machine, or set workflows.allow_shell for files of this machine."
+            findings.error(where, "bash and scripts are not open to whoever starts it.", fix)
+        for reference, quote in quoted_references(script):
+            message = f"{reference} stands in {quote} quotes, but is quoted already: its text would be read as bash."
+            findings.warn(where, message, "Write it without quotes.")
+    if isinstance(body, Script) and not body.name:
+        outputs = [str(one) for one in references(body.source) if one.kind in ("output", "previous")]
+        if outputs:
+            message = f"{outputs[0]} becomes a part of the source, whatever it holds."
+            findings.warn(level.place(node.id, "script"), message, "Give it with with:, and read it from INPUTS_….")

@@ -1,0 +1,45 @@
+"""The inputs of a run: those that were given, as the types they are declared with, and the defaults of the others."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from lakehouse.engine.workflows.model import Input
+from lakehouse.errors import InvalidInput, did_you_mean
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "object": (dict,),
+    "array": (list,),
+}
+
+
+def checked_inputs(declared: Mapping[str, Input], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of a run: those given, and the defaults. Raises InvalidInput for unknown, missing and mistyped ones.
+
+    A text given for an input of another type is read as JSON: `--input count=3` is a number where one is declared.
+    """
+    for name in given:
+        if name not in declared:
+            raise InvalidInput(f"input: there is no input {name[:80]!r}.", fix=did_you_mean(name, declared))
+    missing = [name for name, one in declared.items() if one.required and name not in given]
+    if missing:
+        raise InvalidInput(f"input: {', '.join(missing)} is required.", fix="Give it.")
+    defaults = {name: one.default if one.has_default else "" for name, one in declared.items()}
+    return defaults | {name: _typed(declared[name], value) for name, value in given.items()}
+
+
+def _typed(declared: Input, value: Any) -> Any:
+    wanted = _TYPES.get(declared.type)
+    if wanted is None:
+        return value
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+        raise InvalidInput(f"input.{declared.name}: it is not of type {declared.type}.", fix="Give one that is.")
+    return value

@@ -1,0 +1,128 @@
+"""Conversations that go on from one node to a later one."""
+
+import json
+from bisect import bisect_left
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from lakehouse.engine.chat import Message
+from lakehouse.engine.workflows.model import LoopGroup, Node
+from lakehouse.engine.workflows.running.step import Step
+
+Session = list[dict[str, Any]]
+"""What was said, oldest first, as plain data: {role, content} of users and assistants, without tools' answers."""
+
+
+def inherited(step: Step) -> Session:
+    """The conversation that a node goes on with; empty for a new one.
+
+    As `context` says: fresh, shared, or that of a node. Without it, new where others stand in the same layer of the
+    graph, else that of the node before it which asked a model and stood alone in its layer.
+    """
+    node, context = step.node, step.node.context
+    prefix = step.path.removesuffix(node.id)
+    if context == "fresh":
+        return []
+    if context.startswith("resume:"):
+        found = _kept(step, prefix + context.removeprefix("resume:"))
+        if not found:
+            step.tell("warned", message=f"context: {context.removeprefix('resume:')[:80]} left no conversation")
+        return found
+    threads = _threads(_Graph(_around(step.live.workflow.nodes, node) or (node,)))
+    if context != "shared" and node.id not in threads.alone:
+        return []
+    return next((kept for id in threads.before(node.id) if (kept := _kept(step, prefix + id))), [])
+
+
+async def keep(step: Step, session: Session) -> None:
+    """Keep a conversation with the node, where another may go on with it."""
+    threads = _threads(_Graph(_around(step.live.workflow.nodes, step.node) or (step.node,)))
+    if threads.wanted(step.node.id):
+        await step.keep(session=session)
+
+
+def restored(session: Session) -> list[Message]:
+    """The messages of a conversation."""
+    return [Message(said["role"], said["content"]) for said in session]
+
+
+def continued(session: Session, asked: str, answered: str, limit: int) -> Session:
+    """A conversation with one more question and its answer; the oldest of both are left out above `limit` bytes."""
+    session = [*session, {"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
+    sizes = [len(json.dumps(said).encode()) for said in session]
+    while session and sum(sizes) > limit:
+        session, sizes = session[2:], sizes[2:]
+    return session
+
+
+def _kept(step: Step, path: str) -> Session:
+    record = step.live.nodes.get(path)
+    return list(record.extra.get("session", ())) if record is not None else []
+
+
+def _around(nodes: Sequence[Node], node: Node) -> Sequence[Node] | None:
+    """The graph a node stands in: the workflow's, or that of a loop group."""
+    if any(one is node for one in nodes):
+        return nodes
+    groups = (one.body for one in nodes if isinstance(one.body, LoopGroup))
+    return next((found for group in groups if (found := _around(group.nodes, node)) is not None), None)
+
+
+class _Graph:
+    """Nodes as a key: the same ones, not equal ones."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self.nodes = nodes
+
+    def __hash__(self) -> int:
+        return id(self.nodes)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Graph) and other.nodes is self.nodes
+
+
+class _Threads:
+    """Which nodes of a graph ask models, alone in their layer or not."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self._layers = layers(nodes)
+        counts: dict[int, int] = {}
+        for layer in self._layers.values():
+            counts[layer] = counts.get(layer, 0) + 1
+        asking = [node for node in nodes if node.agent is not None]
+        self.alone = {id for id, layer in self._layers.items() if counts[layer] == 1}
+        self._resumed = {node.context.removeprefix("resume:") for node in nodes if node.context.startswith("resume:")}
+        self._steps = sorted((self._layers[node.id], node.id) for node in asking if node.id in self.alone)
+        takers = [node for node in asking if node.context == "shared" or (not node.context and node.id in self.alone)]
+        self._last = max((self._layers[node.id] for node in takers), default=0)
+
+    def before(self, id: str) -> list[str]:
+        """Those that asked alone in earlier layers, the latest first."""
+        place = bisect_left(self._steps, (self._layers[id], ""))
+        return [id for _, id in reversed(self._steps[:place])]
+
+    def wanted(self, id: str) -> bool:
+        """Whether another node may go on with this one's conversation."""
+        return id in self._resumed or (id in self.alone and self._layers[id] < self._last)
+
+
+@lru_cache(maxsize=16)
+def _threads(graph: _Graph) -> _Threads:
+    return _Threads(graph.nodes)
+
+
+def layers(nodes: Sequence[Node]) -> dict[str, int]:
+    """How far each node is from those that depend on nothing, by the longest way. The graph has no cycles."""
+    found: dict[str, int] = {}
+    by_id = {node.id: node for node in nodes}
+    for start in nodes:
+        stack = [start.id]
+        while stack:
+            needs = [id for id in by_id[stack[-1]].depends_on if id in by_id]
+            missing = [id for id in needs if id not in found]
+            if missing:
+                stack += missing
+            else:
+                found[stack.pop()] = max((found[id] + 1 for id in needs), default=0)
+    return found
