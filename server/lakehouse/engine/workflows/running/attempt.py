@@ -86,7 +86,7 @@ class Attempt:
         step = self._step
         return record.changed(
             ops=(*record.ops, *step.ops),
-            cost_usd=record.cost_usd + step.cost_usd,
+            cost_usd=record.cost_usd + step.cost_usd + self.live.passed.pop(step.path, 0.0),
             tokens=record.tokens + step.tokens,
             model=step.model or record.model,
         )
