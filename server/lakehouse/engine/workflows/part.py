@@ -117,8 +117,10 @@ class Workflows:
         source, loaded = await self.load(name, definition)
         if loaded.workflow is None:
             raise CannotRun.of(name, loaded.errors)
-        shell = starter.shell or self._open(source.path)
-        check_open(loaded.workflow, shell)
+        runs_programs = dry is None or dry.exec_code
+        shell = starter.shell or self._open(source.path) if runs_programs else None
+        if shell is not None:
+            check_open(loaded.workflow, shell)
         errors, _ = await self.checked(loaded.workflow, shell)
         if errors:
             raise CannotRun.of(name, errors)
