@@ -173,13 +173,15 @@ async def test_code_is_reviewed(lake: Lakehouse) -> None:
     assert "class Store reads files" in asked[0] and "boil water" not in asked[0] and given["code"] in asked[0]
     assert "line 3" in asked[1]
     report = out(state, "report")["markdown"]
-    assert report.startswith("# Review of src/store.py\n\n## Verdict: reject\n\nReads a file.\n\n### block: line 2\n")
+    assert report.startswith(
+        "# Review of src/store.py\n\n## Verdict: reject\n\nReads a file.\n\n## Findings\n\n### block:"
+    )
     assert "&lt;b&gt;leaks&lt;/b&gt;" in report and "- line 3: it is right" in report
     # A strong one sees the file alone.
     state = await run(lake, "code-review", reviewer="grok-4.1-fast", **given)
     assert (statuses(state)["relevant"], statuses(state)["known"]) == ("skipped", "skipped")
     assert "class Store reads files" not in model.asked[2].messages[-1].content
-    assert "codereview\\_isolation" in out(state, "report")["markdown"].replace("codereview_", "codereview\\_")
+    assert "\n\ncodereview_isolation: grok-4.1-fast is strong" in out(state, "report")["markdown"]
     state = await run(lake, "code-review", ask=True, **given)
     assert state.record.status == "paused" and statuses(state)["approve"] == "paused"
 
