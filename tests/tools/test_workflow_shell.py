@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+from tests.faces.http.answering import client_of, problem
 from tests.flows import PATIENCE, workflow
 
 import lakehouse
@@ -42,6 +43,12 @@ async def test_a_file_with_bash_is_closed_to_the_outside(home: Path, via: str) -
             await lake.call("workflow_run", {"workflow": "mine"}, via=via)
         assert "workflows.allow_shell" in caught.value.fix
         assert await lake.workflows.store.runs() == []
+
+
+async def test_it_is_closed_over_http(home: Path) -> None:
+    async with opened(home) as lake, client_of(lake) as client:
+        answer = await client.post("/v1/observer/workflow/run", json={"workflow": "mine"})
+        assert "runs programs of this machine (sh)" in problem(answer, 403)["detail"]
 
 
 async def test_an_allowed_file_runs_with_little(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
