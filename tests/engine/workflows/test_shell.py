@@ -159,8 +159,9 @@ async def test_too_much_output(home: Path) -> None:
         assert "workflows.max_output_bytes" in node.failure.fix
 
 
-async def test_what_is_noted(lake: Lakehouse) -> None:
+async def test_what_is_noted(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """Output that is not UTF-8, and processes that were left, are told among the run's events."""
+    monkeypatch.setattr("lakehouse.engine.workflows.processes.running.LINGER", 0.1)
     node = await said(lake, "printf 'a\\xff'; sleep 1000 & true")
     assert node.text == "a\ufffd"
     run = (await lake.workflows.store.runs(1))[0].id
