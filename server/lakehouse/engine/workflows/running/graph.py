@@ -120,18 +120,19 @@ class Graph:
 
     async def _refused(self, node: Node) -> NodeRecord | None:
         """The record of a node that does not run: skipped, or failed because its condition cannot be told."""
-        reason, error = "", None
+        reason, warning, error = "", "", None
         if not fires(node.trigger_rule, [self.scope.settled[id].status for id in node.depends_on]):
             reason = "trigger_rule"
         elif node.when:
             try:
-                held = self.scope.when(node.when)
-                reason = "" if held else getattr(held, "reason", "") or "when_condition"
+                _, reason, warning = self.scope.when(node.when)
             except LakehouseError as missing:
                 error = missing
         if not reason and error is None:
             return None
         record = _anew(self._record(node))
+        if warning:
+            self.live.tell("warned", record.path, message=f"when: {warning}")
         run, now = self.live.record, time.time()
         if not self.live.dry:
             name = op_name(node) if type(node.body) in OBSERVED else f"workflow.{node.kind}"
