@@ -120,19 +120,20 @@ class Graph:
 
     async def _refused(self, node: Node) -> NodeRecord | None:
         """The record of a node that does not run: skipped, or failed because its condition cannot be told."""
-        reason, warning, error = "", "", None
+        reason, error = "", None
         if not fires(node.trigger_rule, [self.scope.settled[id].status for id in node.depends_on]):
             reason = "trigger_rule"
         elif node.when:
             try:
-                _, reason, warning = self.scope.when(node.when)
+                held = self.scope.when(node.when)
+                reason = held.reason
+                if held.warning:
+                    self.live.tell("node_warned", self._record(node).path, warning=held.warning)
             except LakehouseError as missing:
                 error = missing
         if not reason and error is None:
             return None
         record = _anew(self._record(node))
-        if warning:
-            self.live.tell("warned", record.path, message=f"when: {warning}")
         run, now = self.live.record, time.time()
         if not self.live.dry:
             name = op_name(node) if type(node.body) in OBSERVED else f"workflow.{node.kind}"
