@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from lakehouse.engine import moment
-from lakehouse.engine.workflows.processes.log import log_of
+from lakehouse.engine.workflows.running.files import log_of
 from lakehouse.engine.workflows.runs.record import Event
 
 _TAIL = 64 * 2**10  # bytes of a log that are looked at
@@ -17,11 +17,11 @@ _TAIL = 64 * 2**10  # bytes of a log that are looked at
 class Told(BaseModel):
     """One event."""
 
-    seq: int
-    at: str
+    seq: int = Field(description="Its number.")
+    at: str = Field(description="When.")
     event: str = Field(description="node_started, node_completed, iteration, tool_called, run_paused and so on.")
-    node: str | None = None
-    data: dict[str, Any] = {}
+    node: str | None = Field(None, description="To which node.")
+    data: dict[str, Any] = Field({}, description="What else is known of it.")
 
 
 class Logs(BaseModel):
