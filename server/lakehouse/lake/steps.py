@@ -84,10 +84,11 @@ class Steps:
         try:
             reply = await self._lake.chat.ask(request)
         except Exception as error:
-            await self.record(asked, "llm.chat", given, None, str(error), time.perf_counter() - began)
+            asked.ops.append(await self.record(asked, "llm.chat", given, None, str(error), time.perf_counter() - began))
             raise
         answer = {name: value for name, value in asdict(reply).items() if value or name == "content"}
-        return reply, await self.record(asked, "llm.chat", given, answer, None, time.perf_counter() - began)
+        asked.ops.append(await self.record(asked, "llm.chat", given, answer, None, time.perf_counter() - began))
+        return reply, asked.ops[-1]
 
     def clean(self, text: str) -> str:
         """A text without credentials."""

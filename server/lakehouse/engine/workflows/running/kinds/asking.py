@@ -78,9 +78,9 @@ async def ask(step: Step, text: str, agent: Agent, session: Session | None = Non
 async def _reply(step: Step, request: ChatRequest, agent: Agent, told: set[str]) -> ChatReply:
     """One answer, and what it took."""
     reply: ChatReply
-    reply, op = await step.live.door.dispatch(step.asked, request)
+    step.afford()
+    reply, _ = await step.live.door.dispatch(step.asked, request)
     step.beat()
-    step.ops.append(op)
     step.model = reply.model if request.asked in ("", reply.model) else f"{request.asked} -> {reply.model}"
     step.cost_usd += reply.cost_usd
     step.tokens += reply.input_tokens + reply.output_tokens

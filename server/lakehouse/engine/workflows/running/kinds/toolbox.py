@@ -86,7 +86,6 @@ class Toolbox:
         # One node may call a tool twice: the key is the same only for the same call of another attempt.
         asked = replace(step.asked, key=f"{step.asked.key}:{made}.{self._made[made]}")
         answer, op = await step.live.door.call(asked, name, arguments)
-        step.ops.append(op)
         limit = step.live.settings.max_tool_result_bytes
         return await anyio.to_thread.run_sync(_fitted, answer, limit), op
 
