@@ -302,6 +302,8 @@ class Workflows:
 
     async def collect(self, *, dry_run: bool = False) -> Forgotten:
         """Forget runs that the settings do not keep, with all below them; those that are not over stay."""
+        if not await anyio.to_thread.run_sync(self.folder.is_dir):
+            return Forgotten()
         return await forget(self.store, self.settings, self._present.runs, dry_run=dry_run)
 
     async def aclose(self) -> None:
