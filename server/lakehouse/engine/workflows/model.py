@@ -173,6 +173,7 @@ class Child:
     input: str | None = None
     isolation: str = "inherit"
     fan_out: FanOut | None = None
+    output_format: Mapping[str, Any] | None = None  # what its output is said to be; nothing holds it to that
 
 
 @dataclass(frozen=True)
