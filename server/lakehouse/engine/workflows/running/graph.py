@@ -126,7 +126,9 @@ class Graph:
         elif node.when:
             try:
                 held = self.scope.when(node.when)
-                reason = "" if held else getattr(held, "reason", "") or "when_condition"
+                reason = held.reason
+                if held.warning:
+                    self.live.tell("node_warned", self._record(node).path, warning=held.warning)
             except LakehouseError as missing:
                 error = missing
         if not reason and error is None:

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import anyio
 
-from lakehouse.engine.workflows.model import Child
 from lakehouse.engine.workflows.references import Scope
 from lakehouse.engine.workflows.running.files import artifacts, check_evidence, prepare, state
 from lakehouse.engine.workflows.running.graph import Graph
 from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.runs import Failure, NodeRecord
-from lakehouse.engine.workflows.runs.record import SETTLED, RunStatus
+from lakehouse.engine.workflows.runs.record import RunStatus
 from lakehouse.errors import LakehouseError, TimedOut, foreseen
 
 
@@ -73,8 +72,10 @@ async def _end(live: Live, error: LakehouseError | None) -> None:
                 status, error = "failed", missing
         if live.cancelled_for is not None or (error is not None and live.broken is None):
             await live.keep(*_ended(live, error))
-        if error is not None:
-            failure: Failure | None = Failure(error.code, error.detail, error.fix)
+        if live.cancelled_for is not None:
+            failure: Failure | None = Failure("cancelled", live.cancelled_for)
+        elif error is not None:
+            failure = Failure(error.code, error.detail, error.fix)
         else:
             failure = _first_failure(live.records()) if status == "failed" else None
         live.tell(f"run_{status}", **({"reason": live.cancelled_for} if live.cancelled_for is not None else {}))
@@ -149,11 +150,8 @@ def _outcome(live: Live) -> bool | None:
 
 
 def _remember(live: Live) -> None:
-    """What earlier parts of the run cost. A child that runs again counts by itself."""
-    again = {node.id for node in live.workflow.nodes if isinstance(node.body, Child)}
-    for record in live.nodes.values():
-        if record.path not in again or record.status in SETTLED - {"failed"}:
-            live.cost_usd += record.cost_usd
+    """What earlier parts of the run cost."""
+    live.cost_usd = sum(record.cost_usd for record in live.nodes.values())
     live.spend(0.0)
 
 
