@@ -16,7 +16,7 @@ from lakehouse.engine.workflows.language.reading import MAX_BYTES
 from lakehouse.engine.workflows.language.tiers import keys
 from lakehouse.engine.workflows.model import Approval, Bash, Child, From, Loop, LoopGroup, Mode, Prompt, Retry, Script
 
-CASES = Path(__file__).parents[2] / "cases" / "workflows"
+CASES = Path(__file__).parents[2] / "cases" / "workflow_files"
 TABLE = [(path.stem, case) for path in sorted(CASES.glob("*.yaml")) for case in yaml.safe_load(path.read_text("utf-8"))]
 
 
