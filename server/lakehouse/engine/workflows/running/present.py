@@ -200,7 +200,7 @@ class Present:
             found[name] = bundle, workflow
         return found[name]
 
-    async def go_on(self, record: RunRecord, background: bool = False) -> RunRecord:
+    async def go_on(self, record: RunRecord) -> RunRecord:
         """Go on with a run that no other is above. Raises Conflict, CannotRun, Unavailable."""
         with self.claim(record.id):
             record = await self._store.run(record.id)  # as it is now that nobody else goes on with it
@@ -213,7 +213,6 @@ class Present:
                 raise Conflict(detail, fix="Use workflow_approve or workflow_reject.")
             nodes = await self._store.nodes(record.id)
             workflow = runnable(record.workflow, await self.understood(record.bundle))
-            self.check_background(workflow, background)
             await self._door.ready()
             record = await self._reopened(record)
             self._begin(self._made(record, workflow, nodes))
@@ -312,14 +311,14 @@ class Present:
         if errors:
             raise CannotRun.of(workflow.name, errors)
 
-    def check_background(self, workflow: Workflow, background: bool) -> None:
-        """Raises Conflict for what cannot run while nobody waits for it."""
+    def check_background(self, background: bool, workflow: Workflow | None = None) -> None:
+        """Raises Conflict for what cannot run while nobody waits for it: here at all, or a workflow that asks."""
         if background and self.brief():
             raise Conflict(
                 "nothing serves this data directory: this process ends with its command, and would end the run.",
                 fix="Start `lakehouse serve` first, or wait for the run.",
             )
-        if background and workflow.interactive:
+        if background and workflow is not None and workflow.interactive:
             raise Conflict(
                 f"workflow {workflow.name} is interactive: it asks somebody while it runs.", fix="Run it and wait."
             )
