@@ -18,7 +18,7 @@ def check(
     shell: bool | None = None,
     line: Callable[[str], int] | None = None,
 ) -> tuple[list[Problem], list[Problem]]:
-    """The errors and the warnings of a workflow, in the order of its file.
+    """The errors and the warnings of a workflow: of its graph, then node by node, then of loop groups.
 
     `modes` says what modes there are and what they take; a door is one. `shell` says whether bash and scripts are open
     to whoever starts it; None where nobody does. `line` gives the line of a place such as `nodes.review.when`.

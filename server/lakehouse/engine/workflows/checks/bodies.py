@@ -1,11 +1,11 @@
-"""What each kind of node is given: the arguments of modes, `with:`, contexts, fan-outs, scripts."""
+"""What each kind of node is given: the arguments of modes, fan-outs, contexts, scripts."""
 
 import re
 
 from lakehouse.engine.workflows.checks.arguments import check_arguments
 from lakehouse.engine.workflows.checks.level import Findings, Level
 from lakehouse.engine.workflows.checks.quotes import quoted_references
-from lakehouse.engine.workflows.model import Bash, Child, Control, Loop, LoopGroup, Mode, Node, Script
+from lakehouse.engine.workflows.model import Approval, Bash, Child, Control, Loop, LoopGroup, Mode, Node, Script
 from lakehouse.engine.workflows.references.templates import references, sole
 
 RESUME = re.compile(r"resume:\s*(.+)")
@@ -19,23 +19,24 @@ def check_body(level: Level, node: Node, findings: Findings) -> None:
     if isinstance(body, Child) and body.fan_out is not None and sole(body.fan_out.items.strip()) is None:
         where = level.place(node.id, "fan_out.items")
         findings.error(where, f"{body.fan_out.items[:80]!r} is no reference.", "Write items: $node.output.field.")
+    if isinstance(body, Approval) and body.on_reject is not None and body.on_reject.reworks:
+        _check_asks(level, node, "approval.on_reject.reworks", body.on_reject.reworks, findings)
     _check_shell(level, node, findings)
     resumed = RESUME.fullmatch(node.context)
     if resumed is not None:
-        _check_resumed(level, node, resumed[1].strip(), findings)
+        _check_asks(level, node, "context", resumed[1].strip(), findings)
 
 
-def _check_resumed(level: Level, node: Node, id: str, findings: Findings) -> None:
-    where = level.place(node.id, "context")
+def _check_asks(level: Level, node: Node, key: str, id: str, findings: Findings) -> None:
+    where = level.place(node.id, key)
+    said = "resume" if key == "context" else "reworks"
     producer = level.by_id.get(id)
     if producer is None:
-        findings.error(where, f"resume: there is no node {id}.", findings.meant(id, level.by_id))
+        findings.error(where, f"{said}: there is no node {id}.", findings.meant(id, level.by_id))
     elif producer.agent is None:
-        findings.error(
-            where, f"resume: {id} is no prompt, so that it has no session.", "Name a prompt before this one."
-        )
+        findings.error(where, f"{said}: {id} is no prompt.", "Name a prompt before this one.")
     elif id == node.id or not level.upstream(id, node.id):
-        findings.error(where, f"resume: {id} need not have run by then.", f"Add {id} to depends_on.")
+        findings.error(where, f"{said}: {id} need not have run by then.", f"Add {id} to depends_on.")
 
 
 def _check_shell(level: Level, node: Node, findings: Findings) -> None:
@@ -50,10 +51,10 @@ def _check_shell(level: Level, node: Node, findings: Findings) -> None:
             fix = "Run it with `lakehouse run` on this machine, or set workflows.allow_shell for files of this machine."
             findings.error(where, "bash and scripts are not open to whoever starts it.", fix)
         for reference, quote in quoted_references(script):
-            message = f"{reference} stands in {quote} quotes, but is quoted already: its text would be read as bash."
+            message = f"{reference} stands in {quote} quotes, but is quoted already: bash would run what its text says."
             findings.warn(where, message, "Write it without quotes.")
     if isinstance(body, Script) and not body.name:
         outputs = [str(one) for one in references(body.source) if one.kind in ("output", "previous")]
         if outputs:
             message = f"{outputs[0]} becomes a part of the source, whatever it holds."
-            findings.warn(level.place(node.id, "script"), message, "Give it with with:, and read it from INPUTS_….")
+            findings.warn(level.place(node.id, "script"), message, "Give it with with:, and read INPUTS_… there.")

@@ -130,9 +130,12 @@ def approval(fields: Fields, file: File) -> Body | None:
     rejected = within.mapping("on_reject")
     on_reject = None
     if rejected is not None:
-        rejected.only(("prompt", "max_attempts"))
+        rejected.only(("prompt", "max_attempts", "reworks"))
+        if "reworks" in rejected:
+            file.findings.used("on_reject.reworks")
         most = rejected.whole("max_attempts", least=1, most=10)
-        on_reject = OnReject(rejected.text("prompt", required=True, strip=True), most or 3, file.agent)
+        asked = rejected.text("prompt", required=True, strip=True)
+        on_reject = OnReject(asked, most or 3, rejected.text("reworks", strip=True), file.agent)
         if "decisions" in within:
             within.wrong("decisions", "it stands beside on_reject.", "Give it one of the two.")
     decisions = _decisions(within)

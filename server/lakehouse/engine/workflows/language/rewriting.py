@@ -194,7 +194,8 @@ def _mapped(
     elif isinstance(body, Approval):
         rejected = body.on_reject
         if rejected is not None:
-            rejected = replace(rejected, prompt=text(rejected.prompt))
+            reworked = rejected.reworks and text(f"${rejected.reworks}.output")[1:].removesuffix(".output")
+            rejected = replace(rejected, prompt=text(rejected.prompt), reworks=reworked)
         body = replace(body, message=text(body.message), on_reject=rejected)
     elif isinstance(body, Cancel):
         body = replace(body, reason=text(body.reason))

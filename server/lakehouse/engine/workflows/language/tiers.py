@@ -58,6 +58,7 @@ FEATURES: tuple[Feature, ...] = (
     *_all("run", "loop_group", "nodes max_iterations until until_bash fresh_context interactive gate_message"),
     Feature("loop_group.signal_completes", "run"),
     *_all("run", "approval", "message capture_response on_reject decisions"),
+    Feature("on_reject.reworks", "extension", "the prompt whose output the rework takes the place of"),
 )
 TIERS: dict[str, str] = {feature.name: feature.tier for feature in FEATURES}
 ABOUT: dict[str, str] = {feature.name: feature.about for feature in FEATURES}

@@ -73,8 +73,10 @@ async def _end(live: Live, error: LakehouseError | None) -> None:
                 status, error = "failed", missing
         if live.cancelled_for is not None or (error is not None and live.broken is None):
             await live.keep(*_ended(live, error))
-        if error is not None:
-            failure: Failure | None = Failure(error.code, error.detail, error.fix)
+        if live.cancelled_for is not None:
+            failure: Failure | None = Failure("cancelled", live.cancelled_for)
+        elif error is not None:
+            failure = Failure(error.code, error.detail, error.fix)
         else:
             failure = _first_failure(live.records()) if status == "failed" else None
         live.tell(f"run_{status}", **({"reason": live.cancelled_for} if live.cancelled_for is not None else {}))

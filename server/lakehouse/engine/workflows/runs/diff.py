@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from lakehouse.engine.workflows.runs.again import ordered
 from lakehouse.engine.workflows.runs.record import NodeRecord, RunRecord
 
 MAX_CHANGES = 50  # places of one value that are told
@@ -21,54 +20,54 @@ class Change(BaseModel):
     """One place of a value that differs."""
 
     path: str = Field(description="$ is the value itself; $.a[0] is a place in it.")
-    a: Any = None
-    b: Any = None
+    a: Any = Field(None, description="What is there in the one.")
+    b: Any = Field(None, description="What is there in the other.")
+
+
+class Fared(BaseModel):
+    """A run, or a node of one."""
+
+    status: str = Field(description="How it stands.")
+    duration_ms: float | None = Field(None, description="How long it took.")
+    cost_usd: float = Field(0.0, description="What its models cost.")
 
 
 class NodeDiff(BaseModel):
-    """One node in both runs."""
+    """One node in both runs; absent where a run has no such node."""
 
-    id: str
+    id: str = Field(description="The node.")
     same: bool = Field(description="Status and output are the same.")
-    status: list[str | None] = Field(description="In a and in b; null where a run has no such node.")
+    a: Fared | None = Field(None, description="In the one.")
+    b: Fared | None = Field(None, description="In the other.")
     changes: list[Change] = Field(description="Places of outputs that are JSON.")
     text: str | None = Field(None, description="Unified diff of outputs that are text.")
-    duration_ms: list[float | None]
-    cost_usd: list[float]
 
 
 class RunDiff(BaseModel):
     """What is different between two runs."""
 
-    a: str
-    b: str
-    status: list[str]
+    a: Fared = Field(description="The one.")
+    b: Fared = Field(description="The other.")
     same_workflow: bool = Field(description="Both ran the same text.")
-    inputs: list[Change]
-    nodes: list[NodeDiff]
-    duration_ms: list[float | None]
-    cost_usd: list[float]
+    inputs: list[Change] = Field(description="What they were given.")
+    nodes: list[NodeDiff] = Field(description="In the order of the file.")
 
 
-Side = tuple[RunRecord, str, dict[str, NodeRecord]]
+Side = tuple[RunRecord, str, tuple[NodeRecord, ...]]
 
 
 def diff_of(one: Side, other: Side) -> RunDiff:
-    """Compare two runs: each its record, its status as it is shown, and its nodes by path. It takes time for much."""
+    """Compare two runs: each its record, its status as it is shown, and its nodes in order. It takes time for much."""
     (a, a_status, a_nodes), (b, b_status, b_nodes) = one, other
-    given = [{"message": record.message, "inputs": dict(record.inputs)} for record in (a, b)]
-    paths = [node.path for node in ordered(a.plan, a_nodes)]
-    paths += [node.path for node in ordered(b.plan, b_nodes) if node.path not in set(paths)]
-    sides = [{node.path: node for node in ordered(record.plan, nodes)} for record, _, nodes in (one, other)]
+    was, given = ({"message": record.message, "inputs": dict(record.inputs)} for record in (a, b))
+    sides = [{node.path: node for node in nodes} for nodes in (a_nodes, b_nodes)]
+    paths = [*sides[0], *(path for path in sides[1] if path not in sides[0])]
     return RunDiff(
-        a=a.id,
-        b=b.id,
-        status=[a_status, b_status],
+        a=_run(a, a_status, a_nodes),
+        b=_run(b, b_status, b_nodes),
         same_workflow={**a.bundle, "path": ""} == {**b.bundle, "path": ""},
-        inputs=list(_some(changes_of(*given))),
+        inputs=list(_some(changes_of(was, given))),
         nodes=[_node(path, sides[0].get(path), sides[1].get(path)) for path in paths],
-        duration_ms=[_ms(record.started_at, record.ended_at) for record in (a, b)],
-        cost_usd=[sum(node.cost_usd for node in nodes.values()) for nodes in (a_nodes, b_nodes)],
     )
 
 
@@ -95,16 +94,19 @@ def _node(path: str, a: NodeRecord | None, b: NodeRecord | None) -> NodeDiff:
         changes = list(_some(changes_of(json.loads(a.text), json.loads(b.text)))) if not same_text else []
     elif not same_text:
         text = _lines(a.text if a else "", b.text if b else "")
-    statuses = [one.status if one else None for one in (a, b)]
-    return NodeDiff(
-        id=path,
-        same=same_text and statuses[0] == statuses[1],
-        status=statuses,
-        changes=changes,
-        text=text,
-        duration_ms=[_ms(one.started_at, one.ended_at) if one else None for one in (a, b)],
-        cost_usd=[one.cost_usd if one else 0.0 for one in (a, b)],
-    )
+    same = same_text and (a.status if a else "") == (b.status if b else "")
+    return NodeDiff(id=path, same=same, a=_fared(a), b=_fared(b), changes=changes, text=text)
+
+
+def _fared(node: NodeRecord | None) -> Fared | None:
+    if node is None:
+        return None
+    return Fared(status=node.status, duration_ms=_ms(node.started_at, node.ended_at), cost_usd=node.cost_usd)
+
+
+def _run(record: RunRecord, status: str, nodes: tuple[NodeRecord, ...]) -> Fared:
+    cost = sum(node.cost_usd for node in nodes if "#" not in node.path)
+    return Fared(status=status, duration_ms=_ms(record.started_at, record.ended_at), cost_usd=cost)
 
 
 def _some(changes: Iterator[Change]) -> Iterator[Change]:

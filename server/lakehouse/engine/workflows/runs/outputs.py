@@ -1,13 +1,20 @@
 """Outputs too long for the file of runs: each lies in a file of its run's folder, named after what is in it."""
 
 import hashlib
+import json
+import re
 import shutil
+import stat
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lakehouse.engine import files
-from lakehouse.errors import TooLarge, disk_failed
+from lakehouse.errors import InvalidInput, TooLarge, disk_failed
 
 INLINE_BYTES = 64 * 2**10  # a longer text lies in a file
+_ID = re.compile(r"[0-9a-f]{22}|[0-9a-f]{30}")
 SETTING = "workflows.max_output_bytes"
 
 
@@ -52,15 +59,48 @@ class Outputs:
             raise Damaged(name)
         return data.decode()
 
-    def remove(self, run: str) -> int:
-        """Remove all that lies in a run's folder; how many bytes that were. What cannot be removed stays."""
-        folder = self.folder(run)
-        size = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_symlink() or path.is_file())
-        shutil.rmtree(folder, ignore_errors=True)
-        return size
+    def copy(self, run: str, to: str) -> None:
+        """Give a run the artifacts of another. Raises Upstream when the disk fails."""
+        source = self.folder(run) / "artifacts"
+        if not source.is_dir():
+            return
+        try:
+            files.make_folder(self.folder(to))
+            shutil.copytree(source, self.folder(to) / "artifacts", symlinks=True)
+        except (OSError, shutil.Error) as error:
+            shutil.rmtree(self.folder(to), ignore_errors=True)
+            raise disk_failed(error if error.errno else OSError(0, "the artifacts cannot be copied")) from error
+
+    def folders(self) -> list[str]:
+        """The runs that have a folder; one that was made within the hour may be of a run about to begin."""
+        if not self._folder.is_dir():
+            return []
+        old = time.time() - 3600
+        found = [path for path in self._folder.iterdir() if _ID.fullmatch(path.name) and path.is_dir()]
+        return sorted(path.name for path in found if path.stat().st_mtime < old)
+
+    def size(self, run: str) -> int:
+        """Bytes in a run's folder."""
+        found = (path.lstat() for path in self.folder(run).rglob("*"))
+        return sum(one.st_size for one in found if not stat.S_ISDIR(one.st_mode))
+
+    def remove(self, *runs: str) -> None:
+        """Remove all that lies in the folders of runs. What cannot be removed stays."""
+        for run in runs:
+            shutil.rmtree(self.folder(run), ignore_errors=True)
 
     def _path(self, run: str, name: str) -> Path:
         return self.folder(run) / "nodes" / f"{name}.txt"
+
+
+def check_inputs(inputs: Mapping[str, Any], message: str, limit: int) -> None:
+    """Raises TooLarge for what a run is given, over a limit in bytes, and InvalidInput for what is no JSON."""
+    try:
+        size = len(json.dumps(dict(inputs), allow_nan=False)) + len(message.encode("utf-8", "replace"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"input: it is no JSON: {error}.", fix="Give texts, numbers, lists and objects.") from error
+    if size > limit:
+        raise TooLarge(f"input: it is {size} bytes, over the {limit} there may be.", fix=f"Raise {SETTING}.")
 
 
 def long(text: str) -> bool:

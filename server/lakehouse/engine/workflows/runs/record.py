@@ -95,7 +95,7 @@ class RunRecord:
     rerun_of: str | None = None
     depth: int = 0
     plan: tuple["Planned", ...] = ()  # its nodes in the order of the file
-    dry: Mapping[str, Any] | None = None  # of a run that only shows what would run: what stands in for its nodes
+    dry: Mapping[str, Any] | None = None  # of a dry run, which is kept nowhere: what it was given
 
     def changed(self, **fields: Any) -> "RunRecord":
         """The record with other fields."""

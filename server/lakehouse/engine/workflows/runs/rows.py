@@ -12,7 +12,7 @@ SCHEMA = """
 CREATE TABLE runs (
     id TEXT PRIMARY KEY, workflow TEXT NOT NULL, profile TEXT, parent TEXT, rerun_of TEXT, depth INTEGER NOT NULL,
     started_at REAL NOT NULL, status TEXT NOT NULL, ended_at REAL, error TEXT, outcome INTEGER, result TEXT NOT NULL,
-    result_file TEXT, starter TEXT NOT NULL, message TEXT NOT NULL, inputs TEXT NOT NULL, plan TEXT NOT NULL, dry TEXT,
+    result_file TEXT, starter TEXT NOT NULL, message TEXT NOT NULL, inputs TEXT NOT NULL, plan TEXT NOT NULL,
     bundle TEXT NOT NULL);
 CREATE INDEX runs_by_time ON runs (started_at);
 CREATE INDEX runs_by_parent ON runs (parent) WHERE parent IS NOT NULL;
@@ -27,7 +27,7 @@ CREATE TABLE events (
 CREATE INDEX events_by_run ON events (run);
 """
 
-ADD_RUN = f"INSERT OR REPLACE INTO runs VALUES ({', '.join('?' * 19)})"
+ADD_RUN = f"INSERT OR REPLACE INTO runs VALUES ({', '.join('?' * 18)})"
 CHANGE_RUN = (
     "UPDATE runs SET status = ?, ended_at = ?, error = ?, outcome = ?, result = ?, result_file = ? WHERE id = ?"
 )
@@ -37,7 +37,7 @@ _RUN = (
     "id, workflow, parent, rerun_of, depth, started_at, status, ended_at, error, outcome, result, result_file, "
     "starter, message"
 )
-WHOLE_RUN = f"SELECT {_RUN}, inputs, plan, dry, bundle FROM runs"
+WHOLE_RUN = f"SELECT {_RUN}, inputs, plan, bundle FROM runs"
 LISTED_RUN = f"SELECT {_RUN} FROM runs"
 NODES = (
     "SELECT path, kind, status, reason, text, file, typed, failure, started_at, ended_at, attempts, ops, cost_usd, "
@@ -66,7 +66,6 @@ def run_row(record: RunRecord, file: str | None) -> tuple[Any, ...]:
         clean(record.message),
         json.dumps(dict(record.inputs)),
         json.dumps([[one.id, one.kind, list(one.depends_on), one.mode] for one in record.plan]),
-        None if record.dry is None else json.dumps(dict(record.dry)),
         json.dumps(dict(record.bundle)),
     )
 
@@ -109,7 +108,7 @@ def run_of(row: tuple[Any, ...]) -> tuple[RunRecord, str | None]:
     """A run of a row of WHOLE_RUN or LISTED_RUN, and the file of its result."""
     (id, workflow, parent, rerun_of, depth, started_at, status, ended_at, error, outcome, result, file, *rest) = row
     starter = json.loads(rest[0])
-    inputs, plan, dry, bundle = rest[2:] or ("{}", "[]", None, "{}")
+    inputs, plan, bundle = rest[2:] or ("{}", "[]", "{}")
     record = RunRecord(
         id=id,
         workflow=workflow,
@@ -127,7 +126,6 @@ def run_of(row: tuple[Any, ...]) -> tuple[RunRecord, str | None]:
         rerun_of=rerun_of,
         depth=depth,
         plan=tuple(Planned(id, kind, tuple(after), mode) for id, kind, after, mode in json.loads(plan)),
-        dry=None if dry is None else json.loads(dry),
     )
     return record, file
 

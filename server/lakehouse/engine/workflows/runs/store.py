@@ -48,10 +48,10 @@ class Store:
         self._gathering = Batch()
         self._connection: sqlite3.Connection | None = None
 
-    async def add_run(self, record: RunRecord) -> None:
-        """Keep a run that begins, with what it was started with; one of that id is replaced."""
+    async def add_run(self, record: RunRecord, nodes: Sequence[NodeRecord] = ()) -> None:
+        """Keep a run that begins, with what it was started with and the nodes it has already."""
         file = await self._spilled(record.id, record.result, "result")
-        await self._write((rows.ADD_RUN, rows.run_row(record, file)))
+        await self._write((rows.ADD_RUN, rows.run_row(record, file)), *await self._node_rows(record.id, nodes))
 
     async def put_run(self, record: RunRecord) -> None:
         """Keep what changed of a run: its status, its end, its result."""
@@ -64,11 +64,7 @@ class Store:
 
     async def put_nodes(self, run: str, records: Sequence[NodeRecord]) -> None:
         """Keep several nodes at once: all of them or none."""
-        changes = []
-        for record in records:
-            file = await self._spilled(run, record.text, f"output of {record.path}")
-            changes.append((rows.PUT_NODE, rows.node_row(run, record, file)))
-        await self._write(*changes)
+        await self._write(*await self._node_rows(run, records))
 
     def tell(self, run: str, event: Event) -> None:
         """Keep an event with the next write, or at `flush`."""
@@ -102,20 +98,25 @@ class Store:
         statuses: Sequence[str] = (),
         profile: str | None = None,
         parent: str | None = None,
+        roots: bool = False,
         before: str | None = None,
+        among: Sequence[str] | None = None,
+        without: Sequence[str] = (),
     ) -> list[RunRecord]:
         """The newest runs, newest first, without bundle, inputs and plan; those that began before the run `before`.
 
-        `profile` None is everybody's; `statuses` none is all.
+        Those below the run `parent`, or `roots`, those below none; `among` and `without` are ids. `profile` None is
+        everybody's; no `statuses` are all.
         """
-        wanted, values = ["TRUE"], []
+        wanted, values = ["parent IS NULL" if roots else "TRUE"], []
         for column, value in (("workflow", workflow), ("profile", profile), ("parent", parent)):
             if value is not None:
                 wanted.append(f"{column} = ?")
                 values.append(value)
-        if statuses:
-            wanted.append(f"status IN ({', '.join('?' * len(statuses))})")
-            values += statuses
+        for column, chosen in (("status IN", statuses or None), ("id IN", among), ("id NOT IN", without or None)):
+            if chosen is not None:
+                wanted.append(f"{column} ({', '.join('?' * len(chosen))})")
+                values += chosen
         if before is not None:
             wanted.append("(started_at, id) < ((SELECT started_at FROM runs WHERE id = ?), ?)")
             values += [before, before]
@@ -125,6 +126,11 @@ class Store:
             return [rows.run_of(row)[0] for row in file.execute(asked, (*values, limit))]
 
         return await self._read(read)
+
+    async def below(self, run: str) -> list[RunRecord]:
+        """The runs below a run, of every depth, as `runs` gives them."""
+        found = await self.runs(-1, parent=run)
+        return found + [deeper for one in found for deeper in await self.below(one.id)]
 
     async def nodes(self, run: str) -> dict[str, NodeRecord]:
         """The nodes of a run by path. One whose output is damaged has failed."""
@@ -138,31 +144,35 @@ class Store:
     async def events(
         self, run: str, after: int = 0, limit: int = 1000, path: str | None = None
     ) -> list[tuple[int, Event]]:
-        """What happened in a run, in order, each with its number; those with a greater number than `after`."""
+        """What happened in a run, or to one node of it, in order, each with its number; those after a number."""
+        return await self._events("seq > ?", [after], run, limit, path)
+
+    async def events_of(self, run: str, kind: str) -> list[Event]:
+        """All events of a run of one kind, in order."""
+        return [event for _, event in await self._events("kind = ?", [kind], run, -1, None)]
+
+    async def _events(
+        self, wanted: str, values: list[Any], run: str, limit: int, path: str | None
+    ) -> list[tuple[int, Event]]:
         await self.flush()
-        asked = "SELECT seq, at, kind, path, data FROM events WHERE run = ? AND seq > ?"
-        values: list[Any] = [run, after]
         if path is not None:
-            asked += " AND path = ?"
-            values.append(path)
+            wanted, values = f"{wanted} AND path = ?", [*values, path]
+        asked = f"SELECT seq, at, kind, path, data FROM events WHERE run = ? AND {wanted} ORDER BY seq LIMIT ?"
 
         def read(file: sqlite3.Connection) -> list[tuple[int, Event]]:
-            return [rows.event_of(row) for row in file.execute(f"{asked} ORDER BY seq LIMIT ?", (*values, limit))]
+            return [rows.event_of(row) for row in file.execute(asked, (run, *values, limit))]
 
         return await self._read(read)
 
-    async def remove(self, runs: Sequence[str]) -> int:
-        """Forget runs, their nodes, events and folders; how many bytes the folders had."""
-        for start in range(0, len(runs), 200):
-            some = runs[start : start + 200]
+    async def remove(self, runs: Sequence[str]) -> None:
+        """Forget runs, their nodes and events; then their folders."""
+        tables = (("runs", "id"), ("nodes", "run"), ("events", "run"))
+        for start in range(0, len(runs), 100):
+            some = runs[start : start + 100]
             await self._write(
-                *(
-                    (f"DELETE FROM {table} WHERE {key} = ?", (run,))
-                    for run in some
-                    for table, key in (("runs", "id"), ("nodes", "run"), ("events", "run"))
-                )
+                *((f"DELETE FROM {table} WHERE {key} = ?", (run,)) for run in some for table, key in tables)
             )
-        return await anyio.to_thread.run_sync(lambda: sum(map(self.outputs.remove, runs)))
+            await anyio.to_thread.run_sync(self.outputs.remove, *some)
 
     async def aclose(self) -> None:
         """Keep what waits and close the file."""
@@ -170,6 +180,13 @@ class Store:
             with suppress(LakehouseError):  # events alone wait here, and a file that fails is closed all the same
                 await self.flush()
             await anyio.to_thread.run_sync(self._close, limiter=self._thread)
+
+    async def _node_rows(self, run: str, records: Sequence[NodeRecord]) -> list[Change]:
+        changes = []
+        for record in records:
+            file = await self._spilled(run, record.text, f"output of {record.path}")
+            changes.append((rows.PUT_NODE, rows.node_row(run, record, file)))
+        return changes
 
     async def _spilled(self, run: str, text: str, what: str) -> str | None:
         """The file of a long text, durable before a commit names it; None for a short one."""

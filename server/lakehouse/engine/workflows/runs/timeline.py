@@ -12,15 +12,15 @@ from lakehouse.engine.workflows.runs.record import Event, NodeRecord, Planned, R
 class Span(BaseModel):
     """One node. Times are milliseconds since the run began."""
 
-    id: str
-    kind: str
+    id: str = Field(description="The node.")
+    kind: str = Field(description="What it is.")
     layer: int = Field(description="Nodes on the longest way to it.")
-    depends_on: list[str]
-    status: str
-    start_ms: float | None = None
-    end_ms: float | None = None
+    depends_on: list[str] = Field(description="What it waits for.")
+    status: str = Field(description="How it ended.")
+    start_ms: float | None = Field(None, description="When it began.")
+    end_ms: float | None = Field(None, description="When it ended.")
     queued_ms: float | None = Field(None, description="From when it could start until it did.")
-    attempts: int
+    attempts: int = Field(description="How often it was tried.")
     iterations: int | None = Field(None, description="Of a loop.")
     critical: bool = Field(False, description="On the critical path.")
 
@@ -28,25 +28,22 @@ class Span(BaseModel):
 class Wait(BaseModel):
     """A time in which a gate waited for somebody."""
 
-    node: str
-    from_ms: float
-    to_ms: float | None = Field(None, description="None: it still does.")
+    node: str = Field(description="The gate.")
+    from_ms: float = Field(description="From when.")
+    to_ms: float | None = Field(None, description="Until when; absent: it still does.")
 
 
 class Timeline(BaseModel):
     """What there is to draw of a run."""
 
-    run_id: str
-    workflow: str
-    status: str
-    started_at: str
-    duration_ms: float | None = None
-    nodes: list[Span]
+    started_at: str = Field(description="When the run began.")
+    duration_ms: float | None = Field(None, description="How long it took.")
+    nodes: list[Span] = Field(description="In the order of the file.")
     critical_path: list[str] = Field(description="The nodes that the run took its time from, the first first.")
-    waits: list[Wait]
+    waits: list[Wait] = Field(description="When gates waited.")
 
 
-def timeline_of(record: RunRecord, status: str, nodes: Mapping[str, NodeRecord], events: Sequence[Event]) -> Timeline:
+def timeline_of(record: RunRecord, nodes: Mapping[str, NodeRecord], events: Sequence[Event]) -> Timeline:
     """The timeline of a run; `events` are those that say when gates began to wait."""
     layers = layers_of(record.plan)
     depends = {one.id: one.depends_on for one in record.plan}
@@ -78,9 +75,6 @@ def timeline_of(record: RunRecord, status: str, nodes: Mapping[str, NodeRecord],
         )
     ended = record.ended_at
     return Timeline(
-        run_id=record.id,
-        workflow=record.workflow,
-        status=status,
         started_at=moment.text_of(record.started_at),
         duration_ms=offset(ended),
         nodes=spans,

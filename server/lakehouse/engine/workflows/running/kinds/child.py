@@ -8,6 +8,7 @@ import anyio
 
 from lakehouse.engine.workflows.model import Child, FanOut
 from lakehouse.engine.workflows.references import Output
+from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.running.step import Pause, Step
 from lakehouse.engine.workflows.runs import RunRecord
 from lakehouse.errors import InvalidInput, Unprocessable
@@ -22,7 +23,8 @@ async def run_child(step: Step) -> Output:
     """
     body = step.node.body
     assert isinstance(body, Child)
-    given = {name: step.scope.given(value) for name, value in step.node.given.items()}
+    _check_cycle(step.live, body.workflow)
+    given = step.scope.passed(step.node.given)
     if body.fan_out is not None:
         return await _each(step, body, body.fan_out, given)
     message = step.scope.text(body.input) if body.input is not None else ""
@@ -76,6 +78,19 @@ async def _run(step: Step, workflow: str, index: int | None, given: Mapping[str,
     children = step.live.children
     assert children is not None
     return await children(step.path, workflow, index=index, inputs=given, message=message)
+
+
+def _check_cycle(live: Live, workflow: str) -> None:
+    """Refuse a workflow that this run, or one above it, is itself."""
+    chain = [live.record.workflow]
+    names = {live.record.workflow, live.record.bundle["name"]}
+    while live.above is not None:
+        live = live.above[0]
+        chain.append(live.record.workflow)
+        names |= {live.record.workflow, live.record.bundle["name"]}
+    if workflow in names:
+        way = " -> ".join((*reversed(chain), workflow))
+        raise Unprocessable(f"workflow: {way} would start itself.", fix="Use loop_group: to repeat nodes.")
 
 
 def _why(record: RunRecord) -> str:
