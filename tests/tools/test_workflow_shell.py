@@ -112,3 +112,20 @@ async def test_scripts_in_javascript(home: Path, tmp_path: Path, monkeypatch: py
         monkeypatch.setenv("PATH", str(bin))
         answer = await lake.call("workflow_run", {"workflow": "mine"}, via="cli")
         assert answer["nodes"][0]["output"] == "--no-install console.log(1)"
+
+
+async def test_named_scripts_and_times(home: Path) -> None:
+    """A file of scripts/ runs as it is; `timeout` is in milliseconds and ends a program."""
+    await anyio.Path(home / "scripts").mkdir(parents=True)
+    await anyio.Path(home / "scripts" / "count.py").write_text("print('$ARGUMENTS', __file__.endswith('main.py'))")
+    nodes = """
+  - {id: named, script: count, runtime: uv}
+  - {id: slow, timeout: 300, bash: echo waiting >&2; sleep 1000}
+  - {id: slower, timeout: 300, runtime: uv, script: "import time; time.sleep(1000)"}
+"""
+    async with opened(home, nodes) as lake:
+        answer = await lake.call("workflow_run", {"workflow": "mine", "message": "x"}, via="cli")
+        named, slow, slower = answer["nodes"]
+        assert named["output"] == "$ARGUMENTS True"
+        assert "longer than 0.3 s" in slow["error"] and "waiting" in slow["error"]
+        assert "longer than 0.3 s" in slower["error"]

@@ -166,7 +166,7 @@ def redactor_for(settings: Config) -> Redactor:
     """
     tokens = [settings.auth.token, *(each.token for each in settings.auth.tokens)]
     return Redactor(
-        names=[settings.embed.api_key_env, "AWS_ACCESS_KEY_ID"], values=[*tokens, *_of_buckets(settings.storage)]
+        names=[*_named_variables(settings), "AWS_ACCESS_KEY_ID"], values=[*tokens, *_of_buckets(settings.storage)]
     )
 
 

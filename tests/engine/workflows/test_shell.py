@@ -1,5 +1,6 @@
 """Nodes that run programs: what they are given, where they stand, and what becomes of what they say."""
 
+import sys
 from pathlib import Path
 
 import anyio
@@ -9,7 +10,7 @@ from tests.flows import PATIENCE, by_id, ran, started, workflow
 import lakehouse
 from lakehouse import Forbidden, Lakehouse
 from lakehouse.engine.workflows.model import Bash, Control, Loop, LoopGroup, Mode, Node, Prompt, Script, Workflow
-from lakehouse.engine.workflows.processes.log import log_of
+from lakehouse.engine.workflows.running.files import log_of
 from lakehouse.engine.workflows.runs import NodeRecord, Starter
 from lakehouse.engine.workflows.shells import missing, needs_shell
 
@@ -110,14 +111,35 @@ async def test_credentials_are_cut_out(lake: Lakehouse, monkeypatch: pytest.Monk
     run = (await lake.workflows.store.runs(1))[0].id
     log = await anyio.Path(log_of(lake.home / "runs" / run, "it")).read_text()
     assert token not in log and log.count("[redacted]") == 2 and " err " in log
+    node = await said(lake, f"printf %s {token} >&2; head -c 690 /dev/zero | tr '\\0' x >&2; exit 1")
+    assert node.failure is not None and "hunter2" not in node.failure.detail  # the message begins within it
 
 
-async def test_a_log_can_be_read_while_a_program_runs(lake: Lakehouse) -> None:
-    run = await started(lake, "  - {id: it, bash: 'echo begun; sleep 1000'}")
+async def begun(lake: Lakehouse, run: str) -> int:
+    """Wait for the process id that the program of node `it` prints; from its log, while it runs."""
     log = anyio.Path(log_of(lake.home / "runs" / run, "it"))
     with anyio.fail_after(PATIENCE):
-        while not (await log.exists() and "begun" in await log.read_text()):
+        while not (await log.exists() and (text := await log.read_text()).endswith("\n")):
             await anyio.sleep(0.01)
+    return int(text.split()[-1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process adopt what leaves its group")
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+async def test_programs_end_with_their_run(home: Path, how: str) -> None:
+    """Nothing is left of a program, its session included, when its run is cancelled or the lake closed."""
+    async with lakehouse.open(home, overrides={"embed.provider": "hash"}) as lake:
+        run = await started(lake, "  - {id: it, bash: 'setsid sleep 1000 & echo $!; wait'}")
+        pid = await begun(lake, run)
+        if how == "cancelled":
+            await lake.workflows.cancel(run)
+            assert (await lake.workflows.wait(run, PATIENCE)).status == "cancelled"
+    assert not await anyio.Path(f"/proc/{pid}").exists()
+
+
+async def test_a_silent_program_ends_at_its_idle_time(lake: Lakehouse) -> None:
+    (node,) = (await ran(lake, "  - {id: it, idle_timeout: 200, bash: sleep 1000}")).nodes
+    assert node.failure is not None and node.failure.code == "timeout" and "idle_timeout" in node.failure.fix
 
 
 async def test_too_much_output(home: Path) -> None:
@@ -144,6 +166,13 @@ NODES = (
     Node("talk", Loop(Prompt("x"), Control(3, until="DONE"))),
     Node("group", LoopGroup((Node("inner", Script("1", "uv")), Node("other", Prompt("x"))), Control(3, until="DONE"))),
 )
+
+
+def test_a_log_lies_within_its_run(tmp_path: Path) -> None:
+    paths = ["a", "a/b", "a.b", "..", "../..", ".", "x" * 500, "x" * 501, "group#2/inner"]
+    logs = [log_of(tmp_path, path) for path in paths]
+    assert len(set(logs)) == len(logs)
+    assert all(log.resolve().is_relative_to(tmp_path / "logs") and len(log.name) < 200 for log in logs)
 
 
 def test_which_nodes_run_programs() -> None:

@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from lakehouse import config
 from lakehouse.engine.progress import Progress, unheard
 from lakehouse.engine.workflows.language import SHELL_KINDS, Loaded, Source, load
 from lakehouse.engine.workflows.language.bundle import pack
-from lakehouse.engine.workflows.library import Library, Surroundings
+from lakehouse.engine.workflows.library import Library
 from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.problems import Problem
@@ -83,14 +83,41 @@ class Workflows:
         self._answering = anyio.Lock(fast_acquire=True)
         self._profile: str | None = None
 
-    async def load(self, name: str, definition: str | None = None) -> tuple[Source, Loaded]:
-        """A workflow by name, or a text given. Raises NotFound; what is wrong with it stands in Loaded."""
+    async def load(
+        self, name: str, definition: str | None = None, starter: Starter | None = None
+    ) -> tuple[Source, Loaded]:
+        """A workflow by name, or a text given. Raises NotFound; what is wrong with it stands in Loaded.
+
+        A `starter` on this machine also has the workflows of its own folder, and may name a file by its path.
+        """
+        local, beside = _beside(starter)
 
         def read() -> tuple[Source, Loaded]:
-            source = self.library.find(name) if definition is None else Source(name, definition)
-            return source, load(source, Surroundings(self.library, source.path))
+            if definition is None:
+                source = self.library.find(name, beside, local=local)
+            else:
+                source = Source(name, definition)
+            return source, load(source, self.library.around(source, beside))
 
         return await anyio.to_thread.run_sync(read)
+
+    async def validate(
+        self, name: str, definition: str | None = None, starter: Starter | None = None
+    ) -> dict[str, Any]:
+        """All that is wrong or strange about a workflow, in its text and in its graph. See Loaded.report."""
+        _, loaded = await self.load(name, definition, starter)
+        if loaded.workflow is None:
+            return loaded.report()
+        errors, warnings = await self.checked(loaded.workflow, None)
+        return loaded.report(
+            [replace(one, line=loaded.line(one.where)) for one in errors],
+            [replace(one, line=loaded.line(one.where)) for one in warnings],
+        )
+
+    async def listing(self, starter: Starter | None = None) -> list[Loaded]:
+        """The workflows there are, as they are understood; those with errors, too."""
+        _, beside = _beside(starter)
+        return await anyio.to_thread.run_sync(self.library.listing, beside)
 
     async def start(
         self,
@@ -109,7 +136,7 @@ class Workflows:
         know of the newest. Raises NotFound, CannotRun, InvalidInput for inputs and stubs, TooLarge, Forbidden for a
         shell that is not open to the starter, Conflict for a background it cannot run in, Unavailable.
         """
-        source, loaded = await self.load(name, definition)
+        source, loaded = await self.load(name, definition, starter)
         workflow = runnable(name, loaded)
         self._present.check_background(workflow, background)
         record = self._present.new(pack(source, loaded), workflow, starter, inputs or {}, message)
@@ -143,7 +170,7 @@ class Workflows:
         if current:
             if not old.bundle["path"]:
                 raise InvalidInput(f"current: run {run} ran a text that is no file.", fix="Give the text to a new run.")
-            source, loaded = await self.load(old.bundle["name"])
+            source, loaded = await self.load(old.bundle["name"], starter=starter)
             bundle = pack(source, loaded)
         else:
             loaded = await self._present.understood(bundle)
@@ -351,6 +378,13 @@ def _ended(record: RunRecord) -> str:
 
 def _cancelled(record: RunRecord, reason: str) -> RunRecord:
     return record.changed(status="cancelled", ended_at=time.time(), error=Failure("cancelled", reason or "cancelled."))
+
+
+def _beside(starter: Starter | None) -> tuple[bool, Path | None]:
+    """Whether somebody is at this machine, and the folder their shell stands in."""
+    if starter is None or not starter.shell:
+        return False, None
+    return True, Path(starter.folder) if starter.folder else None
 
 
 __all__ = ["SHELL_KINDS", "Dry", "RunState", "Workflows"]

@@ -7,8 +7,8 @@ from typing import Any
 from pydantic_core import to_json
 
 from lakehouse.engine.workflows.model import From
+from lakehouse.engine.workflows.references.conditions import NEVER
 
-NEVER = "false"  # a condition of which nothing is left that could hold
 MAX_CLAUSES = 64
 _ATOM = re.compile(r"\s*\$INPUTS\.([A-Za-z_][A-Za-z0-9_-]*)\s*(==|!=|<=|>=|<|>)\s*(.*?)\s*", re.DOTALL)
 _INPUT = re.compile(r"\$INPUTS\.([A-Za-z_][A-Za-z0-9_-]*)")

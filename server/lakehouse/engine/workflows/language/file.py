@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lakehouse.engine.workflows.language.findings import Findings
+from lakehouse.engine.workflows.language.reading import MAX_BYTES
 from lakehouse.engine.workflows.language.source import Around, Source
 from lakehouse.engine.workflows.model import Agent
 from lakehouse.errors import did_you_mean
@@ -72,6 +73,9 @@ class File:
             fix = did_you_mean(name, self.around.names(kind), f"There is no {kind} here at all.")
             self.findings.error(where, f"there is no {kind} {name[:60]!r}.", fix)
             self.findings.lacks(f"{kind}s", name)
+            return None
+        if len(source.text) > MAX_BYTES:
+            self.findings.error(where, f"the {kind} {name[:60]!r} is over {MAX_BYTES:,} bytes.", "Split it.")
             return None
         if not _is_text(source.text):
             self.findings.error(where, f"the {kind} {name[:60]!r} is not UTF-8.", "Save it as UTF-8.")

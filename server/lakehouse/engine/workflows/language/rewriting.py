@@ -135,7 +135,7 @@ def bound(node: Node, inputs: Inputs) -> Node:
         shell=lambda text: text,
     )
     body, given = changed.body, changed.given
-    if isinstance(body, Bash | Script):
+    if isinstance(body, Bash | Script | Loop | LoopGroup):
         given = {**inputs.given, **given}
     if isinstance(body, LoopGroup):
         body = replace(body, nodes=tuple(bound(one, inputs) for one in body.nodes))

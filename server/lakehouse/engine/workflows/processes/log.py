@@ -1,9 +1,7 @@
 """What a node's programs print, line by line as it comes, in a file of the run's folder."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
@@ -14,20 +12,6 @@ from lakehouse.errors import disk_failed
 
 MAX_BYTES = 4 * 2**20
 MAX_LINE = 8192
-MAX_NAME = 120
-
-
-def file_name(path: str) -> str:
-    """A node's path as a name for files: no separators, and none too long."""
-    name = quote(path, safe="#").replace(".", "%2E")
-    if len(name) <= MAX_NAME:
-        return name
-    return f"{name[:MAX_NAME]}-{hashlib.sha256(path.encode('utf-8', 'replace')).hexdigest()[:16]}"
-
-
-def log_of(folder: Path, path: str) -> Path:
-    """The log of a node in its run's folder: lines of when (ISO, UTC), `out` or `err`, and what."""
-    return folder / "logs" / f"{file_name(path)}.log"
 
 
 class Log:

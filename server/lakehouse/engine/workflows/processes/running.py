@@ -39,15 +39,12 @@ class Finished:
     left: int = 0
     replaced: bool = False
 
-    def check(self) -> None:
-        """Raises Exited where it failed. What it said is quoted as it is, credentials and all."""
+    def check(self, clean: Callable[[str], str] = str) -> None:
+        """Raises Exited where it failed, with the ends of what it said, which `clean` takes credentials out of."""
         if self.code == 0:
             return
-        said = "".join(
-            f" {name}: {_end(text)}"
-            for name, text in (("stderr", self.stderr), ("stdout", self.stdout))
-            if text.strip()
-        )
+        streams = {"stderr": self.stderr, "stdout": self.stdout[-TAIL:]}
+        said = "".join(f" {name}: {_end(clean(text))}" for name, text in streams.items() if text.strip())
         how = f"it exited with code {self.code}." if self.code > 0 else f"it was ended by {_signal(-self.code)}."
         raise Exited(how + said, fix="Its log has more: workflow_logs.", data={"exit_code": self.code})
 
@@ -80,16 +77,18 @@ async def run(
     timeout: float,
     max_bytes: int,
     on_output: OnOutput = _unheard,
+    clean: Callable[[str], str] = str,
 ) -> Finished:
     """Run a program, `argv[0]` being its whole path, with nothing on its stdin. Its exit code is not judged.
 
     `on_output` is given each piece of stdout and stderr as it comes, and is waited for; what it raises of
-    LakehouseError ends the program, too. When it ends, is cancelled,
-    takes longer than `timeout` seconds (TimedOut) or puts out more than `max_bytes` (TooLarge), all processes it
-    started are ended: SIGTERM, and SIGKILL after 3 s. So are they when this process is killed.
+    LakehouseError ends the program, too. When it ends, is cancelled, takes longer than `timeout` seconds (TimedOut,
+    which quotes what `clean` leaves of stderr) or puts out more than `max_bytes` (TooLarge), all processes it started
+    are ended: SIGTERM, and SIGKILL after 3 s. So are they when this process is killed.
 
-    On Linux that holds for processes that left the group or the session too; elsewhere for the group only, and on
-    Windows for the program itself. Raises Unavailable when it cannot be started.
+    On Linux that holds for processes that left the group or the session too, unless the program killed its guard;
+    elsewhere for the group only, and on Windows for the program itself. Raises Unavailable when it cannot be run,
+    OSError when not even its guard can be started.
     """
     here, there = socket.socketpair()
     with here:
@@ -108,7 +107,7 @@ async def run(
         output.check()
         if limit.cancelled_caught:
             raise TimedOut(
-                f"it took longer than {timeout:g} s and was ended.{output.told()}",
+                f"it took longer than {timeout:g} s and was ended.{output.told(clean)}",
                 fix="Give the node a longer timeout, in milliseconds.",
             )
         if program.error is not None:
@@ -166,7 +165,7 @@ class _Program:
                 self._heard(said)
         code = await self._process.wait()
         self.over = True
-        if b"exit " not in said:
+        if b"exit " not in said and self.error is None:  # somebody killed the guard
             self.code = code
             self._kill_group()
 
@@ -249,17 +248,15 @@ class _Output:
                 fix="Have it write to a file in $ARTIFACTS_DIR, or raise workflows.max_output_bytes.",
             )
 
-    def told(self) -> str:
+    def told(self, clean: Callable[[str], str]) -> str:
         """The end of what it said on stderr, for a message."""
-        said = _end(self._stderr.decode("utf-8", "replace"))
+        said = _end(clean(self._stderr.decode("utf-8", "replace")))
         return f" stderr: {said}" if said else ""
 
     def finished(self, code: int, left: int) -> Finished:
         """The whole, as text."""
-        stdout = self._stdout.decode("utf-8", "replace")
         try:
-            self._stdout.decode()
-            replaced = False
+            stdout, replaced = self._stdout.decode(), False
         except UnicodeDecodeError:
-            replaced = True
+            stdout, replaced = self._stdout.decode("utf-8", "replace"), True
         return Finished(code, stdout, self._stderr.decode("utf-8", "replace"), left, replaced)

@@ -144,6 +144,8 @@ class Scope:
         Exactly one reference is the value itself, of any depth (`$a.output.results.0.id`); any other text a template.
         Objects and arrays hold such values again.
         """
+        if isinstance(value, From):
+            return self._bound("", value)
         if isinstance(value, str):
             whole = sole(value, deep=True)
             return self._resolved(whole, null=None) if whole else replaced(value, self._deep_text, deep=True)

@@ -29,6 +29,12 @@ def state(live: Live) -> Path:
     return live.folder.parent / "state" / file_name(live.workflow.name)
 
 
+def log_of(folder: Path, path: str) -> Path:
+    """What a node's programs printed, in its run's folder: lines of when (ISO, UTC), `out` or `err`, and what."""
+    *folders, name = map(file_name, path.split("/"))
+    return folder.joinpath("logs", *folders, f"{name}.log")
+
+
 async def prepare(live: Live) -> None:
     """Make the run's folders, where one of its nodes may look for them. Raises Upstream."""
     if not any(_looks(node) for node in live.workflow.nodes):

@@ -50,7 +50,7 @@ class Present:
         door: Door,
         later: Later,
         brief: Callable[[], bool],
-        load: Callable[[str], Awaitable[tuple[Source, Loaded]]],
+        load: Callable[[str, str | None, Starter | None], Awaitable[tuple[Source, Loaded]]],
     ) -> None:
         """`folder` holds a folder for each run; `load` finds workflows by name.
 
@@ -186,7 +186,7 @@ class Present:
         if name not in found:
             bundle = bundle_below(parent.record.bundle, name)
             if bundle is None:
-                source, loaded = await self._load(name)
+                source, loaded = await self._load(name, None, parent.record.starter)
                 bundle = pack(source, loaded)
             else:
                 loaded = await self.understood(bundle)

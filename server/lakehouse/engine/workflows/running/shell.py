@@ -6,18 +6,18 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import anyio.to_thread
 
 from lakehouse.engine.files import make_folder
 from lakehouse.engine.workflows.processes import Finished, run
 from lakehouse.engine.workflows.processes.environment import MAX_STRING, fitted, inherited
-from lakehouse.engine.workflows.processes.log import Log, file_name, log_of
+from lakehouse.engine.workflows.processes.log import Log
 from lakehouse.engine.workflows.references import Output, Scope
 from lakehouse.engine.workflows.references.quoting import Spill
+from lakehouse.engine.workflows.running.files import artifacts, file_name, log_of
 from lakehouse.engine.workflows.running.step import Step
-from lakehouse.errors import Forbidden, LakehouseError, NotFound, Unavailable, Unprocessable
+from lakehouse.errors import Forbidden, LakehouseError, NotFound, Unavailable, Unprocessable, disk_failed
 
 Stored = Callable[[str], str]  # puts the source into a file of this ending; the path
 Source = Callable[[Scope, Spill], str]  # the text that is run
@@ -46,7 +46,10 @@ async def run_program(step: Step, source: Source, command: Command, timeout: flo
     live = step.live
     if not live.shell:
         raise Forbidden("programs of this machine are not open to this workflow.", fix="Run it with `lakehouse run`.")
-    place = await anyio.to_thread.run_sync(_prepared, step, _scope(step), source, command)
+    try:
+        place = await anyio.to_thread.run_sync(_prepared, step, source, command)
+    except OSError as error:
+        raise disk_failed(error) from error
     log = Log(log_of(live.folder, step.path), live.door.clean, time.time)
 
     async def heard(stream: str, chunk: bytes) -> None:
@@ -61,12 +64,10 @@ async def run_program(step: Step, source: Source, command: Command, timeout: flo
             timeout=timeout,
             max_bytes=live.settings.max_output_bytes,
             on_output=heard,
+            clean=live.door.clean,
         )
     except OSError as error:
         raise _not_started(error, place) from error
-    except LakehouseError as error:
-        error.detail = live.door.clean(error.detail)
-        raise
     finally:
         with anyio.CancelScope(shield=True):
             await log.close()
@@ -79,11 +80,7 @@ async def run_program(step: Step, source: Source, command: Command, timeout: flo
 
 def output_of(step: Step, done: Finished) -> Output:
     """What it printed, less one newline at the end. Raises Exited, without credentials, where it failed."""
-    try:
-        done.check()
-    except LakehouseError as error:
-        error.detail = step.live.door.clean(error.detail)
-        raise
+    done.check(step.live.door.clean)
     return Output(done.stdout.removesuffix("\n"))
 
 
@@ -102,7 +99,7 @@ class _Place:
     env: dict[str, str]
 
 
-def _prepared(step: Step, scope: Scope, source: Source, command: Command) -> _Place:
+def _prepared(step: Step, source: Source, command: Command) -> _Place:
     live = step.live
     starter = live.record.starter
     own = live.folder / "programs" / file_name(step.path)
@@ -112,7 +109,7 @@ def _prepared(step: Step, scope: Scope, source: Source, command: Command) -> _Pl
         # A folder of its own: Python looks for modules beside a script.
         make_folder(own)
         path = own / name
-        path.write_bytes(text.encode("utf-8", "replace"))
+        path.write_text(text, encoding="utf-8", errors="replace", newline="")
         return str(path)
 
     def spill(text: str) -> str:
@@ -120,13 +117,14 @@ def _prepared(step: Step, scope: Scope, source: Source, command: Command) -> _Pl
         spilled += 1
         return written(f"output-{spilled}", text)
 
+    scope = step.scope.bound(step.node.given)
     values = scope.exported() | {"LAKEHOUSE_IDEMPOTENCY_KEY": step.asked.key}
-    for name in ("ARTIFACTS_DIR", "STATE_DIR"):
-        make_folder(Path(values[name]))
-    cwd = starter.folder if starter.shell and starter.folder else values["ARTIFACTS_DIR"]
-    if not Path(cwd).is_dir():
+    cwd = starter.folder if starter.shell and starter.folder else str(artifacts(live))
+    if not os.path.isdir(cwd):  # unlike Path.is_dir it never raises
         raise NotFound(f"the folder {cwd}, in which it would run, is gone.", fix="Make it, or start from another.")
-    text = source(scope, spill)
+    if not os.access(cwd, os.X_OK):
+        raise Forbidden(f"the folder {cwd}, in which it would run, is closed to this user.", fix="Open it.")
+    text = source(scope, spill).encode("utf-8", "replace").decode()
     if "\0" in text:
         raise Unprocessable("its text holds a NUL, which no program can be given.", fix="Take it out.")
     env = inherited(os.environ, live.door.hidden(), local=starter.shell) | fitted(values, text, own)
@@ -142,12 +140,3 @@ def _not_started(error: OSError, place: _Place) -> LakehouseError:
             fix="Give less, or hand it over in files.",
         )
     return Unavailable(f"{place.argv[0]} cannot be started: {error.strerror}.", fix="Mend it.")
-
-
-def _scope(step: Step) -> Scope:
-    """What the step may refer to, `with:` and the folder that outlives the run included."""
-    live = step.live
-    state = live.folder.parent / "state" / file_name(live.record.workflow)
-    folders = {"ARTIFACTS_DIR": str(live.folder / "artifacts"), "STATE_DIR": str(state)}
-    given = {name: path for name, path in folders.items() if not step.scope.variables.get(name)}
-    return step.scope.along(**given).bound(step.node.given)

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from lakehouse.engine import moment
-from lakehouse.engine.workflows.processes.log import log_of
+from lakehouse.engine.workflows.running.files import log_of
 from lakehouse.engine.workflows.runs.record import Event
 
 _TAIL = 64 * 2**10  # bytes of a log that are looked at
