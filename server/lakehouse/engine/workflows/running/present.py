@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -309,7 +310,8 @@ class Present:
         check_open(workflow, shell)
         errors, _ = await self.checked(workflow, shell, programs)
         if errors:
-            raise CannotRun.of(workflow.name, errors)
+            line = (await self.understood(record.bundle)).line
+            raise CannotRun.of(workflow.name, [replace(one, line=line(one.where)) for one in errors])
 
     def check_background(self, background: bool, workflow: Workflow | None = None) -> None:
         """Raises Conflict for what cannot run while nobody waits for it: here at all, or a workflow that asks."""
