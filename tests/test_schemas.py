@@ -27,7 +27,9 @@ BUILT = set(
     "playbook_lookup playbook_quarantine playbook_record playbook_record_bulk playbook_report profile_dataset "
     "query_history query_sql register_dataset register_delta restore_dataset rollback_index run_query save_query "
     "schema_card search_vectors set_expectations set_profile snapshot_index storage_delete storage_errors "
-    "storage_get storage_list storage_put storage_replay swap_index verify_query workflow_modes".split()
+    "storage_get storage_list storage_put storage_replay swap_index verify_query "
+    "workflow_approve workflow_cancel workflow_diff workflow_logs "
+    "workflow_modes workflow_reject workflow_rerun workflow_resume workflow_run workflow_runs workflow_status".split()
 )
 each_tool = pytest.mark.parametrize("tool", TOOLS, ids=lambda c: c.mcp_name)
 each_schema = pytest.mark.parametrize(

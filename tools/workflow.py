@@ -1,13 +1,18 @@
-"""What workflows are made of."""
+"""What workflows are made of, and their runs."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
 from lakehouse import Lakehouse, tool
-from lakehouse.engine import moment
-from lakehouse.engine.workflows.part import RunState
-from lakehouse.engine.workflows.references import Output
+from lakehouse.engine.workflows.runs.diff import RunDiff
+from lakehouse.engine.workflows.runs.logs import Logs
+from lakehouse.engine.workflows.runs.report import RunPage, RunReport, page_of
+
+Run = Annotated[str, "The run."]
+Gate = Annotated[str | None, "The node that waits, where there are several."]
+Background = Annotated[bool, "Answer at once."]
+Status = Literal["running", "completed", "failed", "cancelled", "paused", "interrupted"]
 
 
 class Step(BaseModel):
@@ -48,57 +53,6 @@ async def modes(lake: Lakehouse, name: Annotated[str | None, "Only this one, wit
     return Steps(modes=found, count=len(found))
 
 
-class NodeReport(BaseModel):
-    """One node of a run."""
-
-    id: str = Field(description="Its id; within a loop group `group#2/id`, the second iteration's.")
-    kind: str = Field(description="What it is: prompt, bash, mode, approval and so on.")
-    mode: str | None = Field(None, description="Of a mode: which.")
-    status: str = Field(description="pending, running, completed, failed, skipped or paused.")
-    output: Any = Field(None, description="What it put out.")
-    error: str | None = Field(None, description="Why it failed.")
-    reason: str | None = Field(None, description="Why it was skipped.")
-    started_at: str | None = Field(None, description="When it began.")
-    duration_ms: float | None = Field(None, description="How long it took.")
-
-
-class RunReport(BaseModel):
-    """A run."""
-
-    run_id: str = Field(description="Its handle, for workflow_status and the others.")
-    workflow: str = Field(description="The workflow's name.")
-    status: str = Field(description="running, completed, failed, cancelled or paused.")
-    result: str | None = Field(None, description="What it returns.")
-    error: str | None = Field(None, description="Why it failed.")
-    nodes: list[NodeReport] = Field(description="In the order of the file.")
-    ops: list[str] = Field(description="The observed operations of its nodes.")
-
-
-def _report(state: RunState) -> RunReport:
-    record = state.record
-    return RunReport(
-        run_id=record.id,
-        workflow=record.workflow,
-        status=record.status,
-        result=record.result or None,
-        error=record.error.detail if record.error else None,
-        nodes=[
-            NodeReport(
-                id=node.path,
-                kind=node.kind,
-                status=node.status,
-                output=Output(node.text, node.typed).value,
-                error=node.failure.detail if node.failure else None,
-                reason=node.reason or None,
-                started_at=moment.text_of(node.started_at) if node.started_at else None,
-                duration_ms=(node.ended_at - node.started_at) * 1000 if node.ended_at and node.started_at else None,
-            )
-            for node in state.nodes
-        ],
-        ops=[op for node in state.nodes for op in node.ops],
-    )
-
-
 @tool(
     "writes",
     toolset="workflow core",
@@ -112,10 +66,144 @@ async def run(
     workflow: Annotated[str, "Its name; see workflow_list."],
     input: Annotated[dict[str, Any] | None, "Its inputs by name."] = None,
     message: Annotated[str, "What `$ARGUMENTS` stands for."] = "",
+    background: Background = False,
 ) -> RunReport:
     """Run a workflow and wait for it; a long one goes on by itself, and its run_id finds it again.
 
     Example: {"workflow": "fixture-chain", "input": {"word": "hello"}}.
     """
-    record = await lake.workflows.start(workflow, lake.starter, inputs=input, message=message)
-    return _report(await lake.workflows.wait(record.id, 60, lake.progress))
+    record = await lake.workflows.start(workflow, lake.starter, inputs=input, message=message, background=background)
+    return await _followed(lake, record.id, background)
+
+
+@tool(toolset="workflow", route="GET /v1/observer/workflow/runs/{run}", title="Show a run")
+async def status(
+    lake: Lakehouse, run: Run, timeline: Annotated[bool, "Also when what ran, for drawing."] = False
+) -> RunReport:
+    """Show how a run stands: its nodes, what they put out, what it waits for."""
+    return await lake.workflows.report(await lake.workflows.state(run), timeline=timeline)
+
+
+@tool(toolset="workflow", route="GET /v1/observer/workflow/runs", title="List runs")
+async def runs(
+    lake: Lakehouse,
+    workflow: Annotated[str | None, "Of this workflow."] = None,
+    status: Annotated[Status | None, "With this status."] = None,
+    parent: Annotated[str | None, "Below this run; else those below none."] = None,
+    before: Annotated[str | None, "`next` of the page before."] = None,
+    limit: Annotated[int, Field(ge=1, le=500), "At most."] = 20,
+) -> RunPage:
+    """List runs of workflows, the newest first. Example: {"status": "paused"}."""
+    found = await lake.workflows.runs(limit + 1, workflow=workflow, status=status, parent=parent, before=before)
+    return page_of(found, limit)
+
+
+@tool(toolset="workflow", route="GET /v1/observer/workflow/runs/{run}/logs", title="Show a run's events")
+async def logs(
+    lake: Lakehouse,
+    run: Run,
+    node: Annotated[str | None, "Only this node's, with what its programs printed last."] = None,
+    after: Annotated[int, Field(ge=0), "`next` of the answer before."] = 0,
+    limit: Annotated[int, Field(ge=1, le=1000), "At most."] = 100,
+) -> Logs:
+    """Show what happened in a run, event by event."""
+    return await lake.workflows.logs(run, node, after, limit)
+
+
+@tool(
+    "writes",
+    toolset="workflow",
+    route="/v1/observer/workflow/runs/{run}/cancel",
+    title="Cancel a run",
+    idempotent=True,
+)
+async def cancel(lake: Lakehouse, run: Run, reason: Annotated[str, "Why."] = "") -> RunReport:
+    """End a run that is not over: what runs is ended, nothing more starts."""
+    await lake.workflows.cancel(run, reason)
+    await lake.record("cancel", "run", run, after={"reason": reason})
+    return await lake.workflows.report(await lake.workflows.state(run))
+
+
+@tool("writes", toolset="workflow", route="/v1/observer/workflow/runs/{run}/resume", title="Resume a run", long=True)
+async def resume(lake: Lakehouse, run: Run, background: Background = False) -> RunReport:
+    """Go on with a run that failed, was cancelled or interrupted: what completed is kept, the rest runs again."""
+    record = await lake.workflows.resume(run, background)
+    await lake.record("resume", "run", record.id)
+    return await _followed(lake, record.id, background)
+
+
+@tool(
+    "writes",
+    toolset="workflow",
+    route="/v1/observer/workflow/runs/{run}/approve",
+    title="Approve a run's gate",
+    long=True,
+    idempotent=True,
+)
+async def approve(
+    lake: Lakehouse,
+    run: Run,
+    text: Annotated[str, "What is said with it; what a loop asks for."] = "",
+    node: Gate = None,
+    decision: Annotated[str, "One that the gate offers."] = "approve",
+    background: Background = False,
+) -> RunReport:
+    """Answer what a paused run waits for, and let it go on. Example: {"run": "…", "text": "fine"}."""
+    return await _answered(lake, run, node, decision, text, background)
+
+
+@tool(
+    "writes",
+    toolset="workflow",
+    route="/v1/observer/workflow/runs/{run}/reject",
+    title="Reject a run's gate",
+    long=True,
+    idempotent=True,
+)
+async def reject(
+    lake: Lakehouse,
+    run: Run,
+    text: Annotated[str, "Why; what is to be done again is told it."] = "",
+    node: Gate = None,
+    background: Background = False,
+) -> RunReport:
+    """Say no where a run waits: it is cancelled, or done over where its gate has that."""
+    return await _answered(lake, run, node, "reject", text, background)
+
+
+@tool("writes", toolset="workflow", route="/v1/observer/workflow/runs/{run}/rerun", title="Run again", long=True)
+async def rerun(
+    lake: Lakehouse,
+    run: Run,
+    from_node: Annotated[str | None, "Begin here: what completed before or beside it is taken over."] = None,
+    input: Annotated[dict[str, Any] | None, "Inputs that are to be others."] = None,
+    current: Annotated[bool, "The file as it is now, in place of as it was."] = False,
+    background: Background = False,
+) -> RunReport:
+    """Run again what a run ran, as a new run, from its beginning or from a node."""
+    record = await lake.workflows.rerun(
+        run, lake.starter, from_node=from_node, inputs=input, current=current, background=background
+    )
+    await lake.record("rerun", "run", record.id, after={"rerun_of": run})
+    return await _followed(lake, record.id, background)
+
+
+@tool(toolset="workflow", route="GET /v1/observer/workflow/diff", title="Compare two runs")
+async def diff(lake: Lakehouse, a: Run, b: Run) -> RunDiff:
+    """Compare two runs: inputs, and node by node status, output, time and cost."""
+    return await lake.workflows.diff(a, b)
+
+
+async def _followed(lake: Lakehouse, run: str, background: bool) -> RunReport:
+    """The run once it has ended or pauses; one in the background, or that takes long, as it is."""
+    state = await lake.workflows.wait(run, 0 if background else None, lake.progress)
+    return await lake.workflows.report(state)
+
+
+async def _answered(
+    lake: Lakehouse, run: str, node: str | None, decision: str, text: str, background: bool
+) -> RunReport:
+    by = lake.caller.name or lake.via
+    record = await lake.workflows.answer(run, node, decision, text, by, background)
+    await lake.record("answer", "run", run, after={"node": node, "decision": decision})
+    return await _followed(lake, record.id, background)

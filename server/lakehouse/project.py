@@ -70,6 +70,55 @@ source:
 chunker: auto
 """
 
+WORKFLOW = """\
+# A workflow: `lakehouse --config ... run greet` does it. Every tool is a step as well; `lakehouse workflow modes` lists
+# them all.
+name: greet
+description: |
+  Use when: seeing how a workflow of this folder is put together.
+  Does: greets somebody with the tool of this folder, counts the words with its step, and writes both down.
+  NOT for: anything else.
+inputs:
+  name: {default: world, description: Whom to greet.}
+nodes:
+  - id: hello
+    mode: greeting.hello
+    with: {name: $INPUTS.name}
+  - id: count
+    depends_on: [hello]
+    mode: words.count
+    with: {text: $hello.output.text}
+  - id: page
+    depends_on: [hello, count]
+    mode: render.markdown
+    with:
+      data: {hello: $hello.output.text, words: $count.output.words}
+      sections: [{text: "**{hello}** has {words} words."}]
+returns: page
+"""
+
+MODE = '''\
+"""Words, counted: replace this file with steps of your own."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from lakehouse import Lakehouse, mode
+
+
+class Count(BaseModel):
+    """How many."""
+
+    words: int = Field(description="How many words.")
+
+
+@mode()
+async def count(lake: Lakehouse, text: Annotated[str, "The text."]) -> Count:
+    """Count the words of a text."""
+    return Count(words=len(text.split()))
+'''
+
 NOTE = """\
 # Notes
 
@@ -79,8 +128,8 @@ Whatever is written in this folder can be searched: by what it means, and by its
 FILES = {
     "tools/greeting.py": TOOL,
     "queries/numbers.yaml": QUERY,
-    "modes/README.md": "Steps that only workflows use: async functions marked `@mode()`, one file per family.\n",
-    "workflows/README.md": "Workflows: YAML graphs of capabilities.\n",
+    "modes/words.py": MODE,
+    "workflows/greet.yaml": WORKFLOW,
     "corpora/notes.yaml": CORPUS,
     "notes/notes.md": NOTE,
 }

@@ -49,6 +49,8 @@ class Workflows(Section):
     )
     timeout_secs: float = Field(24 * 3600, gt=0, description="Seconds a run may take, where its file says nothing.")
     max_output_bytes: int = Field(16 * MIB, ge=1024, description="Bytes one node may put out.")
+    keep_runs: int = Field(0, ge=0, description="Runs that gc keeps, the newest, of those that are over; 0: all.")
+    keep_days: float = Field(0, ge=0, description="Days that gc keeps a run that is over; 0: for ever.")
     max_tool_rounds: int = Field(
         16, ge=1, le=200, description="How often a prompt may have tools called before it must have answered."
     )

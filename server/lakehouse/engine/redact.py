@@ -2,9 +2,11 @@
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
+
+from pydantic import BaseModel
 
 from lakehouse.config import Config, Storage
 from lakehouse.engine import credentials
@@ -164,7 +166,7 @@ def redactor_for(settings: Config) -> Redactor:
     """
     tokens = [settings.auth.token, *(each.token for each in settings.auth.tokens)]
     return Redactor(
-        names=[settings.embed.api_key_env, "AWS_ACCESS_KEY_ID"], values=[*tokens, *_of_buckets(settings.storage)]
+        names=[*_named_variables(settings), "AWS_ACCESS_KEY_ID"], values=[*tokens, *_of_buckets(settings.storage)]
     )
 
 
@@ -173,3 +175,32 @@ def _of_buckets(settings: Storage) -> list[str]:
         return credentials.read(settings.secrets).values()
     except LakehouseError:
         return []  # whoever uses the bucket is told why; nothing in there is known to anybody then
+
+
+_TOKENS = ("LAKEHOUSE_AUTH__TOKEN", "LAKEHOUSE_AUTH__TOKENS")
+_OF_PROVIDERS = {
+    "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_TOKEN"),
+    "gs": ("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_APPLICATION_CREDENTIALS"),
+    "az": ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_TOKEN"),
+}
+
+
+def secret_variables(settings: Config) -> frozenset[str]:
+    """The environment's variables, in upper case, that these settings take credentials from.
+
+    Our own tokens, those that a setting names (`embed.api_key_env`), and of the providers whose buckets are in use,
+    those that their libraries look for.
+    """
+    urls = [settings.storage.url, *(bucket.url for bucket in settings.storage.buckets)]
+    kinds = {url.partition("://")[0] for url in urls}
+    providers = (name for kind in kinds for name in _OF_PROVIDERS.get(kind, ()))
+    return frozenset((*_TOKENS, *(name.upper() for name in _named_variables(settings)), *providers))
+
+
+def _named_variables(section: BaseModel) -> Iterator[str]:
+    for name, value in section:
+        if name.endswith("_key_env") and value:
+            yield value
+        for inner in value if isinstance(value, tuple) else (value,):
+            if isinstance(inner, BaseModel):
+                yield from _named_variables(inner)

@@ -140,6 +140,7 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
     async def called() -> Any:
         home, config, profile = invocation.home, invocation.config, invocation.profile
         async with lakehouse.open(home, config_file=config, profile=profile) as lake:
+            lake.brief = True
             with spared(), terminal.progress_bar() as progress:  # what a tool prints is no part of its answer
                 try:
                     answer = await lake.call(name, arguments, via="cli", progress=progress)

@@ -193,7 +193,7 @@ class Data:
             return [shipped("workflows").parent, *lake.config.plugins.folders, lake.home]
 
         steps = Steps(cast("Lakehouse", lake))
-        return lake.owned(Workflows(lake.home, lake.config.workflows, places, steps, lake.later))
+        return lake.owned(Workflows(lake.home, lake.config.workflows, places, steps, lake.later, lambda: lake.brief))
 
     async def aclose(self) -> None:
         """End the query processes."""

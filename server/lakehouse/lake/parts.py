@@ -55,6 +55,7 @@ class Parts:
         self.settings = settings
         self.home = settings.home
         self.config = settings.config
+        self.brief = False  # whether this process ends with the call it makes
         self.attached_to = ""  # the process that owns the data directory, where that is another
         self.built: dict[Any, Any] = {}
         self._closing = AsyncExitStack()

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.declare import Capability
+from lakehouse.engine.redact import secret_variables
 from lakehouse.engine.workflows.ports import Asked, ModeFacts
 from lakehouse.engine.workflows.runs.record import Starter
 from lakehouse.lake import access
@@ -47,6 +48,7 @@ class Steps:
         """A call of a node: an op of its own, whose parent is the run."""
         caller = access.bound(caller_of(asked.starter), self._lake.config)
         call = Call(name, caller, asked.run, workflow=asked.workflow, node=asked.node, key=asked.key)
+        asked.ops.append(call.id)
         return (await self._lake.made(call, arguments)), call.id
 
     async def record(self, asked: Asked, op: str, given: Any, answer: Any, error: str | None, seconds: float) -> str:
@@ -86,6 +88,14 @@ class Steps:
             raise
         answer = {name: value for name, value in asdict(reply).items() if value or name == "content"}
         return reply, await self.record(asked, "llm.chat", given, answer, None, time.perf_counter() - began)
+
+    def clean(self, text: str) -> str:
+        """A text without credentials."""
+        return str(self._lake.redactor.whole(text))
+
+    def hidden(self) -> frozenset[str]:
+        """The variables that hold credentials of ours."""
+        return secret_variables(self._lake.config)
 
 
 def caller_of(starter: Starter) -> Caller:

@@ -127,10 +127,14 @@ class Decision:
 
 @dataclass(frozen=True)
 class OnReject:
-    """What is done with a rejection: a prompt runs, then the gate asks again, so many times."""
+    """What is done with a rejection: a prompt runs, then the gate asks again, so many times.
+
+    `reworks` is the node upstream that the prompt's answer takes the place of; "": the prompt works by what it does.
+    """
 
     prompt: str
     max_attempts: int = 3
+    reworks: str = ""
     agent: Agent = Agent()
 
 
@@ -169,6 +173,7 @@ class Child:
     input: str | None = None
     isolation: str = "inherit"
     fan_out: FanOut | None = None
+    output_format: Mapping[str, Any] | None = None  # what its output is said to be; nothing holds it to that
 
 
 @dataclass(frozen=True)

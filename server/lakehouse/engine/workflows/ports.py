@@ -1,7 +1,7 @@
 """What workflows need of the rest of Lakehouse, which is not theirs to know."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from lakehouse.engine.workflows.runs.record import Starter
@@ -20,13 +20,17 @@ class ModeFacts:
 
 @dataclass(frozen=True)
 class Asked:
-    """A call that a node makes: for whom, in which run, and the key that is the same when it is made again."""
+    """A call that a node makes: for whom, in which run, and the key that is the same when it is made again.
+
+    `ops` takes the id of a call as soon as it is made: of one that fails, too.
+    """
 
     starter: Starter
     run: str
     workflow: str
     node: str
     key: str
+    ops: list[str] = field(default_factory=list)
 
 
 class Door(Protocol):
@@ -55,3 +59,9 @@ class Door(Protocol):
 
     async def dispatch(self, asked: Asked, request: Any) -> Any:
         """Ask a chat model: see engine.chat.Chat.ask. It is observed as `llm.chat`."""
+
+    def clean(self, text: str) -> str:
+        """A text without the credentials that are known here."""
+
+    def hidden(self) -> frozenset[str]:
+        """The environment's variables, in upper case, whose values are credentials of our own settings."""

@@ -7,7 +7,6 @@ from lakehouse.engine.workflows.checks.bodies import check_body
 from lakehouse.engine.workflows.checks.graph import check_graph
 from lakehouse.engine.workflows.checks.level import Findings, Level, Modes
 from lakehouse.engine.workflows.checks.mentions import check_mentions
-from lakehouse.engine.workflows.checks.results import check_results
 from lakehouse.engine.workflows.model import LoopGroup, Workflow
 from lakehouse.engine.workflows.problems import Problem
 
@@ -25,7 +24,6 @@ def check(
     to whoever starts it; None where nobody does. `line` gives the line of a place such as `nodes.review.when`.
     """
     findings = Findings(shell)
-    check_results(workflow, findings)
     levels = [Level(workflow.nodes, workflow, modes)]
     while levels:
         level = levels.pop()

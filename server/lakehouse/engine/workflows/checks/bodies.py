@@ -1,13 +1,11 @@
 """What each kind of node is given: the arguments of modes, `with:`, contexts, fan-outs, scripts."""
 
 import re
-from collections.abc import Mapping
 
 from lakehouse.engine.workflows.checks.arguments import check_arguments
 from lakehouse.engine.workflows.checks.level import Findings, Level
 from lakehouse.engine.workflows.checks.quotes import quoted_references
-from lakehouse.engine.workflows.model import Bash, Child, Control, From, Loop, LoopGroup, Mode, Node, Script
-from lakehouse.engine.workflows.references.scope import environment_key
+from lakehouse.engine.workflows.model import Approval, Bash, Child, Control, Loop, LoopGroup, Mode, Node, Script
 from lakehouse.engine.workflows.references.templates import references, sole
 
 RESUME = re.compile(r"resume:\s*(.+)")
@@ -18,42 +16,27 @@ def check_body(level: Level, node: Node, findings: Findings) -> None:
     body = node.body
     if isinstance(body, Mode):
         check_arguments(level, node, body.name, findings)
-    else:
-        _check_given(level, node, findings)
     if isinstance(body, Child) and body.fan_out is not None and sole(body.fan_out.items.strip()) is None:
         where = level.place(node.id, "fan_out.items")
         findings.error(where, f"{body.fan_out.items[:80]!r} is no reference.", "Write items: $node.output.field.")
+    if isinstance(body, Approval) and body.on_reject is not None and body.on_reject.reworks:
+        _check_asks(level, node, "approval.on_reject.reworks", body.on_reject.reworks, findings)
     _check_shell(level, node, findings)
     resumed = RESUME.fullmatch(node.context)
     if resumed is not None:
-        _check_resumed(level, node, resumed[1].strip(), findings)
+        _check_asks(level, node, "context", resumed[1].strip(), findings)
 
 
-def _check_given(level: Level, node: Node, findings: Findings) -> None:
-    keys: dict[str, str] = {}
-    for name, value in node.given.items():
-        where = level.place(node.id, f"with.{name}")
-        if isinstance(value, From) and sole(value.reference) is None:
-            findings.error(where, f"from: {value.reference[:80]!r} is no reference.", "Write from: $node.output.field.")
-        elif isinstance(value, Mapping) and not isinstance(node.body, Child):
-            findings.error(where, "it is an object.", "Write {from: $node.output.field, if_skipped: ''}, or a text.")
-        first = keys.setdefault(environment_key(name), name)
-        if first != name and isinstance(node.body, Script):
-            message = f"{first} and {name} are the same environment variable, {environment_key(name)}."
-            findings.error(where, message, "Rename one.")
-
-
-def _check_resumed(level: Level, node: Node, id: str, findings: Findings) -> None:
-    where = level.place(node.id, "context")
+def _check_asks(level: Level, node: Node, key: str, id: str, findings: Findings) -> None:
+    where = level.place(node.id, key)
+    said = "resume" if key == "context" else "reworks"
     producer = level.by_id.get(id)
     if producer is None:
-        findings.error(where, f"resume: there is no node {id}.", findings.meant(id, level.by_id))
+        findings.error(where, f"{said}: there is no node {id}.", findings.meant(id, level.by_id))
     elif producer.agent is None:
-        findings.error(
-            where, f"resume: {id} is no prompt, so that it has no session.", "Name a prompt before this one."
-        )
+        findings.error(where, f"{said}: {id} is no prompt.", "Name a prompt before this one.")
     elif id == node.id or not level.upstream(id, node.id):
-        findings.error(where, f"resume: {id} need not have run by then.", f"Add {id} to depends_on.")
+        findings.error(where, f"{said}: {id} need not have run by then.", f"Add {id} to depends_on.")
 
 
 def _check_shell(level: Level, node: Node, findings: Findings) -> None:

@@ -67,7 +67,7 @@ class Level:
         self.modes = modes
         self.outer = outer
         self.group = group
-        self.prefix = f"{outer.place(group.id)}." if outer is not None and group is not None else ""
+        self.prefix = f"{outer.place(group.id)}.loop_group." if outer is not None and group is not None else ""
         self.by_id: dict[str, Node] = {}
         for node in nodes:
             self.by_id.setdefault(node.id, node)

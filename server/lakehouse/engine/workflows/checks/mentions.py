@@ -97,8 +97,9 @@ def _check_field(holder: Level, producer: Node, where: str, reference: Reference
     fields = declared_fields(schema)
     if schema is not None and fields is not None and not schema.get("additionalProperties"):
         declared = list(fields)
-    if isinstance(producer.body, Approval):
-        declared = ANSWERS if producer.body.decisions else []
+    gate = producer.body if isinstance(producer.body, Approval) else None
+    if gate is not None and not gate.capture_response:  # what is said with an answer may be JSON, too
+        declared = ANSWERS if gate.decisions else []
     if declared is not None and field not in declared:
         source = "output_format" if producer.agent is not None else "output"
         fix = findings.meant(field, declared, f"Declare it in the output_format of {producer.id}." if schema else "")
@@ -128,7 +129,7 @@ def _check_when(level: Level, node: Node, findings: Findings) -> None:
 def _check_whole(level: Level, where: str, atom: Atom, findings: Findings) -> None:
     """What a model says at length is never just the word that it is compared with."""
     holder = level.holder(atom.reference.name)
-    if atom.reference.path or holder is None:
+    if atom.reference.kind != "output" or atom.reference.path or holder is None:
         return
     producer = holder.by_id[atom.reference.name]
     prose = isinstance(producer.body, Prompt) and producer.body.agent.output_format is None

@@ -1,52 +1,28 @@
 """The language of workflow files: text in, a Workflow out, with everything that is wrong or strange about it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-from lakehouse.engine.workflows.language.nodes import node_of
-from lakehouse.engine.workflows.language.reading import read
-from lakehouse.engine.workflows.model import Input, Node, Workflow
+from lakehouse.engine.workflows.language.file import File
+from lakehouse.engine.workflows.language.findings import line_of
+from lakehouse.engine.workflows.language.root import understood
+from lakehouse.engine.workflows.language.source import Around, Source
+from lakehouse.engine.workflows.language.tiers import FEATURES, Feature
+from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.problems import Problem
 
 SHELL_KINDS = frozenset({"bash", "script"})
 
 
 @dataclass(frozen=True)
-class Source:
-    """A text and where it came from: a file's path, or "" for one that came with a call."""
-
-    name: str
-    text: str
-    path: str = ""
-
-
-class Around(Protocol):
-    """What a workflow may name: other workflows, commands, scripts. Of one that is not there, None."""
-
-    def at(self, source: Source) -> "Around":
-        """What is around another workflow, which this one includes or starts."""
-
-    def workflow(self, name: str) -> Source | None:
-        """Another workflow's text."""
-
-    def command(self, name: str) -> Source | None:
-        """A command's text, front matter included."""
-
-    def script(self, name: str) -> Source | None:
-        """A named script's source."""
-
-    def names(self, kind: str) -> list[str]:
-        """What there is of a kind (`workflow`, `command`, `script`), for advice."""
-
-
-@dataclass(frozen=True)
 class Loaded:
     """What a text was understood as. `workflow` is None exactly where there are errors.
 
-    `features` are the features of the language it uses, each with its tier: run, run_second, warn, refuse. `used` are
-    the texts it was put together from besides its own, by kind and name: `("command", "review")`; a command or script
-    of a workflow that it includes or starts is under `("command", "block/review")`.
+    `features` are the features of the language it uses, each with its tier; see `FEATURES`. `used` are the texts it
+    was put together from besides its own, by kind and name: `("command", "review")`; a command or script of a workflow
+    that it includes or starts is under `("command", "block/review")`. `missing` are the names it uses that are not
+    there: commands, scripts and workflows. `lines` are the lines of places such as `nodes.review.when`.
     """
 
     workflow: Workflow | None
@@ -54,40 +30,46 @@ class Loaded:
     warnings: tuple[Problem, ...] = ()
     features: tuple[tuple[str, str], ...] = ()
     used: Mapping[tuple[str, str], Source] = field(default_factory=dict)
+    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lines: Mapping[str, int] = field(default_factory=dict, repr=False)
+    source: Source = field(default_factory=lambda: Source("", ""))
+    nodes: int = 0  # those of includes and loop groups counted, too
+
+    def line(self, where: str) -> int:
+        """The line of a place in the file; 0 if it is not known."""
+        return line_of(self.lines, where)
+
+    def report(self, errors: Iterable[Problem] = (), warnings: Iterable[Problem] = ()) -> dict[str, Any]:
+        """All of it as JSON, with what else was found."""
+        wrong, strange = [*self.errors, *errors], [*self.warnings, *warnings]
+        return {
+            "file": self.source.path,
+            "name": self.workflow.name if self.workflow is not None else self.source.name,
+            "valid": not wrong,
+            "errors": [vars(one) for one in wrong],
+            "warnings": [vars(one) for one in strange],
+            "features": [{"feature": name, "tier": tier} for name, tier in self.features],
+            "missing": {kind: list(self.missing.get(kind, ())) for kind in ("commands", "scripts", "workflows")},
+            "nodes": self.nodes,
+        }
 
 
 def load(source: Source, around: Around) -> Loaded:
     """Understand a workflow file. It never raises for what a file holds."""
-    mapping, errors = read(source)
-    if mapping is None:
-        return Loaded(None, tuple(errors), used={})
-    nodes: list[Node] = []
-    used: dict[tuple[str, str], Source] = {}
-    for given in mapping.get("nodes") or []:
-        node, problems = node_of(given, around, used)
-        errors += problems
-        if node is not None:
-            nodes.append(node)
-    if errors:
-        return Loaded(None, tuple(errors), used=used)
-    inputs = {name: _input(name, given or {}) for name, given in (mapping.get("inputs") or {}).items()}
+    file = File(source, around)
+    workflow = understood(file)
+    found = file.findings
     return Loaded(
-        Workflow(
-            name=str(mapping["name"]),
-            description=str(mapping.get("description", "")),
-            nodes=tuple(nodes),
-            inputs=inputs,
-            returns=str(mapping.get("returns", "")),
-            tool=bool(mapping.get("tool", False)),
-        ),
-        used=used,
+        workflow,
+        tuple(found.errors),
+        tuple(found.warnings),
+        tuple(sorted(found.features.items())),
+        file.shared.used,
+        {kind: tuple(names) for kind, names in found.missing.items()},
+        found.lines,
+        source,
+        file.shared.nodes,
     )
 
 
-def _input(name: str, given: Mapping[str, Any]) -> Input:
-    return Input(
-        name, bool(given.get("required")), given.get("default"), "default" in given, str(given.get("description", ""))
-    )
-
-
-__all__ = ["SHELL_KINDS", "Around", "Loaded", "Problem", "Source", "load"]
+__all__ = ["FEATURES", "SHELL_KINDS", "Around", "Feature", "Loaded", "Problem", "Source", "load"]

@@ -13,12 +13,13 @@ from pathlib import Path
 import anyio
 from anyio.abc import ByteReceiveStream, Process
 
-from lakehouse.errors import LakehouseError, TimedOut, TooLarge, Unavailable
+from lakehouse.errors import LakehouseError, TimedOut, TooLarge, Unavailable, Unprocessable
 
 LINGER = 1.0  # seconds that what outlives its program has, to finish by itself
 GRACE = 3.0  # seconds between SIGTERM and SIGKILL
 TAIL = 4096  # bytes of stderr that are kept
 CHUNK = 65536
+QUOTED = 700  # characters of what it said that a message has
 _GUARD = str(Path(__file__).with_name("guard.py"))
 
 OnOutput = Callable[[str, bytes], Awaitable[None]]
@@ -38,6 +39,31 @@ class Finished:
     left: int = 0
     replaced: bool = False
 
+    def check(self, clean: Callable[[str], str] = str) -> None:
+        """Raises Exited where it failed, with the ends of what it said, which `clean` takes credentials out of."""
+        if self.code == 0:
+            return
+        streams = {"stderr": self.stderr, "stdout": self.stdout[-TAIL:]}
+        said = "".join(f" {name}: {_end(clean(text))}" for name, text in streams.items() if text.strip())
+        how = f"it exited with code {self.code}." if self.code > 0 else f"it was ended by {_signal(-self.code)}."
+        raise Exited(how + said, fix="Its log has more: workflow_logs.", data={"exit_code": self.code})
+
+
+class Exited(Unprocessable):
+    """A program ended with an exit code other than 0 (`data["exit_code"]`), or by a signal (minus its number)."""
+
+
+def _end(text: str) -> str:
+    text = text.strip()
+    return text if len(text) <= QUOTED else f"…{text[-QUOTED:]}"
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
 
 async def _unheard(stream: str, chunk: bytes) -> None:
     pass
@@ -51,15 +77,18 @@ async def run(
     timeout: float,
     max_bytes: int,
     on_output: OnOutput = _unheard,
+    clean: Callable[[str], str] = str,
 ) -> Finished:
     """Run a program, `argv[0]` being its whole path, with nothing on its stdin. Its exit code is not judged.
 
-    `on_output` is given each piece of stdout and stderr as it comes, and is waited for. When it ends, is cancelled,
-    takes longer than `timeout` seconds (TimedOut) or puts out more than `max_bytes` (TooLarge), all processes it
-    started are ended: SIGTERM, and SIGKILL after 3 s. So are they when this process is killed.
+    `on_output` is given each piece of stdout and stderr as it comes, and is waited for; what it raises of
+    LakehouseError ends the program, too. When it ends, is cancelled, takes longer than `timeout` seconds (TimedOut,
+    which quotes what `clean` leaves of stderr) or puts out more than `max_bytes` (TooLarge), all processes it started
+    are ended: SIGTERM, and SIGKILL after 3 s. So are they when this process is killed.
 
-    On Linux that holds for processes that left the group or the session too; elsewhere for the group only, and on
-    Windows for the program itself. Raises Unavailable when it cannot be started.
+    On Linux that holds for processes that left the group or the session too, unless the program killed its guard;
+    elsewhere for the group only, and on Windows for the program itself. Raises Unavailable when it cannot be run,
+    OSError when not even its guard can be started.
     """
     here, there = socket.socketpair()
     with here:
@@ -70,13 +99,15 @@ async def run(
         output = _Output(max_bytes, on_output)
         try:
             with anyio.move_on_after(timeout) as limit:
+                output.over = limit.cancel
                 await program.until_over(output)
         finally:
             if not program.over:
                 await program.end()
+        output.check()
         if limit.cancelled_caught:
             raise TimedOut(
-                f"it took longer than {timeout:g} s and was ended.{output.told()}",
+                f"it took longer than {timeout:g} s and was ended.{output.told(clean)}",
                 fix="Give the node a longer timeout, in milliseconds.",
             )
         if program.error is not None:
@@ -110,15 +141,16 @@ class _Program:
 
     async def until_over(self, output: "_Output") -> None:
         """Until nothing of it is left and all it printed was read."""
-        assert self._process.stdout is not None and self._process.stderr is not None
+        stdout, stderr = self._process.stdout, self._process.stderr
+        assert stdout is not None and stderr is not None
         async with anyio.create_task_group() as group:
             reading = anyio.CancelScope()
 
             async def read() -> None:
                 with reading:
                     async with anyio.create_task_group() as both:
-                        both.start_soon(output.read, "stdout", self._process.stdout)
-                        both.start_soon(output.read, "stderr", self._process.stderr)
+                        both.start_soon(output.read, "stdout", stdout)
+                        both.start_soon(output.read, "stderr", stderr)
 
             group.start_soon(read)
             await self._ended()
@@ -133,7 +165,7 @@ class _Program:
                 self._heard(said)
         code = await self._process.wait()
         self.over = True
-        if b"exit " not in said:
+        if b"exit " not in said and self.error is None:  # somebody killed the guard
             self.code = code
             self._kill_group()
 
@@ -181,41 +213,50 @@ class _Output:
     def __init__(self, limit: int, heard: OnOutput) -> None:
         self._limit = limit
         self._heard = heard
+        self.over: Callable[[], None] = lambda: None
+        self._failure: LakehouseError | None = None
         self._stdout = bytearray()
         self._stderr = bytearray()
 
     async def read(self, stream: str, pipe: ByteReceiveStream) -> None:
-        """Read one of its pipes to the end. Raises TooLarge."""
+        """Read one of its pipes to its end, or, after calling `over`, to the limit."""
         with suppress(anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
             while True:
                 chunk = await pipe.receive(CHUNK)
-                await self._heard(stream, chunk)
+                try:
+                    await self._heard(stream, chunk)
+                except LakehouseError as error:  # told by check, past the task group that would wrap it
+                    self._failure = error
+                    self.over()
+                    return
                 if stream == "stderr":
                     self._stderr += chunk
                     del self._stderr[:-TAIL]
                     continue
                 self._stdout += chunk
                 if len(self._stdout) > self._limit:
-                    raise TooLarge(
-                        f"it put out more than {self._limit:,} bytes and was ended.",
-                        fix="Write to a file in $ARTIFACTS_DIR and put out its name, or raise "
-                        "workflows.max_output_bytes.",
-                    )
+                    self.over()
+                    return
 
-    def told(self) -> str:
+    def check(self) -> None:
+        """Raises TooLarge where it put out too much, and what on_output raised."""
+        if self._failure is not None:
+            raise self._failure
+        if len(self._stdout) > self._limit:
+            raise TooLarge(
+                f"it put out more than {self._limit:,} bytes and was ended.",
+                fix="Have it write to a file in $ARTIFACTS_DIR, or raise workflows.max_output_bytes.",
+            )
+
+    def told(self, clean: Callable[[str], str]) -> str:
         """The end of what it said on stderr, for a message."""
-        said = self._stderr.decode("utf-8", "replace").strip()
-        return f" stderr: {said[-500:]}" if said else ""
+        said = _end(clean(self._stderr.decode("utf-8", "replace")))
+        return f" stderr: {said}" if said else ""
 
     def finished(self, code: int, left: int) -> Finished:
         """The whole, as text."""
-        stdout = self._stdout.decode("utf-8", "replace")
         try:
-            self._stdout.decode()
-            replaced = False
+            stdout, replaced = self._stdout.decode(), False
         except UnicodeDecodeError:
-            replaced = True
+            stdout, replaced = self._stdout.decode("utf-8", "replace"), True
         return Finished(code, stdout, self._stderr.decode("utf-8", "replace"), left, replaced)
-
-
-__all__ = ["Finished", "LakehouseError", "OnOutput", "run"]

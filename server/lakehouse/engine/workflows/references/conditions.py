@@ -7,6 +7,7 @@ from typing import NamedTuple
 from lakehouse.engine.workflows.references.templates import Reference
 
 MAX_TOLD = 120
+NEVER = "false"  # what is left of a condition of which no alternative could hold
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _ATOM = re.compile(
     r"\$(?:INPUTS\.(?P<input>[A-Za-z_][\w-]*)"
@@ -56,6 +57,8 @@ class Atom(NamedTuple):
 
 def parsed(condition: str) -> list[list[Atom]]:
     """The alternatives of a condition, each a list of what must hold together. Raises Malformed."""
+    if condition.strip() == NEVER:
+        return []
     return [[_atom(part) for part in _split(clause, "&&")] for clause in _split(condition, "||")]
 
 

@@ -7,19 +7,18 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from lakehouse.engine.workflows.model import From, Mode, Node
+from lakehouse.engine.workflows.model import Child, From, Mode, Node
 from lakehouse.engine.workflows.ports import ModeFacts
 from lakehouse.engine.workflows.references.conditions import Held, decided
 from lakehouse.engine.workflows.references.output import Output, plain
 from lakehouse.engine.workflows.references.quoting import Quoting, Spill, needs_no_quotes
 from lakehouse.engine.workflows.references.templates import CALLERS, CONTEXT, OURS, Reference, replaced, sole
 from lakehouse.engine.workflows.runs.record import NodeRecord
-from lakehouse.errors import TooLarge, Unprocessable, did_you_mean
+from lakehouse.errors import Unprocessable, did_you_mean
 
 UNRESOLVED = frozenset({"STATE_DIR", "BASE_BRANCH"})  # to refer to these where there are none is an error
 DEFAULTS = {"DOCS_DIR": "docs/"}
-MAX_ENVIRONMENT = 128 * 1024 - 64  # bytes of one variable: Linux takes no longer one
-_FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.DOTALL)
+_FENCE, _FENCED = re.compile(r"```(?:json)?[ \t]*\n"), re.compile(r"\n[ \t]*```")
 
 
 class MissingReference(Unprocessable):
@@ -127,29 +126,12 @@ class Scope:
         return replaced(template, put)
 
     def exported(self) -> dict[str, str]:
-        """All that `environment` is made of, however long it is."""
+        """What a shell has in its environment: variables and inputs by name, an input `a-b` as `INPUTS_A_B`."""
         values: dict[str, Any] = {name: self.variables.get(name, "") for name in CALLERS}
         values |= {name: found for name in CONTEXT if (found := self.variables.get("CONTEXT"))}
         values |= {name: found for name in OURS if (found := self.variables.get(name) or DEFAULTS.get(name))}
         values |= {environment_key(name): value for name, value in self.inputs.items()}
         return {name: plain(value) for name, value in values.items()}
-
-    def environment(self, script: str = "") -> dict[str, str]:
-        """The environment of a shell: variables and inputs by name, an input `a-b` as `INPUTS_A_B`.
-
-        Raises Unprocessable for a NUL byte, TooLarge for a value no process can be given, if the script names it.
-        """
-        told: dict[str, str] = {}
-        for name, text in self.exported().items():
-            if len(text.encode()) > MAX_ENVIRONMENT or "\0" in text:
-                if name not in script:
-                    continue
-                if "\0" in text:
-                    raise Unprocessable(f"${name}: it holds a NUL byte, which no process can be given.")
-                limit = f"{MAX_ENVIRONMENT:,} bytes"
-                raise TooLarge(f"${name}: it is over {limit}.", fix="Write it to a file and give the file's path.")
-            told[name] = text
-        return told
 
     def given(self, value: Any) -> Any:
         """What a value in the arguments of a mode stands for. Raises MissingReference.
@@ -157,6 +139,8 @@ class Scope:
         Exactly one reference is the value itself, of any depth (`$a.output.results.0.id`); any other text a template.
         Objects and arrays hold such values again.
         """
+        if isinstance(value, From):
+            return self._bound("", value)
         if isinstance(value, str):
             whole = sole(value, deep=True)
             return self._resolved(whole, null=None) if whole else replaced(value, self._deep_text, deep=True)
@@ -297,6 +281,8 @@ def schemas_of(
     for node in nodes:
         if node.agent is not None and node.agent.output_format is not None:
             found[node.id] = node.agent.output_format
+        elif isinstance(node.body, Child) and node.body.output_format is not None:
+            found[node.id] = node.body.output_format
         elif isinstance(node.body, Mode) and modes is not None and (facts := modes(node.body.name)) is not None:
             found[node.id] = facts.output_schema
     return found
@@ -315,12 +301,15 @@ def environment_key(name: str) -> str:
 
 def _data(text: str) -> Any:
     """A text as JSON, also where a model put it between fences; a text that is none is itself."""
-    for candidate in (text, *_FENCED.findall(text)[:1]):
-        try:
-            return json.loads(candidate)
-        except (ValueError, RecursionError):
-            continue
-    return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        begins = _FENCE.search(text)
+    ends = _FENCED.search(text, begins.end() - 1) if begins else None
+    try:
+        return json.loads(text[begins.end() : ends.start()]) if begins and ends else text
+    except (ValueError, RecursionError):
+        return text
 
 
 def _within(value: Any, path: Sequence[str], reference: Reference, *, partly: bool) -> tuple[Any, tuple[str, ...]]:

@@ -1,9 +1,9 @@
 """A run while it runs: its record, where its nodes are kept, and what they are given to work with."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
@@ -12,6 +12,25 @@ from lakehouse.engine.workflows.language import Loaded
 from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.runs import Event, NodeRecord, RunRecord, Store
+from lakehouse.errors import LakehouseError, TooLarge
+
+if TYPE_CHECKING:
+    from lakehouse.engine.workflows.running.dry import Dry
+
+
+class Children(Protocol):
+    """Workflows.child, of one run."""
+
+    async def __call__(
+        self,
+        path: str,
+        workflow: str,
+        *,
+        index: int | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        message: str = "",
+    ) -> RunRecord:
+        """Run a workflow below the node of this path, and wait until it ends or pauses."""
 
 
 class Live:
@@ -27,8 +46,14 @@ class Live:
         folder: Path,
         *,
         shell: bool,
+        above: "tuple[Live, str] | None" = None,
+        dry: "Dry | None" = None,
     ) -> None:
-        """`folder` is the run's own; `shell` whether bash and scripts are open to it."""
+        """`folder` is the run's own; `shell` whether bash and scripts are open to it.
+
+        `above` is the run a child belongs to, and the path of its node that started it: they share their places and
+        their budget, and the child ends with it. `dry` is what a dry run answers in place of models and modes.
+        """
         self.record = record
         self.workflow = workflow
         self.store = store
@@ -36,28 +61,68 @@ class Live:
         self.settings = settings
         self.folder = folder
         self.shell = shell
-        self.places = anyio.Semaphore(settings.at_once, fast_acquire=True)
+        self.above = above
+        self.dry = dry
+        self.places: anyio.Semaphore = (
+            above[0].places if above else anyio.Semaphore(settings.at_once, fast_acquire=True)
+        )
         self.nodes: dict[str, NodeRecord] = {}  # by path, as they are now
+        self.running: dict[str, anyio.CancelScope] = {}  # the attempts under way, by path
+        self.settled: set[str] = set()  # nodes of the workflow itself that ended
+        self.unsaved: set[str] = set()  # paths of records that the store does not have yet
         self.cancelled_for: str | None = None  # why it is being cancelled
+        self.stopped: LakehouseError | None = None  # why nothing more starts: a budget
+        self.broken: LakehouseError | None = None  # the store failed: what it holds is how far the run came
         self.scope = anyio.CancelScope()
-        self.heard = anyio.Event()  # set, and replaced, at everything that happens
-        self._beats: dict[str, Callable[[], None]] = {}
+        self.cost_usd = 0.0  # of its nodes and of its children's
+        self.children: Children | None = None  # runs other workflows below this one: see Workflows.child
+        self.below: list[Live] = []  # those that run now
+        self.passed: dict[str, float] = {}  # of that, what runs below cost, by the path of the node that runs them
+        self._idle: dict[str, tuple[float, float]] = {}  # seconds of silence, and when its time is up, by path
+        self._heard: anyio.Event | None = None
+
+    @property
+    def heard(self) -> anyio.Event:
+        """Set at the next thing that happens; ask again for the one after."""
+        if self._heard is None:
+            self._heard = anyio.Event()
+        return self._heard
 
     def tell(self, kind: str, path: str = "", **data: Any) -> None:
         """Keep an event, with the next write, and wake who watches."""
         self.store.tell(self.record.id, Event(time.time(), kind, path, data))
-        heard, self.heard = self.heard, anyio.Event()
-        heard.set()
+        if self._heard is not None:
+            self._heard.set()
+            self._heard = None
+
+    def watch(self, path: str, scope: anyio.CancelScope, idle: float, until: float) -> None:
+        """Have an attempt end after so many seconds without a beat, or at a moment of the loop's clock."""
+        self.running[path] = scope
+        self._idle[path] = (idle, until)
+        scope.deadline = min(anyio.current_time() + idle, until)
+
+    def unwatch(self, path: str) -> None:
+        """An attempt is over."""
+        del self.running[path], self._idle[path]
 
     def beat(self, path: str) -> None:
         """A node showed life."""
-        if path in self._beats:
-            self._beats[path]()
+        if path in self.running:
+            idle, until = self._idle[path]
+            self.running[path].deadline = min(anyio.current_time() + idle, until)
 
-    async def keep(self, node: NodeRecord) -> None:
-        """Make a node's record durable."""
-        self.nodes[node.path] = node
-        await self.store.put_node(self.record.id, node)
+    async def keep(self, *nodes: NodeRecord) -> None:
+        """Make records of nodes durable, in one commit. Raises Upstream when the disk fails; then the run ends."""
+        for node in nodes:
+            self.nodes[node.path] = node
+        try:
+            await self.store.put_nodes(self.record.id, nodes)
+        except TooLarge:  # of what one node keeps: that node fails
+            raise
+        except LakehouseError as error:
+            self.broken = error
+            raise
+        self.unsaved.difference_update(node.path for node in nodes)
 
     async def keep_extra(self, path: str, extra: Mapping[str, Any]) -> None:
         """Make durable what a node needs when the run is resumed."""
@@ -67,12 +132,69 @@ class Live:
     async def keep_run(self, **fields: Any) -> None:
         """Make a change of the run's own record durable."""
         self.record = self.record.changed(**fields)
-        await self.store.put_run(self.record)
+        try:
+            await self.store.put_run(self.record)
+        except LakehouseError as error:
+            self.broken = error
+            raise
+
+    def spend(self, usd: float) -> None:
+        """Count what a call cost, here and in the runs above. A run over its budget starts nothing more."""
+        self.cost_usd += usd
+        limit = self.workflow.max_cost_usd
+        if limit is not None and self.cost_usd > limit and self.stopped is None:
+            self.stopped = TooLarge(
+                f"the run cost ${self.cost_usd:.4f}, more than its max_cost_usd of {limit:g}.",
+                fix="Raise max_cost_usd in the workflow's file, or let it do less.",
+            )
+        if self.above:
+            live, path = self.above
+            live.passed[path] = live.passed.get(path, 0.0) + usd
+            live.spend(usd)
+
+    @property
+    def refusal(self) -> LakehouseError | None:
+        """Why nothing more starts, here or in a run above."""
+        return self.stopped or (self.above[0].refusal if self.above else None)
+
+    @property
+    def closing(self) -> bool:
+        """Whether nothing more starts."""
+        return self.cancelled_for is not None or self.refusal is not None
+
+    @property
+    def ended_from_above(self) -> bool:
+        """Whether the run it belongs to ends it. Where a lake closes nobody does: what runs can be resumed."""
+        if self.above is None:
+            return False
+        live, path = self.above
+        attempt = live.running.get(path)
+        return live.scope.cancel_called or (attempt is not None and attempt.cancel_called) or live.ended_from_above
 
     def cancel(self, reason: str) -> None:
-        """End it: what runs is ended, nothing more starts."""
-        self.cancelled_for = reason
+        """End it and its children: what runs is ended, nothing more starts."""
+        if self.cancelled_for is None:
+            self.cancelled_for = reason
+        for child in self.below:
+            child.cancel(reason)
         self.scope.cancel()
+
+    def records(self) -> tuple[NodeRecord, ...]:
+        """All nodes as they are now, in the order of the file; those of a loop group behind it, as they began."""
+        inner: dict[str, list[NodeRecord]] = {}
+        for path, record in self.nodes.items():
+            group, slash, _ = path.partition("/")
+            if slash:
+                inner.setdefault(group.partition("#")[0], []).append(record)
+        found: list[NodeRecord] = []
+        for node in self.workflow.nodes:
+            found.append(self.nodes.get(node.id) or NodeRecord(node.id, node.kind))
+            found += inner.get(node.id, ())
+        return tuple(found)
+
+    def told(self) -> tuple[int, str]:
+        """How many of the workflow's nodes have ended, and the paths of those that run."""
+        return len(self.settled), ", ".join(self.running)
 
 
 __all__ = ["Live", "Loaded"]

@@ -1,39 +1,113 @@
 """A whole run, from its first node to its verdict."""
 
+import json
 import time
 from collections.abc import Sequence
 
 import anyio
 
 from lakehouse.engine.workflows.references import Scope
+from lakehouse.engine.workflows.running.files import artifacts, check_evidence, prepare, state
 from lakehouse.engine.workflows.running.graph import Graph
 from lakehouse.engine.workflows.running.live import Live
-from lakehouse.engine.workflows.running.step import Stop
 from lakehouse.engine.workflows.runs import Failure, NodeRecord
 from lakehouse.engine.workflows.runs.record import RunStatus
+from lakehouse.errors import LakehouseError, TimedOut, foreseen
 
 
 async def execute(live: Live) -> None:
-    """Run it until it ends or pauses; how it went is durable then."""
-    live.tell("run_started")
-    scope = Scope.of(live.workflow.nodes, live.record.inputs, _variables(live), live.door.mode)
-    nodes: Sequence[NodeRecord] = ()
-    with live.scope:
-        try:
-            nodes = await Graph(live, live.workflow.nodes, scope).run()
-        except* Stop:
-            pass
+    """Run it until it ends or pauses; how it went is durable then.
+
+    Where this task is cancelled by neither `live.cancel` nor a run above, the run stays as it is and can be resumed.
+    Raises Upstream where the disk fails, when nothing that it could not keep was built upon.
+    """
+    live.tell("run_resumed" if live.nodes else "run_started")
+    _remember(live)
+    try:
+        error = await _graph(live)
+        await _end(live, error)
+    except anyio.get_cancelled_exc_class():
+        if live.cancelled_for is not None or live.ended_from_above:
+            live.cancelled_for = live.cancelled_for or "the run it belongs to ended."
+            with anyio.CancelScope(shield=True):
+                await _end(live, None)
+        raise
+
+
+async def _graph(live: Live) -> LakehouseError | None:
+    """Run the nodes; what went wrong with the run itself."""
+    seconds = live.workflow.timeout or live.settings.timeout_secs
+    live.scope.deadline = anyio.current_time() + seconds
+    try:
+        with live.scope:
+            await prepare(live)
+            scope = Scope.of(live.workflow.nodes, live.record.inputs, variables(live), live.door.mode)
+            await Graph(live, live.workflow.nodes, scope).run()
+            return live.refusal
+    except Exception as error:
+        # What an attempt meets is in its record: this is the store, or a fault of ours.
+        if (found := live.broken or foreseen(error)) is None:
+            live.broken = LakehouseError(f"{type(error).__name__}: {error}")
+            await _end(live, live.broken)
+            raise
+        return found
     if live.cancelled_for is not None:
-        status: RunStatus = "cancelled"
-    else:
-        status = verdict(nodes)
-    failed = next((node for node in nodes if node.status == "failed"), None)
-    error = (
-        Failure(failed.failure.code, f"{failed.path}: {failed.failure.detail}") if failed and failed.failure else None
-    )
-    live.tell(f"run_{status}")
+        return None
+    setting = "timeout" if live.workflow.timeout else "workflows.timeout_secs"
+    return TimedOut(f"the run took over {seconds:g} seconds.", fix=f"Raise {setting}, or let it do less.")
+
+
+async def _end(live: Live, error: LakehouseError | None) -> None:
+    """Make the verdict durable, with the nodes it ended and those that never started."""
     with anyio.CancelScope(shield=True):
-        await live.keep_run(status=status, error=error, ended_at=time.time(), result=_result(live, nodes))
+        status: RunStatus = "failed"
+        if live.cancelled_for is not None:
+            status = "cancelled"
+        elif error is None:
+            status = verdict(live.records())
+            try:
+                if status == "completed":
+                    await check_evidence(live)
+            except LakehouseError as missing:
+                status, error = "failed", missing
+        if live.cancelled_for is not None or (error is not None and live.broken is None):
+            await live.keep(*_ended(live, error))
+        if live.cancelled_for is not None:
+            failure: Failure | None = Failure("cancelled", live.cancelled_for)
+        elif error is not None:
+            failure = Failure(error.code, error.detail, error.fix)
+        else:
+            failure = _first_failure(live.records()) if status == "failed" else None
+        live.tell(f"run_{status}", **({"reason": live.cancelled_for} if live.cancelled_for is not None else {}))
+        await live.keep_run(
+            status=status,
+            error=failure,
+            ended_at=None if status == "paused" else time.time(),
+            result=_result(live),
+            outcome=_outcome(live),
+        )
+    if live.broken is not None:
+        raise live.broken
+
+
+def _ended(live: Live, error: LakehouseError | None) -> list[NodeRecord]:
+    """The records of nodes that a run left when it ended early: those that ran failed, the others are skipped."""
+    if live.cancelled_for is not None or error is None:
+        reason, failure = "cancelled", Failure("cancelled", live.cancelled_for or "")
+    else:
+        reason = "timeout" if isinstance(error, TimedOut) else "budget"
+        failure = Failure(error.code, error.detail, error.fix)
+    found: list[NodeRecord] = []
+    now = time.time()
+    for record in live.records():
+        if record.status in ("running", "paused"):
+            record = record.changed(status="failed", reason=reason, failure=failure, ended_at=now)
+        elif record.status == "pending":
+            record = record.changed(status="skipped", reason=reason, ended_at=now)
+        elif record.path not in live.unsaved:
+            continue
+        found.append(record)
+    return found
 
 
 def verdict(nodes: Sequence[NodeRecord]) -> RunStatus:
@@ -45,21 +119,52 @@ def verdict(nodes: Sequence[NodeRecord]) -> RunStatus:
     return "completed"
 
 
-def _result(live: Live, nodes: Sequence[NodeRecord]) -> str:
+def _first_failure(nodes: Sequence[NodeRecord]) -> Failure:
+    for node in nodes:
+        if node.status == "failed" and node.failure is not None:
+            return Failure(node.failure.code, f"{node.path}: {node.failure.detail}", node.failure.fix)
+    return Failure("unprocessable", "no node completed: all were skipped.", "See why in the reasons of the nodes.")
+
+
+def _result(live: Live) -> str:
     """The output of the node that `returns` names, else of the first node nothing depends on that is not blank."""
-    by_path = {node.path: node for node in nodes}
+    nodes = live.nodes
     if live.workflow.returns:
-        return by_path[live.workflow.returns].text if live.workflow.returns in by_path else ""
+        return nodes[live.workflow.returns].text if live.workflow.returns in nodes else ""
     needed = {id for node in live.workflow.nodes for id in node.depends_on}
-    sinks = [by_path[node.id].text for node in live.workflow.nodes if node.id not in needed and node.id in by_path]
+    sinks = [nodes[node.id].text for node in live.workflow.nodes if node.id not in needed and node.id in nodes]
     return next((text for text in sinks if text.strip()), "")
 
 
-def _variables(live: Live) -> dict[str, str]:
+def _outcome(live: Live) -> bool | None:
+    """What the field says that `outcome_field` names, of the node that `returns` does."""
+    found = live.nodes.get(live.workflow.returns)
+    if not live.workflow.outcome_field or found is None or found.status != "completed":
+        return None
+    try:
+        value = json.loads(found.text)
+    except ValueError:
+        return None
+    said = value.get(live.workflow.outcome_field) if isinstance(value, dict) else None
+    return said if isinstance(said, bool) else None
+
+
+def _remember(live: Live) -> None:
+    """What earlier parts of the run cost."""
+    live.cost_usd = sum(record.cost_usd for record in live.nodes.values())
+    live.spend(0.0)
+
+
+def variables(live: Live) -> dict[str, str]:
+    """What `$NAME` stands for in this run's texts, outside of loops and gates."""
     message = live.record.message
+    empty = ("CONTEXT", "EXTERNAL_CONTEXT", "ISSUE_CONTEXT", "LOOP_USER_INPUT", "LOOP_PREV_OUTPUT", "REJECTION_REASON")
     return {
         "ARGUMENTS": message,
         "USER_MESSAGE": message,
         "WORKFLOW_ID": live.record.id,
-        "ARTIFACTS_DIR": str(live.folder / "artifacts"),
+        "ARTIFACTS_DIR": str(artifacts(live)),
+        "STATE_DIR": str(state(live)),
+        "DOCS_DIR": "docs/",
+        **dict.fromkeys(empty, ""),
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lakehouse.engine.workflows.model import Node
 from lakehouse.engine.workflows.ports import Asked
 from lakehouse.engine.workflows.references import Output, Scope
+from lakehouse.errors import TooLarge
 
 if TYPE_CHECKING:
     from lakehouse.engine.workflows.running.live import Live
@@ -39,22 +40,44 @@ class Step:
     tokens: int = 0
     model: str = ""
     reason: str = ""  # of a success that is told apart: idle
+    partial: str = ""  # what came so far: the output when nothing more comes for `idle_timeout`
+    spent_usd: float = 0.0  # in earlier attempts
+    _counted: float = 0.0  # of `cost_usd`, what the run knows of
 
     @property
     def asked(self) -> Asked:
         """For whom it calls. The key is the same whenever this node of this run is tried again."""
         record = self.live.record
-        return Asked(record.starter, record.id, record.workflow, self.path, f"{record.id}:{self.path}")
+        return Asked(record.starter, record.id, record.workflow, self.path, f"{record.id}:{self.path}", self.ops)
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """Call a capability on the starter's behalf. Raises as the call does."""
-        answer, op = await self.live.door.call(self.asked, name, arguments)
-        self.ops.append(op)
-        return answer
+        return (await self.live.door.call(self.asked, name, arguments))[0]
 
     def beat(self) -> None:
         """Something came: the idle time begins anew."""
         self.live.beat(self.path)
+
+    def spend(self, usd: float = 0.0, tokens: int = 0) -> None:
+        """Count what a call of a model took. Raises TooLarge when the node, or its run, is over its budget."""
+        self.cost_usd += usd
+        self.tokens += tokens
+        self.count()
+        agent = self.node.agent
+        limit = agent.max_cost_usd if agent else None
+        cost = self.spent_usd + self.cost_usd
+        if limit is not None and cost > limit:
+            raise TooLarge(
+                f"it cost ${cost:.4f}, more than its maxBudgetUsd of {limit:g}.",
+                fix="Raise maxBudgetUsd of the node, or ask for less.",
+            )
+        if self.live.refusal is not None:
+            raise self.live.refusal
+
+    def count(self) -> None:
+        """Let the run know of what was spent; runs below it tell it themselves."""
+        self.live.spend(self.cost_usd - self._counted)
+        self._counted = self.cost_usd
 
     def tell(self, kind: str, **data: Any) -> None:
         """Have something kept among the run's events."""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 RunStatus = Literal["running", "completed", "failed", "cancelled", "paused"]
 NodeStatus = Literal["pending", "running", "completed", "failed", "skipped", "paused"]
 SETTLED = frozenset({"completed", "failed", "skipped"})
+OVER = frozenset({"completed", "failed", "cancelled"})
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,16 @@ class NodeRecord:
 
 
 @dataclass(frozen=True)
+class Planned:
+    """A node as the workflow has it: enough to tell of one that has no record yet."""
+
+    id: str
+    kind: str
+    depends_on: tuple[str, ...] = ()
+    mode: str = ""
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """One run. `bundle` is the text of the workflow and of all it reads, as they were when it started."""
 
@@ -83,6 +94,8 @@ class RunRecord:
     parent: str | None = None  # the run whose node started this one
     rerun_of: str | None = None
     depth: int = 0
+    plan: tuple["Planned", ...] = ()  # its nodes in the order of the file
+    dry: Mapping[str, Any] | None = None  # of a dry run, which is kept nowhere: what it was given
 
     def changed(self, **fields: Any) -> "RunRecord":
         """The record with other fields."""

@@ -11,6 +11,7 @@ async def run_prompt(step: Step) -> Output:
     """Ask; the output is what was answered, and with an output_format the JSON of that. Raises as `ask` does."""
     body = step.node.body
     assert isinstance(body, Prompt)
-    answer = await ask(step, step.scope.text(body.text), body.agent, inherited(step))
+    step.scope = step.scope.bound(step.node.given)  # what `with:` gives a command
+    answer = await ask(step, step.scope.prompt(body.text), body.agent, inherited(step))
     await keep(step, answer.session)
     return Output(answer.text) if body.agent.output_format is None else Output.of(answer.value)

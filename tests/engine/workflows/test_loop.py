@@ -1,0 +1,125 @@
+"""Prompts that are asked again until they are done."""
+
+from pathlib import Path
+
+import pytest
+from tests.flows import PATIENCE, by_id, ran, scripted
+
+from lakehouse import Lakehouse
+from lakehouse.engine.chat.scripted import Scripted
+from lakehouse.engine.workflows.part import RunState
+
+pytestmark = pytest.mark.anyio
+
+COUNT = """
+  - id: count
+    loop: {prompt: "After <$LOOP_PREV_OUTPUT>:", until: DONE, max_iterations: 3, fresh_context: FRESH}
+"""
+ASKING = """
+  - id: talk
+    loop:
+      prompt: "Draft; they say <$LOOP_USER_INPUT>."
+      until: DONE
+      max_iterations: 3
+      interactive: true
+      gate_message: "What of [$LOOP_PREV_OUTPUT]?"
+      signal_completes: COMPLETES
+"""
+
+
+def said(model: Scripted) -> list[str]:
+    """The last message of each question."""
+    return [asked.messages[-1].content for asked in model.asked]
+
+
+async def resumed(lake: Lakehouse, state: RunState) -> RunState:
+    await lake.workflows.resume(state.record.id)
+    return await lake.workflows.wait(state.record.id, PATIENCE)
+
+
+async def answered(lake: Lakehouse, state: RunState, decision: str, text: str = "") -> RunState:
+    assert state.record.status == "paused"
+    await lake.workflows.answer(state.record.id, None, decision, text, "me")
+    return await lake.workflows.wait(state.record.id, PATIENCE)
+
+
+@pytest.mark.parametrize(("fresh", "messages"), [("false", 3), ("true", 1)])
+async def test_a_loop_ends_at_its_signal(lake: Lakehouse, fresh: str, messages: int) -> None:
+    """What it put out before is in the text of the next; the conversation goes on, but with fresh_context."""
+    model = scripted(lake, "one", "two <promise>DONE</promise>")
+    state = await ran(lake, COUNT.replace("FRESH", fresh))
+    node = by_id(state)["count"]
+    assert (node.status, node.text) == ("completed", "two")
+    assert said(model) == ["After <>:", "After <one>:"]
+    assert len(model.asked[1].messages) == messages
+    events = [event for _, event in await lake.workflows.store.events(state.record.id)]
+    assert [event.data["n"] for event in events if event.kind == "iteration"] == [1, 2]
+
+
+async def test_a_loop_that_is_never_done_fails(lake: Lakehouse) -> None:
+    """A resumed one may go on for as many iterations again."""
+    model = scripted(lake, "one", "two", "three", "four", "five DONE")
+    state = await ran(lake, COUNT.replace("FRESH", "true"))
+    node = by_id(state)["count"]
+    assert (state.record.status, node.status) == ("failed", "failed")
+    assert "max_iterations = 3" in node.failure.detail
+    assert by_id(await resumed(lake, state))["count"].text == "five DONE"
+    assert said(model)[3] == "After <three>:"
+
+
+async def test_an_iteration_that_failed_is_the_one_that_runs_again(lake: Lakehouse) -> None:
+    scripted(lake, "one")
+    state = await ran(lake, COUNT.replace("FRESH", "true"))
+    assert by_id(state)["count"].status == "failed"
+    model = scripted(lake, "two DONE")
+    assert by_id(await resumed(lake, state))["count"].text == "two DONE"
+    assert said(model) == ["After <one>:"]
+
+
+async def test_the_script_of_a_loop_is_run_unless_a_signal_was_given(lake: Lakehouse, tmp_path: Path) -> None:
+    """It reads what the iteration put out."""
+    nodes = f"""
+  - id: count
+    loop:
+      prompt: Count.
+      until: DONE
+      until_bash: 'echo x >> {tmp_path}/ran; [ "$LOOP_PREV_OUTPUT" = two ]'
+      max_iterations: 3
+"""
+    scripted(lake, "one", "two", "DONE")
+    assert by_id(await ran(lake, nodes))["count"].text == "two"
+    assert by_id(await ran(lake, nodes))["count"].text == "DONE"
+    assert (tmp_path / "ran").read_text() == "x\n" * 2
+
+
+@pytest.mark.parametrize("input", ["again", ""])
+async def test_an_interactive_loop_waits_for_input_after_each_iteration(lake: Lakehouse, input: str) -> None:
+    """A signal counts once somebody has been heard; signal_completes lets it count at once."""
+    model = scripted(lake, "one DONE", "two", "three DONE")
+    state = await ran(lake, ASKING.replace("COMPLETES", "false"))
+    assert by_id(state)["talk"].extra["message"] == "What of [one DONE]?"
+    state = await answered(lake, state, "approve", input)
+    assert by_id(state)["talk"].extra["message"] == "What of [two]?"
+    state = await answered(lake, state, "approve", "enough")
+    assert (state.record.status, by_id(state)["talk"].text) == ("completed", "three DONE")
+    assert said(model) == ["Draft; they say <>.", f"Draft; they say <{input}>.", "Draft; they say <enough>."]
+    assert [one["by"] for one in by_id(state)["talk"].extra["answers"]] == ["me", "me"]
+
+
+async def test_a_signal_may_end_an_interactive_loop_at_once(lake: Lakehouse) -> None:
+    scripted(lake, "one DONE")
+    assert (await ran(lake, ASKING.replace("COMPLETES", "true"))).record.status == "completed"
+
+
+async def test_a_rejected_loop_ends_the_run(lake: Lakehouse) -> None:
+    scripted(lake, "one")
+    state = await answered(lake, await ran(lake, ASKING.replace("COMPLETES", "true")), "reject", "nonsense")
+    assert state.record.status == "cancelled"
+
+
+async def test_an_interactive_loop_asks_nothing_after_its_last_iteration(lake: Lakehouse) -> None:
+    scripted(lake, "one", "two", "three")
+    state = await ran(lake, ASKING.replace("COMPLETES", "true"))
+    for _ in range(2):
+        state = await answered(lake, state, "approve")
+    assert state.record.status == "failed"
