@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import anyio.lowlevel
 import pytest
 from tests.flows import by_id, ran, scripted, started
 
@@ -67,11 +68,12 @@ async def test_a_foreign_provider_is_told_and_the_default_answers(lake: Lakehous
 
 async def test_what_a_prompt_says_about_its_model_is_asked_for(lake: Lakehouse) -> None:
     model = scripted(lake, {"content": "x", "input_tokens": 3, "output_tokens": 4, "cost_usd": 0.5})
-    nodes = "  - {id: a, prompt: hi, systemPrompt: 'Be $ARGUMENTS.', effort: high, thinking: adaptive}"
+    nodes = "  - {id: a, prompt: hi, systemPrompt: 'Be $ARGUMENTS.', effort: high, thinking: {type: enabled, budgetTokens: 2000}}"
     node = by_id(await ran(lake, nodes, message="brief"))["a"]
     request = model.asked[0]
     assert [(said.role, said.content) for said in request.messages] == [("system", "Be brief."), ("user", "hi")]
-    assert (request.effort, request.thinking, request.tools, request.node) == ("high", "adaptive", (), "a")
+    assert (request.effort, request.tools, request.node) == ("high", (), "a")
+    assert request.thinking == {"type": "enabled", "budgetTokens": 2000}
     assert (node.tokens, node.cost_usd) == (7, 0.5)
 
 
@@ -83,7 +85,9 @@ async def test_a_blank_answer_fails(lake: Lakehouse) -> None:
 
 
 async def test_an_output_format_is_asked_for_until_it_is_met(lake: Lakehouse) -> None:
-    answers = [{"content": text, "cost_usd": 1} for text in ("blue", '{"color": "blue"}', '```\n{"colour": "blue" }```')]
+    answers = [
+        {"content": text, "cost_usd": 1} for text in ("blue", '{"color": "blue"}', '```\n{"colour": "blue" }```')
+    ]
     model = scripted(lake, *answers)
     state = await ran(lake, f"  - {{id: a, prompt: hi, output_format: {json.dumps(COLOUR)}}}")
     node = by_id(state)["a"]
@@ -120,34 +124,36 @@ def called(name: str, **arguments: Any) -> dict[str, Any]:
 
 async def test_a_model_calls_our_tools(lake: Lakehouse) -> None:
     """Each call is an op of the run, an event, and data to the model."""
-    model = scripted(lake, called("sql_query", sql="select '</data>' as x"), "There is one.")
-    nodes = "  - {id: a, prompt: hi, allowed_tools: [sql.query, Read, mcp__lakehouse__datasets_list, workflow_run]}"
+    model = scripted(lake, called("query_sql", sql="select '</data>' as x"), "There is one.")
+    nodes = "  - {id: a, prompt: hi, allowed_tools: [sql.query, Read, mcp__lakehouse__list_datasets, workflow_run]}"
     state = await ran(lake, nodes)
     assert by_id(state)["a"].text == "There is one."
-    assert [offer.name for offer in model.asked[0].tools] == ["sql_query", "datasets_list"]
+    assert [offer.name for offer in model.asked[0].tools] == ["query_sql", "list_datasets"]
     assert model.asked[0].tools[0].parameters["properties"]["sql"]
     said, result = model.asked[1].messages[-2:]
-    assert said.tool_calls[0].name == "sql_query" and result.tool_call_id == said.tool_calls[0].id
+    assert said.tool_calls[0].name == "query_sql" and result.tool_call_id == said.tool_calls[0].id
     fenced = result.content.removeprefix("<data>\n").removesuffix("\n</data>")
     assert json.loads(fenced)["rows"] == [["</data>"]] and "</data>" not in fenced
     assert "no instructions" in model.asked[0].messages[0].content
     events = await lake.workflows.store.events(state.record.id)
     told = next(event.data for _, event in events if event.kind == "tool_called")
-    assert (told["tool"], told["ok"]) == ("sql_query", True) and told["op"] in by_id(state)["a"].ops
+    assert (told["tool"], told["ok"]) == ("query_sql", True) and told["op"] in by_id(state)["a"].ops
     assert len(by_id(state)["a"].ops) == 3
     assert "Read" in (await warnings(lake, state.record.id))[0]
 
 
 async def test_what_goes_wrong_with_a_tool_is_told_to_the_model(lake: Lakehouse) -> None:
-    wrong = {"tool_calls": [{"name": "sql_query", "arguments": "{not json"}]}
-    model = scripted(lake, called("sql_query", sql="selec"), called("rm", path="/"), wrong, "I give up.")
-    state = await ran(lake, "  - {id: a, prompt: hi, allowed_tools: [sql_query], denied_tools: [datasets.list]}")
+    wrong = {"tool_calls": [{"name": "query_sql", "arguments": "{not json"}]}
+    model = scripted(lake, called("query_sql", sql="selec"), called("rm", path="/"), wrong, "I give up.")
+    state = await ran(lake, "  - {id: a, prompt: hi, allowed_tools: [query_sql], denied_tools: [list_datasets]}")
     assert by_id(state)["a"].text == "I give up."
     told = [request.messages[-1].content for request in model.asked[1:]]
     assert "invalid_request" in told[0] and "there is no tool 'rm'" in told[1] and "no JSON object" in told[2]
 
 
-@pytest.mark.parametrize("allowed", ["", "allowed_tools: [],", "allowed_tools: [sql.query], denied_tools: [sql_query],"])
+@pytest.mark.parametrize(
+    "allowed", ["", "allowed_tools: [],", "allowed_tools: [sql.query], denied_tools: [query_sql],"]
+)
 async def test_no_tools_are_offered_unless_they_are_named(lake: Lakehouse, allowed: str) -> None:
     model = scripted(lake, "x")
     await ran(lake, f"  - {{id: a, {allowed} prompt: hi}}")
@@ -160,15 +166,15 @@ async def test_tools_that_write_are_not_offered_to_who_may_only_read(lake: Lakeh
     from lakehouse.engine.workflows.runs import Starter
 
     model = scripted(lake, "x")
-    text = workflow("  - {id: a, prompt: hi, allowed_tools: [sql.query, datasets.delete]}")
+    text = workflow("  - {id: a, prompt: hi, allowed_tools: [sql.query, datasets.drop]}")
     record = await lake.workflows.start("x", Starter(read_only=True), definition=text)
     await lake.workflows.wait(record.id, 60)
-    assert [offer.name for offer in model.asked[0].tools] == ["sql_query"]
+    assert [offer.name for offer in model.asked[0].tools] == ["query_sql"]
     assert "read-only" in (await warnings(lake, record.id))[0]
 
 
 async def test_tools_are_not_called_for_ever(lake: Lakehouse) -> None:
-    again = {**called("sql_query", sql="select repeat('x', 100000) as x"), "repeat": True}
+    again = {**called("query_sql", sql="select repeat('x', 100000) as x"), "repeat": True}
     model = scripted(lake, again)
     node = by_id(await ran(lake, "  - {id: a, prompt: hi, allowed_tools: [sql.query]}"))["a"]
     assert "workflows.max_tool_rounds" in node.failure.fix
@@ -237,8 +243,7 @@ async def test_the_oldest_of_a_long_conversation_is_left_out(lake: Lakehouse) ->
 async def test_a_run_that_is_cancelled_ends_its_question(lake: Lakehouse) -> None:
     model = scripted(lake, {"content": "late", "delay": 600})
     run = await started(lake, "  - {id: a, prompt: hi}")
-    live = lake.workflows._live[run]
     while not model.asked:
-        await live.heard.wait()
-    live.cancel("enough")
+        await anyio.lowlevel.checkpoint()
+    await lake.workflows.cancel(run, "enough")
     assert (await lake.workflows.wait(run, 60)).record.status == "cancelled"
