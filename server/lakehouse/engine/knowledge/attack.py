@@ -6,7 +6,7 @@ from typing import Literal
 import anyio.to_thread
 from pydantic import BaseModel, Field
 
-from lakehouse.engine.knowledge.asking import DATA, JSON, Answer, Ask, asked, asked_each, incomplete, numbered
+from lakehouse.engine.knowledge.asking import DATA, JSON, Answer, Ask, Took, asked, asked_each, incomplete, numbered
 from lakehouse.engine.knowledge.fact import Fact, distinct
 from lakehouse.engine.knowledge.source import Sheet, Text, as_data
 
@@ -25,7 +25,7 @@ class Attack(BaseModel):
     patched: str | None = Field(None, description="What it says now.")
 
 
-class Attacked(BaseModel):
+class Attacked(Took):
     """Facts that withstood."""
 
     facts: list[Fact] = Field(description="Those kept and mended, in the order given.")

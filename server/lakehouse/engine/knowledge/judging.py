@@ -6,7 +6,7 @@ from typing import Literal
 import anyio.to_thread
 from pydantic import BaseModel, Field
 
-from lakehouse.engine.knowledge.asking import DATA, JSON, Answer, Ask, asked, asked_each, incomplete, numbered
+from lakehouse.engine.knowledge.asking import DATA, JSON, Answer, Ask, Took, asked, asked_each, incomplete, numbered
 from lakehouse.engine.knowledge.fact import Fact, distinct
 from lakehouse.engine.knowledge.source import Sheet, Text, as_data
 
@@ -15,7 +15,7 @@ _BEST_FIRST: tuple[Verdict, ...] = ("supported", "unsupported", "fabricated")
 NOT_THERE = "what was quoted for it does not stand in the text"
 
 
-class Judged(BaseModel):
+class Judged(Took):
     """Facts with how sure each is."""
 
     facts: list[Fact] = Field(description="Those at or above min_confidence, in the order given.")
@@ -34,7 +34,7 @@ class Claim(BaseModel):
     reason: str = Field("", description="Why.")
 
 
-class Checked(BaseModel):
+class Checked(Took):
     """Facts held against the text."""
 
     facts: list[Fact] = Field(description="Those it supports, with its words.")

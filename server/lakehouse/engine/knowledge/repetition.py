@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from lakehouse.engine.knowledge.asking import Ask
+from lakehouse.engine.knowledge.asking import Ask, Took
 from lakehouse.engine.knowledge.extraction import extracted
 from lakehouse.engine.knowledge.fact import Fact, distinct, identity
 from lakehouse.engine.knowledge.source import Text
@@ -14,7 +14,7 @@ SETTLED_BELOW = 0.05  # of the facts of two rounds
 KEPT_FROM = 2 / 3  # of the rounds
 
 
-class Agreed(BaseModel):
+class Agreed(Took):
     """Facts that most extractions found."""
 
     facts: list[Fact] = Field(description="Those of two thirds of the rounds or more, each with its agreement.")
