@@ -42,8 +42,8 @@ async def agreed(ask: Ask, text: Text, facts: list[Fact] | None = None, rounds: 
             round_ = (await extracted(ask, text)).facts
         now = {identity(fact.text) for fact in round_}
         now = now if only is None else now & only
-        if not now and done == 0:
-            changes.append(0.0)
+        if facts is not None and not now:
+            changes.append(0.0)  # there is nothing to find again
         for fact in round_:
             if identity(fact.text) in now:
                 found.setdefault(identity(fact.text), fact)
