@@ -53,6 +53,7 @@ class Attempt:
             output = await self._output()
             live.store.outputs.check(output.text, "its output")
             changes = {"status": "completed", "reason": step.reason, "text": output.text, "typed": output.typed}
+            changes["failure"] = None
             if node.output_type:
                 await keep_output(live, node, path, output, step.model)
         except Pause as pause:
@@ -85,7 +86,7 @@ class Attempt:
         step = self._step
         return record.changed(
             ops=(*record.ops, *step.ops),
-            cost_usd=record.cost_usd + step.cost_usd,
+            cost_usd=record.cost_usd + step.cost_usd + self.live.passed.pop(step.path, 0.0),
             tokens=record.tokens + step.tokens,
             model=step.model or record.model,
         )

@@ -77,6 +77,7 @@ class Live:
         self.cost_usd = 0.0  # of its nodes and of its children's
         self.children: Children | None = None  # runs other workflows below this one: see Workflows.child
         self.below: list[Live] = []  # those that run now
+        self.passed: dict[str, float] = {}  # of that, what runs below cost, by the path of the node that runs them
         self._idle: dict[str, tuple[float, float]] = {}  # seconds of silence, and when its time is up, by path
         self._heard: anyio.Event | None = None
 
@@ -147,7 +148,9 @@ class Live:
                 fix="Raise max_cost_usd in the workflow's file, or let it do less.",
             )
         if self.above:
-            self.above[0].spend(usd)
+            live, path = self.above
+            live.passed[path] = live.passed.get(path, 0.0) + usd
+            live.spend(usd)
 
     @property
     def refusal(self) -> LakehouseError | None:

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import anyio
 
-from lakehouse.engine.workflows.model import Child
 from lakehouse.engine.workflows.references import Scope
 from lakehouse.engine.workflows.running.files import artifacts, check_evidence, prepare, state
 from lakehouse.engine.workflows.running.graph import Graph
 from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.runs import Failure, NodeRecord
-from lakehouse.engine.workflows.runs.record import SETTLED, RunStatus
+from lakehouse.engine.workflows.runs.record import RunStatus
 from lakehouse.errors import LakehouseError, TimedOut, foreseen
 
 
@@ -151,11 +150,8 @@ def _outcome(live: Live) -> bool | None:
 
 
 def _remember(live: Live) -> None:
-    """What earlier parts of the run cost. A child that runs again counts by itself."""
-    again = {node.id for node in live.workflow.nodes if isinstance(node.body, Child)}
-    for record in live.nodes.values():
-        if record.path not in again or record.status in SETTLED - {"failed"}:
-            live.cost_usd += record.cost_usd
+    """What earlier parts of the run cost."""
+    live.cost_usd = sum(record.cost_usd for record in live.nodes.values())
     live.spend(0.0)
 
 

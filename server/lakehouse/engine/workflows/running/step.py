@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.engine.workflows.model import Child, Node
+from lakehouse.engine.workflows.model import Node
 from lakehouse.engine.workflows.ports import Asked
 from lakehouse.engine.workflows.references import Output, Scope
 from lakehouse.errors import TooLarge
@@ -75,9 +75,7 @@ class Step:
             raise self.live.refusal
 
     def count(self) -> None:
-        """Let the run know of what was spent; a child run has told already."""
-        if isinstance(self.node.body, Child):
-            return
+        """Let the run know of what was spent; runs below it tell it themselves."""
         self.live.spend(self.cost_usd - self._counted)
         self._counted = self.cost_usd
 
