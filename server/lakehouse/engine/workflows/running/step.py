@@ -69,12 +69,6 @@ class Step:
         self.live.spend(self.cost_usd - self._counted)
         self._counted = self.cost_usd
 
-    def spend(self, usd: float, tokens: int) -> None:
-        """Count what was asked of a model; see `afford`."""
-        self.cost_usd += usd
-        self.tokens += tokens
-        self.count()
-
     def afford(self) -> None:
         """Whoever is about to ask a model asks this first. Raises TooLarge when the node or its run is over budget."""
         self.count()
