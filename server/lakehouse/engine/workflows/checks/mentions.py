@@ -6,7 +6,8 @@ from lakehouse.engine.workflows.checks.level import Findings, Level
 from lakehouse.engine.workflows.checks.places import Place, places
 from lakehouse.engine.workflows.model import Approval, Loop, LoopGroup, Node, Prompt
 from lakehouse.engine.workflows.references.conditions import Atom, Malformed, parsed
-from lakehouse.engine.workflows.references.scope import declared_fields, environment_key
+from lakehouse.engine.workflows.references.fields import declared_fields
+from lakehouse.engine.workflows.references.scope import environment_key
 from lakehouse.engine.workflows.references.templates import Reference, references
 
 ANSWERS = ("decision", "text")  # what a gate with decisions puts out
@@ -104,7 +105,7 @@ def _check_field(holder: Level, producer: Node, where: str, reference: Reference
         source = "output_format" if producer.agent is not None else "output"
         fix = findings.meant(field, declared, f"Declare it in the output_format of {producer.id}." if schema else "")
         findings.error(where, f"{reference}: the {source} of {producer.id} has no field {field}.", fix)
-    elif schema is None and isinstance(producer.body, Prompt):
+    elif schema is None and isinstance(producer.body, Prompt | Loop):
         message = f"{reference}: {producer.id} has no output_format, so that its answer may be no JSON object."
         findings.warn(where, message, f"Give {producer.id} an output_format.")
 
