@@ -83,11 +83,11 @@ async def _run(step: Step, workflow: str, index: int | None, given: Mapping[str,
 def _check_cycle(live: Live, workflow: str) -> None:
     """Refuse a workflow that this run, or one above it, is itself."""
     chain = [live.record.workflow]
-    names = {live.record.workflow, live.record.bundle["name"]}
+    names = {live.record.workflow, live.record.bundle.get("name")}
     while live.above is not None:
         live = live.above[0]
         chain.append(live.record.workflow)
-        names |= {live.record.workflow, live.record.bundle["name"]}
+        names |= {live.record.workflow, live.record.bundle.get("name")}
     if workflow in names:
         way = " -> ".join((*reversed(chain), workflow))
         raise Unprocessable(f"workflow: {way} would start itself.", fix="Use loop_group: to repeat nodes.")
