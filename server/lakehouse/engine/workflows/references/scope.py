@@ -259,9 +259,7 @@ class Scope:
             return given
         whole = sole(given.reference)
         if whole is None:
-            raise MissingReference(
-                f"with{f'.{name}' if name else ''}: from is no reference.", fix="Write from: $node.output.field."
-            )
+            raise MissingReference(f"with.{name}: from is no reference.", fix="Write from: $node.output.field.")
         if given.has_default and whole.kind != "input":
             record = self._producer(whole)[0]
             if record is None or record.status == "skipped":
