@@ -80,7 +80,8 @@ def _check_producer(
         asking, inner = inner.group.id, inner.outer
     if asking == name and not (inner is level and level.group is node):
         whole = "itself" if inner is level else "the loop group it is a part of"
-        findings.error(where, f"{reference}: it refers to {whole}.", "Refer to a node before it.")
+        tell = findings.error if strict or reference.path else findings.warn
+        tell(where, f"{reference}: it refers to {whole}, which is empty until it ends.", "Refer to a node before it.")
         return
     if level.group is not node and not holder.upstream(name, asking):
         message = f"{reference}: {name} need not have run by then; what did not is empty."
