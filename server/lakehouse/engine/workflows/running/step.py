@@ -58,9 +58,9 @@ class Step:
         """Something came: the idle time begins anew."""
         self.live.beat(self.path)
 
-    def spend(self, usd: float = 0.0, tokens: int = 0) -> None:
-        """Count what a model's answer took."""
-        self.cost_usd += usd
+    def spend(self, cost_usd: float, tokens: int) -> None:
+        """An answer took this much."""
+        self.cost_usd += cost_usd
         self.tokens += tokens
         self.count()
 
