@@ -67,11 +67,11 @@ def made(
 ) -> Live:
     """A live run of these nodes, which has not begun; `root` are further fields of the workflow."""
     part = lake.workflows
-    settings = part._settings if at_once is None else part._settings.model_copy(update={"at_once": at_once})
+    settings = part.settings if at_once is None else part.settings.model_copy(update={"at_once": at_once})
     record = RunRecord(run, "test", {}, {}, "", Starter(), started_at=time.time())
     workflow = Workflow("test", "A test.", nodes, **root)
-    folder = part._home / run
-    return Live(record, workflow, part.store, part._door, settings, folder, shell=True, above=above, dry=dry)
+    folder = part.folder / run
+    return Live(record, workflow, part.store, part.door, settings, folder, shell=True, above=above, dry=dry)
 
 
 async def lived(lake: Lakehouse, *nodes: Node, earlier: Mapping[str, NodeRecord] | None = None, **more: Any) -> Live:
