@@ -339,7 +339,7 @@ def owned(home: Path, folder: Path) -> Iterator[None]:
     with serving(COMMAND, home, port, LAKEHOUSE_INGEST__ROOTS=str(folder), LAKEHOUSE_EXPORT__ROOTS=str(folder)):
         yield
         seen = httpx.get(f"http://127.0.0.1:{port}/v1/observer/stats").json()["by_source"]
-        assert set(seen) <= {"cli", "http"} and seen["cli"] >= len(CASES)  # they were attached
+        assert set(seen) <= {"cli", "http", "workflow"} and seen["cli"] >= len(CASES)  # they were attached
 
 
 def over_cli(case: dict[str, Any], given: dict[str, Any]) -> Outcome:

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -101,13 +102,18 @@ class Present:
             plan=tuple(map(_planned, workflow.nodes)),
         )
 
-    async def checked(self, workflow: Workflow, shell: bool | None) -> tuple[list[Problem], list[Problem]]:
-        """What is wrong with a workflow that could be read, and what is strange. `shell`: see checks.check."""
+    async def checked(
+        self, workflow: Workflow, shell: bool | None, programs: bool = True
+    ) -> tuple[list[Problem], list[Problem]]:
+        """What is wrong with a workflow that could be read, and what is strange. `shell`: see checks.check.
+
+        With `programs`, what its scripts need that is not on this machine is wrong, too.
+        """
         await self._door.ready()
 
         def work() -> tuple[list[Problem], list[Problem]]:
             errors, warnings = check(workflow, self._door, shell=shell)
-            return errors + missing(workflow), warnings
+            return errors + (missing(workflow) if programs else []), warnings
 
         return await anyio.to_thread.run_sync(work)
 
@@ -302,9 +308,10 @@ class Present:
         """Raises CannotRun and Forbidden for what would fail in any case, before anything of it runs."""
         shell = self._shell(record) or not programs
         check_open(workflow, shell)
-        errors, _ = await self.checked(workflow, shell)
+        errors, _ = await self.checked(workflow, shell, programs)
         if errors:
-            raise CannotRun.of(workflow.name, errors)
+            line = (await self.understood(record.bundle)).line
+            raise CannotRun.of(workflow.name, [replace(one, line=line(one.where)) for one in errors])
 
     def check_background(self, background: bool, workflow: Workflow | None = None) -> None:
         """Raises Conflict for what cannot run while nobody waits for it: here at all, or a workflow that asks."""
