@@ -101,6 +101,18 @@ async def test_a_backup_brings_paused_runs_back(lake: Lakehouse, asks: str, tmp_
     assert (await lake.call("workflow_status", {"run": run}))["result"] == '{"text":"HERE"}'
 
 
+async def test_fsck_names_damaged_outputs(lake: Lakehouse, home: Path, asks: str) -> None:
+    assert (await lake.call("fsck"))["ok"] and not (home / "runs").exists()
+    run = (await lake.call("workflow_run", {"workflow": asks}))["run_id"]
+    assert (await lake.call("fsck"))["ok"]
+    (file,) = (home / "runs" / run / "nodes").iterdir()
+    file.write_text("other")
+    done = await lake.call("fsck")
+    assert not done["ok"]
+    assert [damage["key"] for damage in done["damaged"]] == [f"runs/{run}/nodes/{file.name}"]
+    assert (await lake.call("workflow_status", {"run": run}))["nodes"][0]["status"] == "failed"
+
+
 async def test_gc_forgets_runs(home: Path) -> None:
     settings = {"embed.provider": "hash", "workflows.keep_runs": 1}
     async with lakehouse.open(home, overrides=settings) as lake:
