@@ -11,6 +11,7 @@ from lakehouse.errors import did_you_mean
 
 if TYPE_CHECKING:
     from lakehouse.engine.workflows.language.include import Block
+    from lakehouse.engine.workflows.model import Workflow
 
 MAX_NODES = 10_000
 
@@ -21,7 +22,7 @@ class Shared:
 
     used: dict[tuple[str, str], Source] = field(default_factory=dict)
     blocks: "dict[str, Block]" = field(default_factory=dict)
-    children: dict[str, str | None] = field(default_factory=dict)  # why a child cannot run; None: it can
+    children: "dict[str, Workflow | str | None]" = field(default_factory=dict)  # a str: why it cannot run
     nodes: int = 0
 
 
@@ -67,6 +68,8 @@ class File:
     def _named(self, kind: str, name: str, where: str) -> Source | None:
         if kind != "workflow" and (bad := bad_name(name)):
             self.findings.error(where, f"{name[:60]!r} is not a {kind}'s name: {bad}.", "Write a bare name.")
+            return None
+        if self.findings.full:
             return None
         find = {"command": self.around.command, "script": self.around.script, "workflow": self.around.workflow}[kind]
         source = find(name)

@@ -118,7 +118,7 @@ def _entry(
     )
     if kind == "include":
         file.shared.nodes -= 1  # it becomes what it includes
-        return inlined(fields, node, dict(node.given), bool(rule), file)
+        return inlined(fields, node, dict(node.given), file, rule=bool(rule), group=group)
     body = _group(fields, file) if kind == "loop_group" else BODIES[kind](fields, file)
     if body is None:
         return None

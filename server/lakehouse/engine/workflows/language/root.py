@@ -80,22 +80,26 @@ def understood(file: File) -> Workflow | None:
     return None if findings.errors else workflow
 
 
-def known_child(name: str, where: str, file: File) -> None:
-    """Look at a workflow that a node starts: that it is there and can be read, and what texts it needs itself."""
+def known_child(name: str, where: str, file: File) -> Workflow | None:
+    """A workflow that a node starts, if it can be read; what texts it needs itself are gathered.
+
+    None with an error, and None of one that is being read just now: it starts itself.
+    """
     shared = file.shared
     if name not in shared.children:
         source = file.workflow(name, where)
         if source is None:
-            return
+            return None
         shared.children[name] = None
         # Its blocks are its own, under names that tell apart whose they are; only the texts are gathered.
         within = Shared(used=shared.used, children=shared.children)
         child = File(source, file.around.at(source), name, (), within)
-        if understood(child) is None:
-            shared.children[name] = str(child.findings.errors[0])
-    why = shared.children[name]
-    if why is not None:
-        file.findings.error(where, f"the workflow {name[:60]!r} cannot run: {why}", "Mend it.")
+        shared.children[name] = understood(child) or str(child.findings.errors[0])
+    found = shared.children[name]
+    if isinstance(found, str):
+        file.findings.error(where, f"the workflow {name[:60]!r} cannot run: {found}", "Mend it.")
+        return None
+    return found
 
 
 def _agent(fields: Fields) -> Agent:
