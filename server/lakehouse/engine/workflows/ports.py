@@ -9,20 +9,21 @@ from lakehouse.engine.workflows.runs.record import Starter
 
 @dataclass(frozen=True)
 class ModeFacts:
-    """What a mode takes and gives, as JSON Schemas. `key`: it takes an `idempotency_key`."""
+    """What a mode takes and gives, as JSON Schemas. `tool` is its name as a tool; of a step that is none, ""."""
 
     name: str
     description: str
     effect: str
     input_schema: Mapping[str, Any]
     output_schema: Mapping[str, Any]
+    tool: str = ""
 
 
 @dataclass(frozen=True)
 class Asked:
     """A call that a node makes: for whom, in which run, and the key that is the same when it is made again.
 
-    `ops` takes the id of a call as soon as it is made: of one that fails, too.
+    `ops` takes the ids of the calls, and of what is asked of a model: of those that fail, too.
     """
 
     starter: Starter
