@@ -276,7 +276,7 @@ def _group(fields: Fields, file: File) -> Body | None:
     outer, asked = file.agent, agents.chosen(fields, file.agent)
     file.agent = replace(outer, provider=asked.provider, model=asked.model, persist_session=False)
     try:
-        nodes = nodes_of(raw, fields.where, file, group=True)
+        nodes = nodes_of(raw, within.at("nodes"), file, group=True)
     finally:
         file.agent = outer
     return LoopGroup(nodes, steered)
