@@ -146,7 +146,7 @@ class Library:
         except Unprocessable as error:
             source = Source(entry.name, "", str(entry.path))
             return Loaded(None, (Problem("file", error.detail, error.fix),), source=source)
-        return load(source, Surroundings(self, source.path, beside, index))
+        return load(source, Surroundings(self, source.path, beside, index), deep=False)
 
     def _as_path(self, name: str, beside: Path | None) -> Path | None:
         if "\0" in name or not (Path(name).suffix in YAML or os.sep in name):

@@ -18,11 +18,17 @@ MAX_NODES = 10_000
 
 @dataclass
 class Shared:
-    """What a file and those it includes have in common."""
+    """What a file and those it includes have in common.
+
+    `children` are the workflows that runs of it start: at which depth each was read, and what came of it. A text says
+    why it cannot run, None that it is being read just now.
+    """
 
     used: dict[tuple[str, str], Source] = field(default_factory=dict)
     blocks: "dict[str, Block]" = field(default_factory=dict)
-    children: "dict[str, Workflow | str | None]" = field(default_factory=dict)  # a str: why it cannot run
+    children: "dict[str, tuple[int, Workflow | str | None]]" = field(default_factory=dict)
+    deeper: "list[tuple[str, Around]]" = field(default_factory=list)  # children below those, still to be looked for
+    depth: int = 0  # of runs below runs
     nodes: int = 0
 
 
