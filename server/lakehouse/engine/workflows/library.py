@@ -35,7 +35,7 @@ class Library:
     """The workflow files there are, later places winning over earlier ones of the same name. Its methods block.
 
     `beside`, where a method takes it, is the working folder of a caller on this machine: its `.archon/` wins over all
-    places, and paths are meant from there. Nobody else's may be given.
+    places. Nobody else's may be given.
     """
 
     def __init__(self, folders: Callable[[], Sequence[Path]]) -> None:
@@ -61,8 +61,8 @@ class Library:
         """The names of all that can be read."""
         return [entry.name for entry in self.entries(beside) if entry.readable]
 
-    def find(self, name: str, beside: Path | None = None, *, local: bool = False) -> Source:
-        """The text of a workflow, as it is now; `local`: also by the path of a file.
+    def find(self, name: str, beside: Path | None = None, base: Path | None = None) -> Source:
+        """The text of a workflow, as it is now; with a `base`, also by the path of a file, meant from there.
 
         Raises NotFound with the names that are like it, and Unprocessable for a file that cannot be read.
         """
@@ -70,7 +70,7 @@ class Library:
         entry = next((one for one in entries if one.name == name), None)
         if entry is not None:
             return _read(entry.path, name)
-        if local and (path := self._as_path(name, beside)) is not None:
+        if base is not None and (path := _as_path(name, base)) is not None:
             return _read(path, self._entry(path, _stamp(path) or (0, 0, 0)).name)
         fix = did_you_mean(name, [one.name for one in entries], None if entries else "There are none.")
         raise NotFound(f"there is no workflow {name[:80]!r}.", fix=fix)
@@ -148,12 +148,6 @@ class Library:
             return Loaded(None, (Problem("file", error.detail, error.fix),), source=source)
         return load(source, Surroundings(self, source.path, beside, index), deep=False)
 
-    def _as_path(self, name: str, beside: Path | None) -> Path | None:
-        if "\0" in name or not (Path(name).suffix in YAML or os.sep in name):
-            return None
-        path = (beside or Path.cwd()) / Path(name).expanduser()
-        return path.resolve() if _stamp(path) is not None else None
-
 
 class Surroundings:
     """What one workflow file may name. See language.Around."""
@@ -209,6 +203,13 @@ class Surroundings:
                     except Unprocessable:
                         return None
         return None
+
+
+def _as_path(name: str, base: Path) -> Path | None:
+    if "\0" in name or not (Path(name).suffix in YAML or os.sep in name):
+        return None
+    path = base / name
+    return path.resolve() if _stamp(path) is not None else None
 
 
 def _workflows(place: Path) -> Iterator[tuple[Path, Stamp]]:
