@@ -47,8 +47,7 @@ def failing(times: int, error: Exception) -> Any:
 
 def costing(usd: float) -> Any:
     async def work(step: Step) -> str:
-        step.cost_usd += usd
-        step.tokens += 10
+        step.spend(usd, 10)
         return "answer"
 
     return work
@@ -329,7 +328,7 @@ async def test_a_closed_lake_opened_again_goes_on_with_its_run(home: Path) -> No
     """What completed is not repeated; nothing resumes by itself."""
     wait = "  - {id: done, bash: echo once >> ran; echo kept}\n"
     wait += "  - {id: slow, bash: 'echo started; [ -e ready ] || sleep 600; echo $done.output', depends_on: [done]}"
-    folder = await anyio.to_thread.run_sync(lambda: home.mkdir(parents=True, exist_ok=True) or home)
+    folder = home.parent
     starter = Starter(folder=str(folder))
     async with lakehouse.open(home, overrides={"embed.provider": "hash"}) as lake:
         run = (await lake.workflows.start("test", starter, definition=workflow(wait))).id
