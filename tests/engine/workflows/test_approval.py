@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import anyio
 import pytest
-from tests.flows import PATIENCE, by_id, ran, scripted
+from tests.flows import PATIENCE, by_id, ran, scripted, started
 
 import lakehouse
 from lakehouse import Lakehouse
+from lakehouse.engine.chat import Chat, ChatReply, ChatRequest
 from lakehouse.engine.workflows.part import RunState
 from lakehouse.engine.workflows.problems import CannotRun
+from lakehouse.engine.workflows.runs import Failure
 from lakehouse.errors import Conflict, InvalidInput
 
 pytestmark = pytest.mark.anyio
@@ -165,3 +168,56 @@ async def test_two_gates_are_answered_by_name(lake: Lakehouse) -> None:
     state = await lake.workflows.wait(state.record.id, PATIENCE)
     assert (state.record.status, by_id(state)["after-a"].text) == ("paused", "after a")
     assert (await answered(lake, state, "approve")).record.status == "completed"
+
+
+class Slow:
+    """A model that takes for ever until it is let go."""
+
+    def __init__(self) -> None:
+        self.asked = anyio.Event()
+        self.free = anyio.Event()
+
+    async def ask(self, request: ChatRequest, model: str) -> ChatReply:
+        self.asked.set()
+        await self.free.wait()
+        return ChatReply("mended", model, "slow")
+
+    async def aclose(self) -> None:
+        return None
+
+
+async def test_a_rework_that_was_cancelled_is_done_when_the_run_goes_on(lake: Lakehouse) -> None:
+    gate = "  - {id: ask, approval: {message: Ship, on_reject: {prompt: 'Mend: $REJECTION_REASON'}}}"
+    state = await ran(lake, gate)
+    model = Slow()
+    vars(lake)["chat"] = Chat(lake.config.chat, model)
+    await lake.workflows.answer(state.record.id, None, "reject", "no")
+    with anyio.fail_after(PATIENCE):
+        await model.asked.wait()
+    await lake.workflows.cancel(state.record.id, "too slow")
+    state = await lake.workflows.wait(state.record.id, PATIENCE)
+    assert (state.record.status, state.record.error) == ("cancelled", Failure("cancelled", "too slow"))
+    model.free.set()
+    await lake.workflows.resume(state.record.id)
+    state = await lake.workflows.wait(state.record.id, PATIENCE)
+    assert by_id(state)["ask"].extra["message"] == "Ship\n\nmended"
+    assert (await answered(lake, state, "approve")).record.status == "completed"
+
+
+async def test_an_answer_while_others_still_run_is_taken_when_they_have_ended(lake: Lakehouse, tmp_path: Path) -> None:
+    gate = f"""
+  - {{id: ask, approval: {{message: Ship, capture_response: true}}}}
+  - {{id: other, bash: "until [ -e {tmp_path}/go ]; do sleep 0.02; done"}}
+"""
+    run = await started(lake, gate)
+    with anyio.fail_after(PATIENCE):
+        while (by_id(await lake.workflows.state(run)))["ask"].status != "paused":
+            await anyio.sleep(0.01)
+    await lake.workflows.answer(run, "ask", "approve", "yes")
+    with pytest.raises(Conflict, match="approve, by"):
+        await lake.workflows.answer(run, "ask", "reject")
+    (tmp_path / "go").touch()
+    with anyio.fail_after(PATIENCE):
+        while (state := await lake.workflows.wait(run, PATIENCE)).record.status != "completed":
+            await anyio.sleep(0.01)
+    assert by_id(state)["ask"].text == "yes"
