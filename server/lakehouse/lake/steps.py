@@ -84,7 +84,8 @@ class Steps:
         try:
             reply = await self._lake.chat.ask(request)
         except Exception as error:
-            asked.ops.append(await self.record(asked, "llm.chat", given, None, str(error), time.perf_counter() - began))
+            seconds = time.perf_counter() - began
+            asked.ops.append(await self.record(asked, "llm.chat", given, None, str(error), seconds))
             raise
         answer = {name: value for name, value in asdict(reply).items() if value or name == "content"}
         asked.ops.append(await self.record(asked, "llm.chat", given, answer, None, time.perf_counter() - began))
@@ -132,4 +133,5 @@ def _facts(capability: Capability) -> ModeFacts:
         capability.effect,
         capability.input_schema,
         capability.output_schema,
+        capability.mcp_name if capability.public else "",
     )

@@ -9,7 +9,7 @@ import anyio.to_thread
 from lakehouse import config
 from lakehouse.engine.chat.formats import formed
 from lakehouse.engine.chat.naming import chosen
-from lakehouse.engine.chat.request import ChatReply, ChatRequest, Message, Offer, ToolCall
+from lakehouse.engine.chat.request import Blank, ChatReply, ChatRequest, Message, Offer, ToolCall
 from lakehouse.errors import NotInstalled
 
 
@@ -92,4 +92,4 @@ class Chat:
             await self._provider.aclose()
 
 
-__all__ = ["Chat", "ChatReply", "ChatRequest", "Message", "Offer", "ToolCall"]
+__all__ = ["Blank", "Chat", "ChatReply", "ChatRequest", "Message", "Offer", "ToolCall"]

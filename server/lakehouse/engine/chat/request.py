@@ -4,6 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lakehouse.errors import Upstream
+
+
+class Blank(Upstream):
+    """A model answered nothing: another time it may."""
+
+
 Role = Literal["system", "user", "assistant", "tool"]
 
 

@@ -9,13 +9,14 @@ from lakehouse.engine.workflows.runs.record import Starter
 
 @dataclass(frozen=True)
 class ModeFacts:
-    """What a mode takes and gives, as JSON Schemas. `key`: it takes an `idempotency_key`."""
+    """What a mode takes and gives, as JSON Schemas. `tool` is its name as a tool; of a step that is none, ""."""
 
     name: str
     description: str
     effect: str
     input_schema: Mapping[str, Any]
     output_schema: Mapping[str, Any]
+    tool: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import re
 from typing import Literal
 
+from lakehouse.engine.chat import Blank
 from lakehouse.engine.workflows.model import Node, Prompt, Retry
 from lakehouse.engine.workflows.references import MissingReference
 from lakehouse.errors import (
@@ -40,7 +41,7 @@ def classed(error: LakehouseError) -> FailureClass:
     """
     if isinstance(error, _HOPELESS):
         return "fatal"
-    if isinstance(error, Busy | TimedOut) or (isinstance(error, Unavailable) and error.retry_after is not None):
+    if isinstance(error, Busy | TimedOut | Blank) or (isinstance(error, Unavailable) and error.retry_after is not None):
         return "transient"
     message = error.detail.lower()
     if _FATAL.search(message):

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lakehouse.engine.chat import ChatReply, ChatRequest, Message
+from lakehouse.engine.chat import Blank, ChatReply, ChatRequest, Message
 from lakehouse.engine.chat.formats import formed
 from lakehouse.engine.workflows.model import Agent
 from lakehouse.engine.workflows.running.kinds.sessions import Session, continued, restored
 from lakehouse.engine.workflows.running.kinds.toolbox import RULE, Toolbox
 from lakehouse.engine.workflows.running.step import Step
-from lakehouse.errors import Unprocessable, Upstream
+from lakehouse.errors import Unprocessable
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Answer:
 async def ask(step: Step, text: str, agent: Agent, session: Session | None = None) -> Answer:
     """Put a text, its references replaced already, to the node's model; its tokens and costs are added to the step.
 
-    Raises Upstream for a blank answer and as the provider fails, Unprocessable for an answer that is not of
-    output_format after every re-ask, for more than maxBudgetUsd, and for tools called without end.
+    Raises Blank for a blank answer, Upstream and TimedOut as the provider fails, Unprocessable for an answer that is
+    not of output_format after every re-ask and for tools called without end, TooLarge for what costs too much.
     """
     tools = await Toolbox.of(step, agent)
     system = [step.scope.text(agent.system)] if agent.system else []
@@ -68,7 +68,7 @@ async def ask(step: Step, text: str, agent: Agent, session: Session | None = Non
     if agent.output_format is None:
         reply = await answered(())
         if not reply.content.strip():
-            raise Upstream(f"{reply.model} answered nothing.", fix="Try again, or another model.")
+            raise Blank(f"{reply.model} answered nothing.", fix="Try again, or another model.")
     else:
         reply, value = await formed(answered, agent.output_format)
     kept = continued(session or [], text, reply.content, step.live.settings.max_session_bytes)
@@ -82,8 +82,7 @@ async def _reply(step: Step, request: ChatRequest, agent: Agent, told: set[str])
     reply, _ = await step.live.door.dispatch(step.asked, request)
     step.beat()
     step.model = reply.model if request.asked in ("", reply.model) else f"{request.asked} -> {reply.model}"
-    step.cost_usd += reply.cost_usd
-    step.tokens += reply.input_tokens + reply.output_tokens
+    step.partial += reply.content if reply.tool_calls else ""
     notes = list(reply.notes)
     if agent.max_cost_usd is not None and not reply.priced:
         notes.append(f"what {reply.model} costs is not known: maxBudgetUsd does not bind it")
@@ -93,9 +92,5 @@ async def _reply(step: Step, request: ChatRequest, agent: Agent, told: set[str])
         if note not in told:
             told.add(note)
             step.tell("warned", message=note)
-    if agent.max_cost_usd is not None and step.cost_usd > agent.max_cost_usd:
-        raise Unprocessable(
-            f"it cost ${step.cost_usd:.4f}, more than its maxBudgetUsd of ${agent.max_cost_usd:g}.",
-            fix="Raise maxBudgetUsd, or ask for less.",
-        )
+    step.spend(reply.cost_usd, reply.input_tokens + reply.output_tokens)
     return reply

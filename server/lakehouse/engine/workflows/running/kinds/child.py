@@ -24,7 +24,7 @@ async def run_child(step: Step) -> Output:
     body = step.node.body
     assert isinstance(body, Child)
     _check_cycle(step.live, body.workflow)
-    given = {name: step.scope.given(value) for name, value in step.node.given.items()}
+    given = step.scope.passed(step.node.given)
     if body.fan_out is not None:
         return await _each(step, body, body.fan_out, given)
     message = step.scope.text(body.input) if body.input is not None else ""

@@ -37,23 +37,23 @@ class Toolbox:
         Those there are not (other programs' own, such as Read and Bash) and those the starter may not call are left
         out, and told as events. Tools that run workflows are never among them.
         """
-        denied = {_plain(name) for name in agent.denied_tools}
+        denied = {_ours(name) for name in agent.denied_tools}
         names: dict[str, str] = {}
         offers = []
         for given in dict.fromkeys(agent.allowed_tools or ()):
             try:
                 found = step.live.door.offered(step.live.record.starter, [_ours(given)])[0]
+                if not found.tool:
+                    raise NotFound(f"{given[:80]} is no tool.")
             except NotFound:
                 step.tell("warned", message=f"allowed_tools: there is no tool {given[:80]} here; it is left out")
                 continue
             except Forbidden as error:
                 step.tell("warned", message=f"allowed_tools: {given[:80]} is left out: {error.detail}")
                 continue
-            name = _plain(found.name)
-            if name in names or name in denied or _plain(_ours(given)) in denied or found.name.startswith("workflow."):
-                continue
-            names[name] = found.name
-            offers.append(Offer(name, found.description, found.input_schema))
+            if not (found.tool in names or denied & {found.tool, found.name} or found.name.startswith("workflow.")):
+                names[found.tool] = found.name
+                offers.append(Offer(found.tool, found.description, found.input_schema))
         return cls(step, names, tuple(offers))
 
     async def result(self, call: ToolCall) -> Message:
@@ -93,11 +93,6 @@ class Toolbox:
 def _ours(name: str) -> str:
     """A tool's name without what clients of MCP put before it: `mcp__lakehouse__sql_query`."""
     return name.rpartition("__")[2] if name.startswith("mcp__lakehouse__") else name
-
-
-def _plain(name: str) -> str:
-    """A name as providers take them."""
-    return name.replace(".", "_")
 
 
 def _fitted(answer: Any, limit: int) -> str:
