@@ -33,6 +33,12 @@ TWO = """
 SLOW = "  - {id: slow, bash: 'sleep 60'}\n"
 
 
+def saved(home: Path, name: str, nodes: str) -> None:
+    """A workflow among the user's own."""
+    (home / "workflows").mkdir(parents=True, exist_ok=True)
+    (home / "workflows" / f"{name}.yaml").write_text(workflow(nodes).replace("name: test", f"name: {name}", 1))
+
+
 def traces(home: Path, run: str) -> list[str]:
     return (home / "runs" / run / "artifacts" / "traces").read_text().split()
 
@@ -54,17 +60,15 @@ async def test_resuming_runs_what_did_not_complete(lake: Lakehouse, home: Path, 
 
 async def test_a_closed_lake_interrupts_and_another_resumes(home: Path) -> None:
     """What is stored is resumed, whatever the file says by now; a paused run waits through it all."""
-    (home / "workflows").mkdir(parents=True)
-    file = home / "workflows" / "it.yaml"
     nodes = "  - {id: a, bash: 'echo a >> $ARTIFACTS_DIR/traces'}\n" + SLOW.replace("slow,", "slow, depends_on: [a],")
-    file.write_text(workflow(nodes.replace("sleep 60", "test -e $ARTIFACTS_DIR/go || sleep 60; echo was")))
+    saved(home, "it", nodes.replace("sleep 60", "test -e $ARTIFACTS_DIR/go || sleep 60; echo was"))
     async with lakehouse.open(home, overrides={"embed.provider": "hash"}) as lake:
         await lake.start()
         paused = (await ran(lake, GATE)).record.id
         run = (await lake.workflows.start("it", Starter())).id
         while by_id(await lake.workflows.state(run))["a"].status != "completed":
             await lake.workflows.wait(run, 0.01)
-    file.write_text(workflow("  - {id: other, bash: 'echo is'}\n"))
+    saved(home, "it", "  - {id: other, bash: 'echo is'}\n")
     (home / "runs" / run / "artifacts" / "go").touch()
     async with lakehouse.open(home, overrides={"embed.provider": "hash"}) as lake:
         await lake.start()
@@ -160,8 +164,7 @@ async def test_an_answer_while_other_branches_run(lake: Lakehouse, tmp_path: Pat
 
 
 async def test_a_gate_of_a_run_below_is_answered_from_above(lake: Lakehouse, home: Path) -> None:
-    (home / "workflows").mkdir(parents=True, exist_ok=True)
-    (home / "workflows" / "asks.yaml").write_text(workflow(GATE).replace("name: test", "name: asks"))
+    saved(home, "asks", GATE)
     state = await ran(lake, "  - {id: sub, workflow: asks}\n  - {id: z, depends_on: [sub], bash: 'echo $sub.output'}\n")
     run = state.record.id
     assert state.status == "paused"
@@ -224,13 +227,11 @@ async def test_running_again(lake: Lakehouse, home: Path, tmp_path: Path) -> Non
 
 
 async def test_running_the_file_as_it_is_now(lake: Lakehouse, home: Path) -> None:
-    file = home / "workflows" / "it.yaml"
-    file.parent.mkdir(parents=True, exist_ok=True)
     first = "  - {id: a, bash: 'echo one'}\n"
-    file.write_text(workflow(first + "  - {id: b, depends_on: [a], bash: 'exit 3'}\n"))
+    saved(home, "it", first + "  - {id: b, depends_on: [a], bash: 'exit 3'}\n")
     old = (await lake.workflows.start("it", Starter())).id
     assert (await lake.workflows.wait(old, PATIENCE)).status == "failed"
-    file.write_text(workflow(first.replace("one", "two") + "  - {id: b, depends_on: [a], bash: 'echo $a.output'}\n"))
+    saved(home, "it", first.replace("one", "two") + "  - {id: b, depends_on: [a], bash: 'echo $a.output'}\n")
     new = await lake.workflows.rerun(old, Starter(), from_node="b", current=True)
     assert (await lake.workflows.wait(new.id, PATIENCE)).record.result == "one"
     assert not (await lake.workflows.diff(old, new.id)).same_workflow
@@ -271,8 +272,7 @@ async def test_what_a_run_is_given_is_bounded(lake: Lakehouse) -> None:
 
 async def test_old_runs_are_forgotten(lake: Lakehouse, home: Path) -> None:
     """Those that are over, the oldest, with what is below them and their folders; paused ones stay."""
-    (home / "workflows").mkdir(parents=True, exist_ok=True)
-    (home / "workflows" / "part.yaml").write_text(workflow(GATE.partition("  - {id: ok")[0]))
+    saved(home, "part", GATE.partition("  - {id: ok")[0])
     paused = (await ran(lake, GATE)).record.id
     runs = [(await ran(lake, "  - {id: sub, workflow: part}\n")).record.id for _ in range(3)]
     store, settings = lake.workflows.store, lake.workflows.settings

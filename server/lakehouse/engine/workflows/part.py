@@ -78,6 +78,7 @@ class Workflows:
         self.folder = home / "runs"
         self.settings = settings
         self.library = Library(folders)
+        self.door = door
         self.store = Store(self.folder, settings.max_output_bytes)
         self._present = Present(self.folder, settings, self.store, door, later, brief, self.load)
         self._answering = anyio.Lock(fast_acquire=True)
