@@ -82,6 +82,7 @@ async def compare(lake: Lakehouse, name: str, nodes: str, count: int, rounds: in
     ours: list[Figure] = []
     theirs: list[Figure] = []
     read: list[float] = []
+    took = 0.0
 
     async def workflow() -> None:
         nonlocal took
@@ -90,7 +91,6 @@ async def compare(lake: Lakehouse, name: str, nodes: str, count: int, rounds: in
     async def tasks() -> None:
         await bare(lake, count, chained=chained)
 
-    took = 0.0
     for _ in range(rounds):
         wall, cpu = await measured(workflow, count)
         ours.append((took * 1000 / count, cpu))

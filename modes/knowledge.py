@@ -4,14 +4,14 @@ Each can be used by itself; workflows/knowledge-refine.yaml is all of them. The 
 text, the sixth about facts alone, the last asks nobody.
 """
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import anyio.to_thread
 from pydantic import BaseModel, Field
 
 from lakehouse import Lakehouse, mode
 from lakehouse.engine import knowledge
-from lakehouse.engine.knowledge import Agreed, Attacked, Checked, Curated, Extracted, Fact, Judged, Question, Text
+from lakehouse.engine.knowledge import Agreed, Attacked, Checked, Curated, Extracted, Fact, Judged, Question, Text, Took
 
 Source = Annotated[str, "The text they are taken from."]
 Facts = Annotated[list[Fact], "The facts."]
@@ -22,6 +22,8 @@ PartChars = Annotated[
     "Characters of the text in one question; a longer text is asked about in parts.",
 ]
 
+T = TypeVar("T", bound=Took)
+
 
 class Rendered(BaseModel):
     """A document."""
@@ -29,14 +31,24 @@ class Rendered(BaseModel):
     markdown: str = Field(description="The text.")
 
 
-def _asking(lake: Lakehouse, model: str) -> knowledge.Ask:
-    """Each question is a call of its own, observed as one."""
+class _Asking:
+    """Questions to the model, each a call of its own that is observed as one, and what they took."""
 
-    async def ask(prompt: str) -> str:
-        reply = await lake.call("llm.chat", {"prompt": prompt, "model": model})
+    def __init__(self, lake: Lakehouse, model: str) -> None:
+        self._lake, self._model = lake, model
+        self._took = Took()
+
+    async def __call__(self, prompt: str) -> str:
+        reply = await self._lake.call("llm.chat", {"prompt": prompt, "model": self._model})
+        self._took.calls += 1
+        self._took.input_tokens += reply["input_tokens"]
+        self._took.output_tokens += reply["output_tokens"]
+        self._took.cost_usd += reply["cost_usd"]
         return str(reply["content"])
 
-    return ask
+    def with_costs(self, done: T) -> T:
+        """What a pass found, and what it took."""
+        return done.model_copy(update=self._took.model_dump())
 
 
 @mode(long=True)
@@ -47,7 +59,8 @@ async def extract(
 
     Example: {"text": "The pump was replaced in May."}.
     """
-    return await knowledge.extracted(_asking(lake, model), Text(text, part_chars))
+    ask = _Asking(lake, model)
+    return ask.with_costs(await knowledge.extracted(ask, Text(text, part_chars)))
 
 
 @mode(long=True)
@@ -60,7 +73,8 @@ async def validator(
     part_chars: PartChars = knowledge.PART_CHARS,
 ) -> Judged:
     """Ask how sure each fact is by the text, from 1 to 10."""
-    return await knowledge.judged(_asking(lake, model), Text(text, part_chars), facts, min_confidence)
+    ask = _Asking(lake, model)
+    return ask.with_costs(await knowledge.judged(ask, Text(text, part_chars), facts, min_confidence))
 
 
 @mode(long=True)
@@ -68,7 +82,8 @@ async def hallucination(
     lake: Lakehouse, text: Source, facts: Facts, model: Model = "", part_chars: PartChars = knowledge.PART_CHARS
 ) -> Checked:
     """Ask whether a text supports each fact; one whose quotation does not stand in it is not supported."""
-    return await knowledge.checked(_asking(lake, model), Text(text, part_chars), facts)
+    ask = _Asking(lake, model)
+    return ask.with_costs(await knowledge.checked(ask, Text(text, part_chars), facts))
 
 
 @mode(long=True)
@@ -81,7 +96,8 @@ async def consensus(
     part_chars: PartChars = knowledge.PART_CHARS,
 ) -> Agreed:
     """Extract again until less than 5 % changes, and keep the facts that two thirds of the extractions found."""
-    return await knowledge.agreed(_asking(lake, model), Text(text, part_chars), facts, rounds)
+    ask = _Asking(lake, model)
+    return ask.with_costs(await knowledge.agreed(ask, Text(text, part_chars), facts, rounds))
 
 
 @mode(long=True)
@@ -89,13 +105,15 @@ async def redteam(
     lake: Lakehouse, text: Source, facts: Facts, model: Model = "", part_chars: PartChars = knowledge.PART_CHARS
 ) -> Attacked:
     """Ask for the strongest objection to each fact; it is kept, mended with words of the text, or dropped."""
-    return await knowledge.attacked(_asking(lake, model), Text(text, part_chars), facts)
+    ask = _Asking(lake, model)
+    return ask.with_costs(await knowledge.attacked(ask, Text(text, part_chars), facts))
 
 
 @mode(long=True)
 async def pipeline(lake: Lakehouse, facts: Facts, model: Model = "") -> Curated:
     """Ask for the questions that facts answer, and for their topics; the surest come first."""
-    return await knowledge.curated(_asking(lake, model), facts)
+    ask = _Asking(lake, model)
+    return ask.with_costs(await knowledge.curated(ask, facts))
 
 
 @mode()

@@ -18,7 +18,8 @@ from lakehouse.engine.upkeep.gc import Collected
     short="gc",
 )
 async def gc(lake: Lakehouse, dry_run: Annotated[bool, "Only list what would go, and why."] = False) -> Collected:
-    """Remove data files that no version names, and versions that the [datasets] settings do not keep (default: all).
+    """Remove data files that no version names, and versions and runs that [datasets] and [workflows] do not keep
+    (default: all).
 
     Look with dry_run first: what is removed cannot be restored.
     """
@@ -29,8 +30,11 @@ async def gc(lake: Lakehouse, dry_run: Annotated[bool, "Only list what would go,
     settings = lake.config.datasets
     with lake.storage.removals.alone():
         done = await collect(lake.datasets, settings, dry_run=dry_run, grace=grace, progress=lake.progress)
+    forgotten = await lake.workflows.collect(dry_run=dry_run)
+    done.runs, done.bytes = len(forgotten.runs), done.bytes + forgotten.bytes
     if not dry_run:
-        await lake.record("gc", "home", "datasets", after=done.model_dump(include={"versions", "files", "bytes"}))
+        after = done.model_dump(include={"versions", "files", "runs", "bytes"})
+        await lake.record("gc", "home", "datasets", after=after)
     return done
 
 

@@ -8,7 +8,7 @@ import pytest
 from lakehouse import config
 from lakehouse.engine import credentials
 from lakehouse.engine.bucket import PRIMARY
-from lakehouse.engine.redact import redactor_for
+from lakehouse.engine.redact import redactor_for, secret_variables
 from lakehouse.errors import InvalidInput, Unavailable
 
 KEY = "hunter2-and-more"
@@ -90,3 +90,17 @@ def test_what_the_file_holds_is_cut_out_of_texts(tmp_path: Path, monkeypatch: py
     assert clean(f"AKID1234 {KEY} AKIDOFENVIRONMENT myaccount") == "[redacted] [redacted] [redacted] myaccount"
     path.unlink()
     assert redactor_for(config.Config(storage=storage)).whole(KEY) == KEY
+
+
+def test_variables_that_settings_take_credentials_from() -> None:
+    """Those they name, our own tokens, and what the libraries of the buckets in use look for."""
+    plain = secret_variables(config.Config())
+    assert plain == {"LAKEHOUSE_AUTH__TOKEN", "LAKEHOUSE_AUTH__TOKENS"}
+    settings = config.Config(
+        embed=config.Embed(api_key_env="My_Key"),
+        chat=config.Chat(api_key_env="CHAT"),
+        storage=config.Storage(buckets=(config.Bucket(name="more", url="s3://more"),)),
+    )
+    found = secret_variables(settings)
+    assert {"MY_KEY", "CHAT", "AWS_SECRET_ACCESS_KEY"} < found
+    assert "AZURE_STORAGE_ACCOUNT_KEY" not in found

@@ -50,11 +50,15 @@ class Model:
         return answer if isinstance(answer, str) else json.dumps(answer)
 
 
+BAD = ("unsupported", "fabricated", "unsupported")
+NUMBERS = {"text": "The north pump was replaced in May 2021 for 9,500 euros."}
+
+
 def facts(*given: dict[str, Any]) -> list[Fact]:
     return [Fact(**one) for one in given]
 
 
-def listed(prompt: str) -> list[str]:
+def listed(prompt: str) -> list[tuple[str, str]]:
     """The numbered lines of a question."""
     return re.findall(r"^(\d+)\. (.*)$", prompt, re.MULTILINE)
 
@@ -123,17 +127,19 @@ async def test_what_the_text_does_not_say_is_removed() -> None:
             {"n": 2, "verdict": "supported", "evidence": "the pump exploded", "reason": "believe me"},
             {"n": 3, "verdict": "fabricated", "evidence": "", "reason": "nobody says so"},
             {"n": 4, "verdict": "unsupported", "evidence": "The south pump"},
+            {"n": 5, "verdict": "supported", "evidence": "The north pump was replaced in May 2021"},
         ]
     }
-    given = facts(PUMP, GHOST, {"text": "It cost 9 M."}, {"text": "The south pump is new."})
+    given = facts(PUMP, GHOST, {"text": "It cost 9 M."}, {"text": "The south pump is new."}, NUMBERS)
     done = await checked(Model(answer), TEXT, given)
-    assert [claim.verdict for claim in done.claims] == ["supported", "unsupported", "fabricated", "unsupported"]
-    assert [claim.evidence for claim in done.claims] == ["The north pump was replaced", None, None, None]
+    assert [claim.verdict for claim in done.claims] == ["supported", *BAD, "unsupported"]
+    assert [claim.evidence for claim in done.claims] == ["The north pump was replaced", *[None] * 4]
+    assert done.claims[4].reason == "the text has no 9500"
     assert "does not stand" in done.claims[1].reason
-    assert [fact.id for fact in done.facts] == ["f1"] and done.removed == 3
+    assert [fact.id for fact in done.facts] == ["f1"] and done.removed == 4
     (claim,) = done.claims[:1]
     assert SOURCE[claim.start : claim.end] == claim.evidence
-    with pytest.raises(Unusable, match="says nothing of number 4"):
+    with pytest.raises(Unusable, match="says nothing of number 4, 5"):
         await checked(Model(*[{"claims": answer["claims"][:3]}] * 2), TEXT, given)
 
 
@@ -160,8 +166,10 @@ async def test_nothing_is_added_to_facts_that_are_given() -> None:
     assert [fact.id for fact in done.dropped] == ["l"]
     assert (done.rounds, done.changes) == (3, [0.5, 0.0])
     model = Model()
-    done = await agreed(model, TEXT, [], rounds=1)
-    assert (done.facts, done.rounds) == ([], 1)
+    done = await agreed(model, TEXT, [])
+    assert (done.facts, done.rounds, model.asked) == ([], 1, [])
+    done = await agreed(model, TEXT, facts(PUMP), rounds=1)
+    assert (len(done.facts), done.rounds, model.asked) == (1, 1, [])
 
 
 async def test_attacks() -> None:

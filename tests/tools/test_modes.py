@@ -23,7 +23,10 @@ SEVEN = (
 )
 LATER = ("pathway.search", "rag.ask", "validate", "truth.check")
 ANSWERS = [
-    {"match": "Extract what", "repeat": True, "json": {"facts": [{"text": "It says hello.", "evidence": "hello"}]}},
+    {
+        **{"match": "Extract what", "repeat": True, "input_tokens": 7, "output_tokens": 3, "cost_usd": 0.01},
+        "json": {"facts": [{"text": "It says hello.", "evidence": "hello"}]},
+    },
     {"match": "Judge how sure", "json": {"facts": [{"n": 1, "confidence": 9}]}},
     {"match": "Decide for each claim", "json": {"claims": [{"n": 1, "verdict": "supported", "evidence": "say hello"}]}},
     {"match": "Attack each", "json": {"attacks": [{"n": 1, "action": "keep"}]}},
@@ -122,10 +125,21 @@ async def test_evidence_and_drift(lake: Lakehouse) -> None:
 async def test_each_question_of_a_pass_is_observed(stocked: Lakehouse) -> None:
     """A knowledge pass asks through the door: its questions are calls of their own, children of the node's."""
     state = await ran(stocked, "  - {id: it, mode: knowledge.extract, with: {text: Say hello.}}")
-    (op,) = by_id(state)["it"].ops
+    node = by_id(state)["it"]
+    (op,) = node.ops
     ops = {one["id"]: one for one in (await stocked.call("observer.recent", {"limit": 50}))["ops"]}
     assert ops[op]["op"] == "knowledge.extract" and ops[op]["parent"] == state.record.id
     assert [one["op"] for one in ops.values() if one.get("parent") == op] == ["llm.chat"]
+    took = Output(node.text, True).value
+    assert (took["calls"], took["input_tokens"], took["cost_usd"]) == (1, 7, 0.01)
+    assert (node.tokens, node.cost_usd) == (10, 0.01)
+
+
+async def test_what_a_pass_costs_counts_for_the_run(stocked: Lakehouse) -> None:
+    """A run's budget binds its steps, too: two extractions are over it."""
+    nodes = "  - {id: it, mode: knowledge.consensus, with: {text: Say hello.}}\n  - {id: on, mode: fixture.echo}"
+    state = await ran(stocked, nodes.replace("echo}", "echo, depends_on: [it]}"), root="max_cost_usd: 0.015")
+    assert state.record.status == "failed" and "max_cost_usd" in str(state.record.error)
 
 
 PACKAGE = '''

@@ -7,11 +7,14 @@ from typing import Any
 
 import anyio
 import pytest
-from tests.flows import workflow
+from tests.faces.http.answering import client_of, problem
+from tests.flows import PATIENCE, workflow
 
 import lakehouse
 from lakehouse import Forbidden, Lakehouse
 from lakehouse.engine.workflows.problems import CannotRun
+from lakehouse.engine.workflows.running.dry import Dry
+from lakehouse.engine.workflows.runs import Starter
 
 pytestmark = pytest.mark.anyio
 SHOWN = """
@@ -40,6 +43,12 @@ async def test_a_file_with_bash_is_closed_to_the_outside(home: Path, via: str) -
             await lake.call("workflow_run", {"workflow": "mine"}, via=via)
         assert "workflows.allow_shell" in caught.value.fix
         assert await lake.workflows.store.runs() == []
+
+
+async def test_it_is_closed_over_http(home: Path) -> None:
+    async with opened(home) as lake, client_of(lake) as client:
+        answer = await client.post("/v1/observer/workflow/run", json={"workflow": "mine"})
+        assert "runs programs of this machine (sh)" in problem(answer, 403)["detail"]
 
 
 async def test_an_allowed_file_runs_with_little(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,6 +104,10 @@ async def test_packages_that_are_not_here_are_refused(home: Path) -> None:
         with pytest.raises(CannotRun, match="no-such-package is not installed"):
             await lake.call("workflow_run", {"workflow": "mine"}, via="cli")
         assert await lake.workflows.store.runs() == []
+        _, loaded = await lake.workflows.load("mine")
+        assert loaded.workflow is not None
+        errors, _ = await lake.workflows.checked(loaded.workflow, None)
+        assert [error.where for error in errors] == ["nodes.it.deps"]
 
 
 async def test_scripts_in_javascript(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,3 +142,12 @@ async def test_named_scripts_and_times(home: Path) -> None:
         assert named["output"] == "$ARGUMENTS True"
         assert "longer than 0.3 s" in slow["error"] and "waiting" in slow["error"]
         assert "longer than 0.3 s" in slower["error"]
+
+
+@pytest.mark.parametrize("via", ["mcp", "cli"])
+async def test_a_dry_run_needs_no_programs(home: Path, via: str) -> None:
+    """It runs none, so that anybody may see how a file with programs would go, whatever is installed."""
+    nodes = "  - {id: it, runtime: uv, deps: [no-such-package], script: import x}"
+    async with opened(home, nodes) as lake:
+        record = await lake.workflows.start("mine", Starter(via), dry=Dry())
+        assert (await lake.workflows.wait(record.id, PATIENCE)).record.status == "completed"

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.flows import started
 from tests.scopes import cases
 
@@ -11,9 +13,21 @@ from lakehouse import Lakehouse
 from lakehouse.engine.workflows.checks import check
 from lakehouse.engine.workflows.language import Loaded, Source, load
 from lakehouse.engine.workflows.library import Library, Surroundings
-from lakehouse.engine.workflows.model import Bash, Child, FanOut, Mode, Node, Prompt, Workflow
+from lakehouse.engine.workflows.model import (
+    Bash,
+    Child,
+    Control,
+    FanOut,
+    Input,
+    LoopGroup,
+    Node,
+    Prompt,
+    Workflow,
+)
 from lakehouse.engine.workflows.ports import ModeFacts
 from lakehouse.engine.workflows.problems import CannotRun, Problem
+from lakehouse.engine.workflows.references import Scope
+from lakehouse.engine.workflows.runs import NodeRecord
 
 
 class Modes:
@@ -71,15 +85,42 @@ def test_a_fan_out_is_over_what_a_reference_yields() -> None:
     agree(errors, [["nodes.c.fan_out.items", "is no reference"]])
 
 
-def test_findings_have_lines_where_they_are_known() -> None:
-    workflow = Workflow("t", "", (Node("a", Mode("sql.qury")),))
-    errors, _ = check(workflow, Modes(), line={"nodes.a.mode": 7}.__getitem__)
-    assert str(errors[0]) == "nodes.a.mode (line 7): there is no mode sql.qury. Did you mean sql.query?"
-
-
 def test_two_nodes_of_one_id() -> None:
     errors, _ = check(Workflow("t", "", (Node("a", Bash("echo")), Node("a", Prompt("so")))), Modes())
     agree(errors, [["nodes.a.id", "two nodes of this id"]])
+
+
+@st.composite
+def graphs(draw: st.DrawFn, around: tuple[str, ...] = ()) -> tuple[Node, ...]:
+    """Up to four nodes, most of which refer to nodes before them, or to those around their group."""
+    nodes: list[Node] = []
+    for place in range(draw(st.integers(1, 4))):
+        before = [node.id for node in nodes]
+        known = [*before, *around, "missing" if draw(st.integers(0, 9)) == 0 else "x0"]
+        pieces = [f"${id}.output{field}" for id in known for field in ("", ".f")] + ["$INPUTS.x", " $$ "]
+        text = "".join(draw(st.lists(st.sampled_from(pieces), max_size=3)))
+        when = draw(st.sampled_from(["", f"${known[0]}.output != ''", "$INPUTS.x == 1", "$x"]))
+        body = Bash(text) if draw(st.booleans()) else Prompt(text)
+        needed = tuple(draw(st.lists(st.sampled_from(before), unique=True))) if before else ()
+        nodes.append(Node(f"{'y' if around else 'x'}{place}", body, needed, when))
+    return tuple(nodes)
+
+
+@given(graphs(), graphs(("x0",)))
+def test_what_passes_refers_to_nothing_that_is_not_there(nodes: tuple[Node, ...], inner: tuple[Node, ...]) -> None:
+    """Where the check finds no error, no reference of any node leads nowhere when it runs."""
+    group = Node("g", LoopGroup(inner, Control(2, until="DONE")), tuple(node.id for node in nodes))
+    errors, _ = check(Workflow("t", "", (*nodes, group), inputs={"x": Input("x")}), Modes())
+    if errors:
+        return
+    outer = Scope.of((*nodes, group), {"x": 1}, {})
+    body = outer.inside(inner)
+    for scope, some in ((outer, nodes), (body, inner)):
+        for node in some:
+            if node.when:
+                assert scope.when(node.when).held in (True, False)
+            assert "$missing" not in scope.text(getattr(node.body, "text", "") or getattr(node.body, "script", ""))
+            scope.settled[node.id] = NodeRecord(node.id, node.kind, "completed", text='{"f": 1}')
 
 
 def test_a_shell_that_is_closed() -> None:
@@ -115,5 +156,6 @@ async def test_nothing_of_it_runs(lake: Lakehouse) -> None:
 """
     with pytest.raises(CannotRun, match=r"nodes\.second\.mode") as caught:
         await started(lake, nodes)
-    assert caught.value.data["errors"][0]["where"] == "nodes.second.mode"
+    found = caught.value.data["errors"][0]
+    assert (found["where"], found["line"]) == ("nodes.second.mode", 7)
     assert not await lake.workflows.store.runs()

@@ -107,8 +107,18 @@ async def test_a_rule_decides_over_a_failure_and_a_success(lake: Lakehouse, rule
 
 
 async def test_a_run_of_which_all_is_skipped_failed(lake: Lakehouse) -> None:
-    live = await lived(lake, probe("a", when="$INPUTS.x == 'y'"), probe("b", "", "a"))
-    assert (live.record.status, statuses(live)) == ("failed", {"a": "failed", "b": "skipped"})
+    live = await lived(lake, probe("a", when="$INPUTS.word == 'other'"), probe("b", "", "a"), inputs={"word": "x"})
+    assert (live.record.status, statuses(live)) == ("failed", {"a": "skipped", "b": "skipped"})
+    assert live.record.error is not None and live.record.error.detail == "no node completed: all were skipped."
+
+
+async def test_a_condition_that_is_none_skips_with_a_warning_and_one_that_cannot_be_told_fails(lake: Lakehouse) -> None:
+    nodes = probe("a", when="$INPUTS.word = 'x'"), probe("b", when="$INPUTS.words == 'x'"), probe("c")
+    live = await lived(lake, *nodes, inputs={"word": "x"})
+    first, second, _ = live.records()
+    assert (first.status, first.reason) == ("skipped", "when_condition_parse_error")
+    assert second.failure is not None and second.failure.detail.startswith("$INPUTS.words: ")
+    assert [path for path, _ in await told(live, "node_warned")] == ["a"]
 
 
 async def test_a_skipped_node_says_why_and_its_op_is_an_error(lake: Lakehouse) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from tests.flows import PATIENCE, by_id, ran, scripted, started
+from tests.flows import PATIENCE, by_id, ran, scripted, started, workflow
 
 import lakehouse
 from lakehouse import Lakehouse
@@ -175,3 +175,93 @@ async def test_a_cancel_node_in_a_group_ends_the_run(lake: Lakehouse) -> None:
     events = [event for _, event in await lake.workflows.store.events(state.record.id)]
     assert next(event for event in events if event.kind == "run_cancelled").data["reason"] == "no food left"
     assert by_id(state)["then"].status == "skipped"
+
+
+async def test_a_gate_in_an_included_block_in_nested_groups(lake: Lakehouse, home: Path) -> None:
+    """Blocks stand in a group's body as nodes of it; a gate however deep pauses the run and goes on in its place."""
+    (home / "workflows").mkdir(parents=True)
+    block = """
+  - {id: say, mode: fixture.echo, with: {value: $INPUTS.word}}
+  - {id: ask, depends_on: [say], approval: {message: "Go on with $say.output.value", capture_response: true}}
+"""
+    text = workflow(block, "inputs: {word: {required: true}}").replace("name: test", "name: block")
+    (home / "workflows" / "block.yaml").write_text(text)
+    nodes = """
+  - id: outer
+    loop_group:
+      max_iterations: 2
+      until_bash: '[ "$LOOP_PREV_OUTPUT" = stop ]'
+      nodes:
+        - id: inner
+          loop_group:
+            max_iterations: 2
+            until_bash: '[ -n "$LOOP_PREV_OUTPUT" ]'
+            nodes: [{id: part, include: block, with: {word: "[$LOOP_USER_INPUT]"}}]
+        - {id: tell, depends_on: [inner], mode: fixture.echo, with: {value: x}}
+        - {id: put, depends_on: [inner, tell], bash: echo $inner.output}
+"""
+    state = await ran(lake, nodes)
+    assert by_id(state)["outer#1/inner#1/part__ask"].extra["message"] == "Go on with []"
+    for answer in ("more", "stop"):
+        assert state.record.status == "paused", state.record.error
+        await lake.workflows.answer(state.record.id, None, "approve", answer)
+        state = await lake.workflows.wait(state.record.id, PATIENCE)
+    assert (state.record.status, by_id(state)["outer"].text) == ("completed", "stop")
+    assert by_id(state)["outer#1/inner#1/part__say"].attempts == 1
+
+
+async def test_an_interactive_group_asks_between_iterations(lake: Lakehouse) -> None:
+    group = """
+  - id: grow
+    loop_group:
+      max_iterations: 3
+      until: DONE
+      interactive: true
+      gate_message: "After $LOOP_PREV_OUTPUT?"
+      nodes: [{id: say, bash: "echo [$LOOP_USER_INPUT] [$LOOP_PREV_OUTPUT] DONE"}]
+"""
+    state = await ran(lake, group)
+    assert by_id(state)["grow"].extra["message"] == "After [] [] DONE?"
+    await lake.workflows.answer(state.record.id, "grow", "approve", "yes; $(touch no)")
+    state = await lake.workflows.wait(state.record.id, PATIENCE)
+    assert by_id(state)["grow"].text == "[yes; $(touch no)] [[] [] DONE] DONE"
+
+
+async def test_a_resumed_group_reads_its_last_iteration(lake: Lakehouse) -> None:
+    group = """
+  - id: grow
+    loop_group:
+      max_iterations: 1
+      until: never
+      nodes: [{id: say, bash: "printf '<%s>' $LOOP_PREV.say.output"}]
+"""
+    state = await ran(lake, group)
+    await lake.workflows.resume(state.record.id)
+    state = await lake.workflows.wait(state.record.id, PATIENCE)
+    assert by_id(state)["grow#2/say"].text == "<<>>"
+
+
+async def test_a_skipped_body_is_an_empty_iteration(lake: Lakehouse) -> None:
+    """A condition in the body may read the iteration before."""
+    group = """
+  - id: grow
+    loop_group:
+      max_iterations: 2
+      until_bash: '[ "$LOOP_PREV_OUTPUT" = ran ]'
+      nodes:
+        - {id: first, bash: "echo x$LOOP_PREV_OUTPUT"}
+        - {id: say, depends_on: [first], when: "$LOOP_PREV.first.output == 'x'", bash: echo ran}
+"""
+    nodes = by_id(await ran(lake, group))
+    assert (nodes["grow#1/say"].status, nodes["grow#1/say"].reason) == ("skipped", "when_condition")
+    assert nodes["grow"].text == "ran"
+
+
+async def test_a_group_ends_when_its_time_is_up(lake: Lakehouse) -> None:
+    group = """
+  - id: grow
+    timeout: 200
+    loop_group: {max_iterations: 3, until: DONE, nodes: [{id: wait, bash: sleep 600}]}
+"""
+    state = await ran(lake, group)
+    assert by_id(state)["grow"].failure.code == "timeout"

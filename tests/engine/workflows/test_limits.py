@@ -2,13 +2,16 @@
 
 import math
 from typing import Any
+from unittest import mock
 
 import anyio
 import pytest
 from tests.probes import begun, fail, lived, made, probe, probing, statuses, told
 
 from lakehouse import Lakehouse
-from lakehouse.engine.workflows.model import Cancel, Node, Retry
+from lakehouse.engine.workflows.model import Agent, Cancel, Node, Prompt, Retry
+from lakehouse.engine.workflows.references import Output
+from lakehouse.engine.workflows.running.kinds import EXECUTORS
 from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.running.run import execute
 from lakehouse.engine.workflows.running.step import Step
@@ -40,7 +43,8 @@ def failing(times: int, error: Exception) -> Any:
 
 def costing(usd: float) -> Any:
     async def work(step: Step) -> str:
-        step.spend(usd, 10)
+        step.cost_usd += usd
+        step.tokens += 10
         return "answer"
 
     return work
@@ -90,6 +94,19 @@ async def test_a_node_has_so_long_for_all_of_its_attempts(lake: Lakehouse) -> No
     assert slow.failure is not None
     assert (slow.failure.code, slow.failure.detail) == ("timeout", "it took over 0.01 seconds.")
     assert (again.status, again.attempts) == ("failed", 1)
+
+
+async def test_a_run_is_cancelled_while_a_node_waits_to_be_tried_again(lake: Lakehouse) -> None:
+    live = made(lake, probe("a", failing(9, Upstream("HTTP 503")), retry=Retry(5, 3600.0)))
+    await begun(lake, live)
+    async with anyio.create_task_group() as group:
+        group.start_soon(execute, live)
+        while not await told(live, "node_retried"):
+            await anyio.sleep(0)
+        live.cancel("not needed")
+    kept = await live.store.nodes("run")
+    assert (live.record.status, kept["a"].status) == ("cancelled", "failed")
+    assert kept["a"].failure is not None and kept["a"].failure.detail == "HTTP 503"
 
 
 async def test_silence_ends_a_node(lake: Lakehouse) -> None:
@@ -151,11 +168,43 @@ async def test_a_run_over_its_budget_starts_nothing_more(lake: Lakehouse) -> Non
     assert live.record.error is not None
     assert (live.record.status, live.record.error.code) == ("failed", "too_large")
     assert "its max_cost_usd of 0.5" in live.record.error.detail
-    assert statuses(live) == {"a": "completed", "b": "failed", "c": "skipped"}
+    # What was paid for is kept; only then does it end.
+    assert statuses(live) == {"a": "completed", "b": "completed", "c": "skipped"}
+    assert live.nodes["c"].reason == "budget"
     assert (live.nodes["a"].cost_usd, live.nodes["a"].tokens) == (0.3, 10)
     # Resumed, it is still over: what it cost before counts.
     again = await lived(lake, probe("a", costing(0.3)), probe("c"), max_cost_usd=0.2, earlier={"a": live.nodes["a"]})
     assert (again.record.status, statuses(again)["c"]) == ("failed", "skipped")
+
+
+async def test_a_node_asks_no_model_it_cannot_pay(lake: Lakehouse) -> None:
+    """Its own budget counts over all of its attempts, and its run's while it is under way."""
+
+    async def work(step: Step) -> str:
+        step.cost_usd += 0.3
+        step.afford()
+        step.cost_usd += 0.3
+        step.afford()
+        return "answer"
+
+    async def twice(step: Step) -> str:
+        if step.attempt > 1:
+            step.afford()
+        step.cost_usd += 0.3
+        raise Upstream("HTTP 503")
+
+    async def run(step: Step) -> Output:
+        return Output(await twice(step))
+
+    agent = Agent(max_cost_usd=0.2)
+    with mock.patch.dict(EXECUTORS, {Prompt: run}):
+        live = await lived(lake, Node("a", Prompt("x", agent), retry=Retry(3, SOON)))
+    node = live.nodes["a"]
+    assert node.failure is not None
+    assert (node.failure.detail, node.attempts) == ("it cost $0.3000, more than its maxBudgetUsd of $0.2.", 2)
+    node = (await lived(lake, probe("a", work), max_cost_usd=0.5)).nodes["a"]
+    assert node.failure is not None
+    assert (node.failure.code, node.cost_usd) == ("too_large", 0.6)
 
 
 async def test_a_child_spends_what_its_parent_may(lake: Lakehouse) -> None:
@@ -174,7 +223,7 @@ async def test_a_child_spends_what_its_parent_may(lake: Lakehouse) -> None:
         return ""
 
     live = await lived(lake, probe("a", child), probe("b", "", "a"), max_cost_usd=0.2)
-    assert (live.record.status, live.cost_usd) == ("failed", 0.3)
+    assert (live.record.status, live.cost_usd, live.nodes["a"].cost_usd) == ("failed", 0.3, 0.3)
     assert statuses(children[0])["y"] == "skipped"
     assert statuses(live)["b"] == "skipped"
 

@@ -1,5 +1,6 @@
 """Prompts that are asked again until they are done."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from tests.flows import PATIENCE, by_id, ran, scripted
 from lakehouse import Lakehouse
 from lakehouse.engine.chat.scripted import Scripted
 from lakehouse.engine.workflows.part import RunState
+from lakehouse.engine.workflows.runs import Starter
 
 pytestmark = pytest.mark.anyio
 
@@ -123,3 +125,41 @@ async def test_an_interactive_loop_asks_nothing_after_its_last_iteration(lake: L
     for _ in range(2):
         state = await answered(lake, state, "approve")
     assert state.record.status == "failed"
+
+
+async def test_a_field_that_is_exactly_true_ends_a_loop(lake: Lakehouse) -> None:
+    """The output is the JSON of the last answer."""
+    nodes = """
+  - id: judge
+    output_format:
+      {type: object, properties: {done: {type: boolean}, n: {type: integer}}, required: [done, n]}
+    loop: {prompt: Judge., until_field: done, max_iterations: 3}
+  - {id: after, depends_on: [judge], mode: fixture.echo, with: {value: $judge.output.n}}
+"""
+    scripted(lake, '{"done": false, "n": 1}', '{"done": true, "n": 2}')
+    nodes_ran = by_id(await ran(lake, nodes))
+    assert nodes_ran["judge"].text == '{"done":true,"n":2}'
+    assert nodes_ran["after"].text == '{"value":2}'
+
+
+async def test_a_loop_ends_when_its_time_is_up(lake: Lakehouse) -> None:
+    scripted(lake, "one")
+    loop = 'loop: {prompt: Go., until: DONE, until_bash: "sleep 600", max_iterations: 3}'
+    state = await ran(lake, f"  - {{id: count, timeout: 200, {loop}}}")
+    assert by_id(state)["count"].failure.code == "timeout"
+
+
+async def test_a_loop_of_another_project_runs_as_it_is(
+    lake: Lakehouse, data: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """archon-test-loop-dag.yaml, which counts in a file of the folder it runs in."""
+    text = data("archon_examples/archon-test-loop-dag.yaml").read_text()
+    (tmp_path / ".archon").mkdir()
+    model = scripted(lake, "1", "2", "3 <promise>COMPLETE</promise>", "It is 3.")
+    starter = Starter(folder=str(tmp_path))
+    record = await lake.workflows.start("loop", starter, definition=text, message="count")
+    state = await lake.workflows.wait(record.id, PATIENCE)
+    assert (state.record.status, state.record.result) == ("completed", "It is 3.")
+    assert by_id(state)["loop-counter"].text == "3"
+    assert (tmp_path / ".archon" / "test-loop-dag-counter.txt").read_text() == "0\n"
+    assert "## User Intent\n\ncount\n" in model.asked[0].messages[-1].content

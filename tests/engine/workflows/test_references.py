@@ -208,3 +208,30 @@ async def test_a_field_that_a_mode_leaves_out_is_empty(lake: Lakehouse) -> None:
   - {id: after, mode: fixture.echo, with: {value: "[$none.output.value]"}, depends_on: [none]}
 """
     assert by_id(await ran(lake, nodes))["after"].text == '{"value":"[]"}'
+
+
+HOSTILE_RUN = """
+  - {id: said, bash: 'printf "%s|%s" "$ARGUMENTS" "$INPUTS_WORD"'}
+  - {id: gone, bash: "echo never", when: "$INPUTS.word = 3"}
+  - {id: again, depends_on: [said], bash: "printf %s $said.output"}
+  - id: script
+    depends_on: [said, gone]
+    trigger_rule: all_done
+    runtime: uv
+    script: "import os; print(os.environ['INPUTS_X'] + os.environ['INPUTS_Y'], end='')"
+    with: {x: $said.output, y: {from: $gone.output.f, if_skipped: none}}
+"""
+
+
+@pytest.mark.anyio
+async def test_what_a_caller_says_is_never_run(lake: Lakehouse, tmp_path: Path) -> None:
+    """Messages and inputs arrive as variables, outputs as words; a condition that cannot be read skips its node."""
+    owned = tmp_path / "owned"
+    message, word = f"`touch {owned}` $(touch {owned}) \"; touch {owned}; '$said.output", f"it's $(touch {owned})"
+    state = await ran(lake, HOSTILE_RUN, message=message, root="inputs: {word: {}}", word=word)
+    nodes, said = by_id(state), f"{message}|{word}"
+    assert [nodes[id].text for id in ("said", "again", "script")] == [said, said, f"{said}none"]
+    assert nodes["gone"].reason == "when_condition_parse_error"
+    events = [event for _, event in await lake.workflows.store.events(state.record.id)]
+    assert ["is no comparison" in event.data["warning"] for event in events if event.kind == "node_warned"] == [True]
+    assert not owned.exists()

@@ -89,6 +89,15 @@ async def test_a_long_message_lies_in_a_file(lake: Lakehouse) -> None:
     assert node.failure is not None and "$ARGUMENTS_FILE" in node.failure.fix
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="others have other limits")
+async def test_more_variables_than_a_program_can_be_given(lake: Lakehouse) -> None:
+    names = [f"long_{number}" for number in range(60)]
+    root = f"inputs: {{{', '.join(f'{name}: {{}}' for name in names)}}}"
+    state = await ran(lake, "  - {id: it, bash: 'true'}", root=root, **dict.fromkeys(names, "x" * 120_000))
+    failure = by_id(state)["it"].failure
+    assert failure is not None and failure.code == "unprocessable" and "INPUTS_LONG_" in failure.detail
+
+
 async def test_long_outputs_and_long_scripts(lake: Lakehouse) -> None:
     """What no argument of a program can hold reaches it all the same, quoted."""
     nodes = f"""
@@ -150,8 +159,9 @@ async def test_too_much_output(home: Path) -> None:
         assert "workflows.max_output_bytes" in node.failure.fix
 
 
-async def test_what_is_noted(lake: Lakehouse) -> None:
+async def test_what_is_noted(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """Output that is not UTF-8, and processes that were left, are told among the run's events."""
+    monkeypatch.setattr("lakehouse.engine.workflows.processes.running.LINGER", 0.1)
     node = await said(lake, "printf 'a\\xff'; sleep 1000 & true")
     assert node.text == "a\ufffd"
     run = (await lake.workflows.store.runs(1))[0].id

@@ -69,7 +69,7 @@ class Backup:
         target = await anyio.to_thread.run_sync(partial(self._target, path, overwrite, anywhere, remote))
         async with self._storage.removals.copying(), self._storage.scratch() as scratch:
             await self._journal.flush()
-            entries, about, left = await self._listed(with_remote)
+            entries, about, left = await self._listed(with_remote, scratch)
             unfinished = await anyio.to_thread.run_sync(files.beside, target)
             try:
                 told = await self._written(unfinished, entries, about, scratch, progress)
@@ -100,7 +100,7 @@ class Backup:
             raise _taken(given)
         return target
 
-    async def _listed(self, with_remote: bool) -> tuple[list[Entry], dict[str, Any], list[str]]:
+    async def _listed(self, with_remote: bool, scratch: Path) -> tuple[list[Entry], dict[str, Any], list[str]]:
         """The entries, what the archive says of itself, and what is not in it."""
         home = self._settings.home
         own = home / "objects"
@@ -115,7 +115,7 @@ class Backup:
             prefix = "home/objects/" if name == PRIMARY else f"buckets/{name}/"
             entries += await contents.objects_of(bucket, prefix)
             kept[name] = {"moved": not (name == PRIMARY and bucket.root == own)}
-        entries += await anyio.to_thread.run_sync(contents.files_of, self._settings, roots)
+        entries += await anyio.to_thread.run_sync(contents.files_of, self._settings, roots, scratch)
         settings = await anyio.to_thread.run_sync(contents.config_of, self._settings)
         if settings is not None:
             entries.append(settings)

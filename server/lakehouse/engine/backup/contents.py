@@ -14,6 +14,7 @@ from lakehouse.engine.bucket import Bucket
 # Copies, what is derived, what ends with the process, and results that end by themselves.
 LEFT = {"cache", "tmp", "uploads", "results", "lake.lock", "lake.sock", "lake.owner.json"}
 CONFIG = "lakehouse.toml"
+RUNS = Path("runs") / "runs.db"
 _DERIVED = re.compile(r"catalog\.db(-\w+)?")
 _COMMIT = re.compile(r"(_catalog/[^/]+|_vectors/[^/]+/(?:manifest|log))/[^/]+")
 _PASSING = ("_catalog/_held/", "_catalog/_condemned/", "_probe/")
@@ -52,8 +53,11 @@ async def objects_of(bucket: Bucket, prefix: str) -> list[Entry]:
     return entries
 
 
-def files_of(settings: Settings, roots: Sequence[Path]) -> list[Entry]:
-    """The files of the data directory beside its buckets, whose folders `roots` are. It blocks."""
+def files_of(settings: Settings, roots: Sequence[Path], scratch: Path) -> list[Entry]:
+    """The files of the data directory beside its buckets, whose folders `roots` are. It blocks.
+
+    The file of runs is copied into `scratch` before the files that it names are listed.
+    """
     home, secrets = settings.home, settings.config.storage.secrets
     found = []
     for folder, below, names in os.walk(home):
@@ -67,7 +71,11 @@ def files_of(settings: Settings, roots: Sequence[Path]) -> list[Entry]:
                 continue
             if here == home and name == CONFIG:
                 continue
-            found.append(Entry(f"home/{path.relative_to(home).as_posix()}", path.stat().st_size, path, False))
+            entry = f"home/{path.relative_to(home).as_posix()}"
+            if path == home / RUNS:
+                copy = snapshot(path, scratch)
+                path = copy if copy == path else copy.rename(scratch / "runs")
+            found.append(Entry(entry, path.stat().st_size, path, False))
     return found
 
 

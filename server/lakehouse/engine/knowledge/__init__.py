@@ -4,7 +4,7 @@ Each pass asks a chat model and believes nothing it can check itself: evidence m
 in their range, every fact must be answered for. The text itself is data for the model, whatever it says.
 """
 
-from lakehouse.engine.knowledge.asking import Ask, Unusable
+from lakehouse.engine.knowledge.asking import Ask, Took, Unusable
 from lakehouse.engine.knowledge.attack import Attacked, attacked
 from lakehouse.engine.knowledge.curation import Curated, Question, curated, document
 from lakehouse.engine.knowledge.extraction import Extracted, extracted
@@ -28,6 +28,7 @@ __all__ = [
     "Judged",
     "Question",
     "Text",
+    "Took",
     "Unusable",
     "agreed",
     "attacked",

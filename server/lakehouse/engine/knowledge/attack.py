@@ -6,13 +6,13 @@ from typing import Literal
 import anyio.to_thread
 from pydantic import BaseModel, Field
 
-from lakehouse.engine.knowledge.asking import DATA, JSON, Answer, Ask, asked, asked_each, incomplete, numbered
+from lakehouse.engine.knowledge.asking import DATA, JSON, Answer, Ask, Took, asked, asked_each, incomplete, numbered
 from lakehouse.engine.knowledge.fact import Fact, distinct
 from lakehouse.engine.knowledge.source import Sheet, Text, as_data
 
 Action = Literal["keep", "patch", "drop"]
 _BEST_FIRST: tuple[Action, ...] = ("keep", "patch", "drop")
-NOT_MENDED = "the text does not have what was quoted for the mended statement"
+NOT_MENDED = "the text does not have what the mended statement says, or what was quoted for it"
 
 
 class Attack(BaseModel):
@@ -25,7 +25,7 @@ class Attack(BaseModel):
     patched: str | None = Field(None, description="What it says now.")
 
 
-class Attacked(BaseModel):
+class Attacked(Took):
     """Facts that withstood."""
 
     facts: list[Fact] = Field(description="Those kept and mended, in the order given.")
@@ -81,7 +81,7 @@ def _struck(text: Text, fact: Fact, blow: _Blow) -> tuple[Attack, Fact]:
     if action == "patch":
         patched = " ".join(blow.patched.split())
         mended = text.witnessed(fact.model_copy(update={"text": patched}), blow.evidence)
-        if not patched or mended.evidence is None:
+        if not patched or mended.evidence is None or text.unknown_number(patched) is not None:
             action, patched = "drop", None
             said = f"{said} ({NOT_MENDED})" if said else NOT_MENDED
     return Attack(id=fact.id, text=fact.text, action=action, attack=said, patched=patched), mended

@@ -5,7 +5,7 @@ from functools import partial
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lakehouse.engine.knowledge.asking import DATA, JSON, Answer, Ask, asked, asked_each, incomplete, numbered
+from lakehouse.engine.knowledge.asking import DATA, JSON, Answer, Ask, Took, asked, asked_each, incomplete, numbered
 from lakehouse.engine.knowledge.fact import Fact, distinct, identity
 from lakehouse.engine.knowledge.source import AT_ONCE_FACTS, as_data
 from lakehouse.engine.markdown import inline
@@ -26,7 +26,7 @@ class Question(BaseModel):
     rank: int = Field(0, description="Its place, from 1: the surest first.")
 
 
-class Curated(BaseModel):
+class Curated(Took):
     """Facts, arranged."""
 
     questions: list[Question] = Field(description="By rank.")

@@ -5,7 +5,7 @@ from functools import partial
 import anyio.to_thread
 from pydantic import BaseModel, Field
 
-from lakehouse.engine.knowledge.asking import DATA, JSON, Answer, Ask, asked, asked_each
+from lakehouse.engine.knowledge.asking import DATA, JSON, Answer, Ask, Took, asked, asked_each
 from lakehouse.engine.knowledge.fact import Fact, distinct, identity
 from lakehouse.engine.knowledge.source import Text, as_data
 
@@ -25,7 +25,7 @@ class Relation(BaseModel):
     object: str = Field(description="To whom or what.")
 
 
-class Extracted(BaseModel):
+class Extracted(Took):
     """What a text says."""
 
     facts: list[Fact] = Field(description="Statements, in the order of the text.")

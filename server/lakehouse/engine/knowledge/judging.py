@@ -6,7 +6,7 @@ from typing import Literal
 import anyio.to_thread
 from pydantic import BaseModel, Field
 
-from lakehouse.engine.knowledge.asking import DATA, JSON, Answer, Ask, asked, asked_each, incomplete, numbered
+from lakehouse.engine.knowledge.asking import DATA, JSON, Answer, Ask, Took, asked, asked_each, incomplete, numbered
 from lakehouse.engine.knowledge.fact import Fact, distinct
 from lakehouse.engine.knowledge.source import Sheet, Text, as_data
 
@@ -15,7 +15,7 @@ _BEST_FIRST: tuple[Verdict, ...] = ("supported", "unsupported", "fabricated")
 NOT_THERE = "what was quoted for it does not stand in the text"
 
 
-class Judged(BaseModel):
+class Judged(Took):
     """Facts with how sure each is."""
 
     facts: list[Fact] = Field(description="Those at or above min_confidence, in the order given.")
@@ -34,7 +34,7 @@ class Claim(BaseModel):
     reason: str = Field("", description="Why.")
 
 
-class Checked(BaseModel):
+class Checked(Took):
     """Facts held against the text."""
 
     facts: list[Fact] = Field(description="Those it supports, with its words.")
@@ -80,8 +80,9 @@ async def judged(ask: Ask, text: Text, facts: list[Fact], min_confidence: int = 
 
 
 async def checked(ask: Ask, text: Text, facts: list[Fact]) -> Checked:
-    """Ask whether the text says each fact, and where; what is quoted must stand there, or it supports nothing.
+    """Ask whether the text says each fact, and where.
 
+    What is quoted must stand there, and so must every number of the fact, or nothing supports it.
     Raises Unusable, and as `ask` does.
     """
     facts = distinct(facts)
@@ -111,6 +112,8 @@ def _ruled(text: Text, fact: Fact, finding: _Finding) -> tuple[Claim, Fact]:
         fact = text.witnessed(fact, finding.evidence)
         if fact.evidence is None:
             verdict, reason = "unsupported", NOT_THERE
+        elif (number := text.unknown_number(fact.text)) is not None:
+            verdict, reason = "unsupported", f"the text has no {number}"
     held = fact if verdict == "supported" else fact.model_copy(update={"evidence": None, "start": None, "end": None})
     claim = Claim(
         **{"id": held.id, "text": held.text, "evidence": held.evidence, "start": held.start, "end": held.end},

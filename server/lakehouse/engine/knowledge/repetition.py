@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from lakehouse.engine.knowledge.asking import Ask
+from lakehouse.engine.knowledge.asking import Ask, Took
 from lakehouse.engine.knowledge.extraction import extracted
 from lakehouse.engine.knowledge.fact import Fact, distinct, identity
 from lakehouse.engine.knowledge.source import Text
@@ -14,7 +14,7 @@ SETTLED_BELOW = 0.05  # of the facts of two rounds
 KEPT_FROM = 2 / 3  # of the rounds
 
 
-class Agreed(BaseModel):
+class Agreed(Took):
     """Facts that most extractions found."""
 
     facts: list[Fact] = Field(description="Those of two thirds of the rounds or more, each with its agreement.")
@@ -42,8 +42,8 @@ async def agreed(ask: Ask, text: Text, facts: list[Fact] | None = None, rounds: 
             round_ = (await extracted(ask, text)).facts
         now = {identity(fact.text) for fact in round_}
         now = now if only is None else now & only
-        if not now and done == 0:
-            changes.append(0.0)
+        if facts is not None and not now:
+            changes.append(0.0)  # there is nothing to find again
         for fact in round_:
             if identity(fact.text) in now:
                 found.setdefault(identity(fact.text), fact)

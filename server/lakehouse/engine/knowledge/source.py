@@ -62,6 +62,14 @@ class Text:
         found = re.search(r"\s+".join(map(re.escape, words.split())), self.text, re.IGNORECASE)
         return found.span() if found else None
 
+    @cached_property
+    def _numbers(self) -> frozenset[str]:
+        return frozenset(_numbers(self.text))
+
+    def unknown_number(self, statement: str) -> str | None:
+        """A number of a statement that the text does not have, written in digits; None: it has them all."""
+        return next((number for number in _numbers(statement) if number not in self._numbers), None)
+
     def witnessed(self, fact: Fact, quote: str | None) -> Fact:
         """The fact with a quotation as its evidence, as the text has it; without evidence, where it does not stand."""
         place = self.place(quote)
@@ -88,6 +96,11 @@ class Text:
                 if start <= place[0] and place[1] <= end:
                     return [number]
         return list(range(len(self.spans)))
+
+
+def _numbers(text: str) -> list[str]:
+    """The numbers in a text, by their digits: 1,500 and 1.500 are one."""
+    return [re.sub(r"\D", "", found) for found in re.findall(r"[0-9]+(?:[.,][0-9]+)*", text)]
 
 
 def as_data(name: str, text: str) -> str:

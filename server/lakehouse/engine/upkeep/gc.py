@@ -50,6 +50,7 @@ class Collected(BaseModel):
     dry_run: bool = Field(description="Whether everything is still there.")
     versions: int = Field(0, description="Versions removed.")
     files: int = Field(0, description="Data files removed.")
+    runs: int = Field(0, description="Runs of workflows forgotten.")
     bytes: int = Field(0, description="Bytes freed.")
     removed: list[Removal] = Field([], description="What was removed; the first thousand.")
     left: int = Field(0, description="Files left for the next run, as somebody uses them or time ran out.")

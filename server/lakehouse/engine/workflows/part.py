@@ -138,7 +138,7 @@ class Workflows:
         """
         source, loaded = await self.load(name, definition, starter)
         workflow = runnable(name, loaded)
-        self._present.check_background(workflow, background)
+        self._present.check_background(background, workflow)
         record = self._present.new(pack(source, loaded), workflow, starter, inputs or {}, message)
         if dry is not None:
             return await self._present.rehearse(record, workflow, dry)
@@ -175,7 +175,7 @@ class Workflows:
         else:
             loaded = await self._present.understood(bundle)
         workflow = runnable(old.workflow, loaded)
-        self._present.check_background(workflow, background)
+        self._present.check_background(background, workflow)
         given = {name: value for name, value in old.inputs.items() if name in workflow.inputs} | dict(inputs or {})
         record = self._present.new(bundle, workflow, starter, given, old.message if message is None else message)
         record = record.changed(rerun_of=old.id)
@@ -193,7 +193,8 @@ class Workflows:
         run that runs, has completed, or waits for an answer, Unavailable.
         """
         root = await self._root(await self._found(run))
-        return await self._present.go_on(root, background)
+        self._present.check_background(background)
+        return await self._present.go_on(root)
 
     async def answer(
         self, run: str, node: str | None, decision: str, text: str = "", by: str = "", background: bool = False
@@ -206,20 +207,22 @@ class Workflows:
         answered otherwise before.
         """
         record = await self._found(run)
+        self._present.check_background(background)
         async with self._answering:
             at, gate = await self._gate(record, node)
             given = answers(gate.extra)
-            if not waits(gate) and given and (given[-1].decision, given[-1].text) == (decision, text):
-                return await self._root(record)
-            if at.status in OVER:
-                raise Conflict(f"run {at.id} is over: it {_ended(at)}.", fix="Run it anew with workflow_rerun.")
-            kept = accepted(gate, Answer(decision, text, by, time.time()))
-            live = self._present.live.get(at.id)
-            await (live.keep(kept) if live is not None else self.store.put_node(at.id, kept))
-        root = await self._root(record)
+            root = await self._root(at)
+            if waits(gate) or not given or (given[-1].decision, given[-1].text) != (decision, text):
+                if at.status in OVER:
+                    raise Conflict(f"run {at.id} is over: it {_ended(at)}.", fix="Run it anew with workflow_rerun.")
+                kept = accepted(gate, Answer(decision, text, by, time.time()))
+                live = self._present.live.get(at.id)
+                await (live.keep(kept) if live is not None else self.store.put_node(at.id, kept))
+            elif gate.status != "paused" or at.status in OVER:
+                return root  # it has gone on with this answer
         if root.id in self._present.live:
             return root  # its other branches run still; it goes on when they have ended
-        return await self._present.go_on(root, background)
+        return await self._present.go_on(root)
 
     async def cancel(self, run: str, reason: str = "") -> RunRecord:
         """End a run and those below it; of a cancelled one, nothing. Raises NotFound, Conflict when it is over."""
@@ -329,6 +332,8 @@ class Workflows:
 
     async def collect(self, *, dry_run: bool = False) -> Forgotten:
         """Forget runs that the settings do not keep, with all below them; those that are not over stay."""
+        if not await anyio.to_thread.run_sync(self.folder.is_dir):
+            return Forgotten()
         return await forget(self.store, self.settings, self._present.runs, dry_run=dry_run)
 
     async def aclose(self) -> None:

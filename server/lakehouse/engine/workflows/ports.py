@@ -23,7 +23,7 @@ class ModeFacts:
 class Asked:
     """A call that a node makes: for whom, in which run, and the key that is the same when it is made again.
 
-    `ops` takes the id of a call as soon as it is made: of one that fails, too.
+    `ops` takes the ids of the calls, and of what is asked of a model: of those that fail, too.
     """
 
     starter: Starter

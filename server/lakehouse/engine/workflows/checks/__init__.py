@@ -1,8 +1,5 @@
 """What is wrong with a workflow that could be read: found before anything of it runs."""
 
-from collections.abc import Callable
-from dataclasses import replace
-
 from lakehouse.engine.workflows.checks.bodies import check_body
 from lakehouse.engine.workflows.checks.graph import check_graph
 from lakehouse.engine.workflows.checks.level import Findings, Level, Modes
@@ -11,17 +8,11 @@ from lakehouse.engine.workflows.model import LoopGroup, Workflow
 from lakehouse.engine.workflows.problems import Problem
 
 
-def check(
-    workflow: Workflow,
-    modes: Modes,
-    *,
-    shell: bool | None = None,
-    line: Callable[[str], int] | None = None,
-) -> tuple[list[Problem], list[Problem]]:
-    """The errors and the warnings of a workflow, in the order of its file.
+def check(workflow: Workflow, modes: Modes, *, shell: bool | None = None) -> tuple[list[Problem], list[Problem]]:
+    """The errors and the warnings of a workflow: of its graph, then node by node, then of loop groups.
 
     `modes` says what modes there are and what they take; a door is one. `shell` says whether bash and scripts are open
-    to whoever starts it; None where nobody does. `line` gives the line of a place such as `nodes.review.when`.
+    to whoever starts it; None where nobody does. Where a finding is, is written as Loaded.line takes it.
     """
     findings = Findings(shell)
     levels = [Level(workflow.nodes, workflow, modes)]
@@ -33,11 +24,7 @@ def check(
             check_mentions(level, node, findings)
             if isinstance(node.body, LoopGroup):
                 levels.append(level.within(node, node.body.nodes))
-    return _placed(findings.errors, line), _placed(findings.warnings, line)
-
-
-def _placed(found: list[Problem], line: Callable[[str], int] | None) -> list[Problem]:
-    return [replace(one, line=line(one.where)) for one in found] if line is not None else found
+    return findings.errors, findings.warnings
 
 
 __all__ = ["Modes", "check"]

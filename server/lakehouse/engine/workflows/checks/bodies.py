@@ -1,4 +1,4 @@
-"""What each kind of node is given: the arguments of modes, `with:`, contexts, fan-outs, scripts."""
+"""What each kind of node is given: the arguments of modes, fan-outs, contexts, scripts."""
 
 import re
 
@@ -51,10 +51,10 @@ def _check_shell(level: Level, node: Node, findings: Findings) -> None:
             fix = "Run it with `lakehouse run` on this machine, or set workflows.allow_shell for files of this machine."
             findings.error(where, "bash and scripts are not open to whoever starts it.", fix)
         for reference, quote in quoted_references(script):
-            message = f"{reference} stands in {quote} quotes, but is quoted already: its text would be read as bash."
+            message = f"{reference} stands in {quote} quotes, but is quoted already: bash would run what its text says."
             findings.warn(where, message, "Write it without quotes.")
     if isinstance(body, Script) and not body.name:
         outputs = [str(one) for one in references(body.source) if one.kind in ("output", "previous")]
         if outputs:
             message = f"{outputs[0]} becomes a part of the source, whatever it holds."
-            findings.warn(level.place(node.id, "script"), message, "Give it with with:, and read it from INPUTS_….")
+            findings.warn(level.place(node.id, "script"), message, "Give it with with:, and read INPUTS_… there.")

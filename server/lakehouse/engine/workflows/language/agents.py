@@ -40,7 +40,7 @@ def agent_of(fields: Fields, around: Agent) -> Agent:
     if output_format is not None:
         output_format.mapping("properties")
         output_format.texts("required")
-    for key in LEFT_OUT:
+    for key in sorted(LEFT_OUT):
         if key in fields:
             fields.findings.warn(fields.at(key), f"{key} is left out: {ABOUT[f'node.{key}']}.")
     _check_hooks(fields)

@@ -28,12 +28,10 @@ def child(bundle: Mapping[str, Any], name: str) -> dict[str, Any] | None:
     if source is None:
         return None
     mark = f"{name}/"
-    used = [
-        one | {"as": one["as"].removeprefix(mark)}
-        for one in bundle["used"]
-        if one["kind"] == "workflow" or "/" in one["as"]
-    ]
-    return {"name": source.name, "text": source.text, "path": source.path, "used": used}
+    used = [one for one in bundle["used"] if one["kind"] == "workflow" or "/" in one["as"]]
+    # Those of the child stand there twice: it may start itself.
+    own = [one | {"as": one["as"].removeprefix(mark)} for one in used if one["as"].startswith(mark)]
+    return {"name": source.name, "text": source.text, "path": source.path, "used": own + used}
 
 
 class Packed:

@@ -109,7 +109,7 @@ class Fields:
             return ""
         if not isinstance(value, str) or value not in among:
             said = value if isinstance(value, str) else str(plain(value))
-            fix = did_you_mean(said, among, f"It is one of {', '.join(among)}.")
+            fix = did_you_mean(said, among, "Write one of these.")
             self.wrong(key, f"{said[:60]!r} is not one of {', '.join(among)}.", fix)
             return ""
         return value

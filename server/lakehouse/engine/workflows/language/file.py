@@ -43,10 +43,11 @@ class File:
     primaries: dict[str, str] = field(default_factory=dict)  # of includes at the top, the node that is their output
     height: int = 0  # how many levels of files it includes
 
-    def counted(self, where: str) -> bool:
-        """Count one more node; False, and an error the first time, when there are too many."""
-        self.shared.nodes += 1
-        if self.shared.nodes == MAX_NODES + 1:
+    def counted(self, where: str, nodes: int = 1) -> bool:
+        """Count more nodes; False, and an error the first time, when there are too many."""
+        before = self.shared.nodes
+        self.shared.nodes += nodes
+        if before <= MAX_NODES < self.shared.nodes:
             self.findings.error(where, f"there are more than {MAX_NODES:,} nodes.", "Run parts of it as children.")
         return self.shared.nodes <= MAX_NODES
 

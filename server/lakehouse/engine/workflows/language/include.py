@@ -8,7 +8,7 @@ from lakehouse.engine.workflows.language.fields import Fields
 from lakehouse.engine.workflows.language.file import File
 from lakehouse.engine.workflows.language.findings import Findings
 from lakehouse.engine.workflows.language.rewriting import Inputs, Names, bound, renamed
-from lakehouse.engine.workflows.model import Node, Workflow
+from lakehouse.engine.workflows.model import LoopGroup, Node, Workflow
 from lakehouse.engine.workflows.problems import Problem
 from lakehouse.errors import did_you_mean
 
@@ -62,13 +62,13 @@ def inlined(fields: Fields, node: Node, given: dict[str, Any], rule: bool, file:
     names = Names({id: prefix + id for id in ids}, known=ids)
     nodes = []
     for one in child.nodes:
-        if not file.counted(where):
+        if not file.counted(where, _weight(one)):
             break
         nodes.append(_placed(bound(renamed(one, names), inputs), one, node, prefix, rule, fields))
     for id in sorted(names.unknown):
         fix = did_you_mean(id, ids, "A block may only refer to its own nodes.")
         file.findings.error(where, f"{name!r} refers to {id}, which is no node of it.", fix)
-    for input in sorted(inputs.missing):
+    for input in sorted(inputs.missing - set(child.inputs)):
         file.findings.error(
             where, f"{name!r} refers to $INPUTS.{input}, which it is not given.", f"Add {input} to with:."
         )
@@ -78,6 +78,11 @@ def inlined(fields: Fields, node: Node, given: dict[str, Any], rule: bool, file:
     sinks = tuple(prefix + one.id for one in child.nodes if one.id not in needed)
     primary = prefix + child.returns if child.returns else (sinks or ("",))[0]
     return Inlined(tuple(nodes), sinks, primary)
+
+
+def _weight(node: Node) -> int:
+    inner = node.body.nodes if isinstance(node.body, LoopGroup) else ()
+    return 1 + sum(map(_weight, inner))
 
 
 def _placed(changed: Node, original: Node, include: Node, prefix: str, rule: bool, fields: Fields) -> Node:

@@ -71,7 +71,10 @@ def nodes_of(given: Any, where: str, file: File, *, group: bool = False) -> tupl
             continue
         got = _entry(entry, where, place, file, ids, group=group)
         if isinstance(got, Inlined):
-            includes[str(entry["id"]).strip()] = got
+            id = str(entry["id"]).strip()
+            includes[id] = got
+            for node in got.nodes:
+                file.findings.lines.setdefault(f"{where}.{node.id}", file.findings.line(f"{where}.{id}"))
             found += got.nodes
         elif got is not None:
             found.append(got)
@@ -119,13 +122,13 @@ def _entry(
     body = _group(fields, file) if kind == "loop_group" else BODIES[kind](fields, file)
     if body is None:
         return None
-    seconds = fields.seconds("timeout")
+    seconds = None if kind in ("bash", "script") else fields.seconds("timeout")  # theirs stands in the body
     return replace(
         node,
         body=body,
         context=_context(fields),
         idle_timeout=fields.seconds("idle_timeout") or IDLE_SECS,
-        timeout=None if kind in ("bash", "script") else seconds,
+        timeout=seconds,
         retry=_retry(fields, kind),
         always_run=fields.flag("always_run"),
         output_type=fields.text("output_type", strip=True),
@@ -196,7 +199,7 @@ def _check_keys(fields: Fields, kind: str) -> None:
         elif key == "fan_out":
             fields.wrong(key, "only workflow nodes fan out.", "Make a workflow of it, and start that for each item.")
         elif value is not None:
-            fields.findings.warn(fields.at(key), f"{key} does nothing on a {kind} node.", "Take it out.")
+            fields.findings.warn(fields.at(key), f"{key} does nothing on nodes of the kind {kind}.", "Take it out.")
 
 
 def _with(fields: Fields, kind: str) -> dict[str, Any]:
@@ -244,7 +247,7 @@ def _context(fields: Fields) -> str:
 def _retry(fields: Fields, kind: str) -> Retry | None:
     if kind in NO_RETRY:
         if "retry" in fields:
-            fields.wrong("retry", f"a {kind} node has none: {NO_RETRY[kind]}.", "Take it out.")
+            fields.wrong("retry", f"{kind} nodes are not tried again: {NO_RETRY[kind]}.", "Take it out.")
         return None
     within = fields.mapping("retry") if "retry" in MEANT[kind] else None
     if within is None:

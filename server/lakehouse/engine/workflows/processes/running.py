@@ -102,8 +102,7 @@ async def run(
                 output.over = limit.cancel
                 await program.until_over(output)
         finally:
-            if not program.over:
-                await program.end()
+            await program.end()
         output.check()
         if limit.cancelled_caught:
             raise TimedOut(
@@ -187,8 +186,11 @@ class _Program:
                 self.code, self.left = map(int, numbers)
 
     async def end(self) -> None:
-        """End all of it, and wait for that."""
+        """End what is left of it, and wait for that."""
         with anyio.CancelScope(shield=True):
+            if self.over:
+                await self._process.aclose()
+                return
             if os.name == "nt":
                 self._process.kill()
             else:

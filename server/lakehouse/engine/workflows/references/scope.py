@@ -72,9 +72,14 @@ class Scope:
 
     def bound(self, given: Mapping[str, Any]) -> "Scope":
         """The same scope with what `with:` of a command or script gives as further inputs. Raises MissingReference."""
-        if not given:
-            return self
-        return replace(self, inputs={**self.inputs, **{name: self._bound(name, one) for name, one in given.items()}})
+        return replace(self, inputs={**self.inputs, **self.passed(given)}) if given else self
+
+    def passed(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The inputs that `with:` of a command, script or child gives. Raises MissingReference.
+
+        Exactly one reference is the value itself, any other text a template.
+        """
+        return {name: self._bound(name, value) for name, value in given.items()}
 
     def record(self, id: str) -> NodeRecord | None:
         """A node of this graph, else of one around it, that has settled."""
@@ -146,8 +151,6 @@ class Scope:
             return self._resolved(whole, null=None) if whole else replaced(value, self._deep_text, deep=True)
         if isinstance(value, Mapping):
             return {key: self.given(inner) for key, inner in value.items()}
-        if isinstance(value, From):
-            return self._bound("", value)
         if isinstance(value, date):
             return value.isoformat()  # a bare 2026-01-31 of YAML
         return [self.given(inner) for inner in value] if isinstance(value, list) else value

@@ -102,9 +102,7 @@ class Attempt:
         with anyio.CancelScope() as scope:
             live.watch(step.path, scope, idle, self._until)
             try:
-                output = await execute(step)
-                step.spend()
-                return output
+                return await execute(step)
             finally:
                 live.unwatch(step.path)
         if anyio.current_time() >= self._until:

@@ -103,14 +103,18 @@ class Unkept(Store):
 def _resolve(step: Step) -> None:
     """Look up everything a node refers to, so that what is missing fails it here as it would."""
     body, scope = step.node.body, step.scope
-    for value in step.node.given.values():
-        scope.given(value)
+    if isinstance(body, Mode):
+        scope.given(step.node.given)
+    else:
+        scope = scope.bound(step.node.given)
     if isinstance(body, Prompt):
         scope.text(body.text)
     elif isinstance(body, Loop):
         scope.text(body.prompt.text)
     elif isinstance(body, Bash):
         scope.shell(body.script)
+    elif isinstance(body, Script) and not body.name:
+        scope.source(body.source)
     elif isinstance(body, Approval):
         scope.text(body.message)
     elif isinstance(body, Child) and body.input is not None:

@@ -182,9 +182,10 @@ class Live:
     def records(self) -> tuple[NodeRecord, ...]:
         """All nodes as they are now, in the order of the file; those of a loop group behind it, as they began."""
         inner: dict[str, list[NodeRecord]] = {}
+        own = {node.id for node in self.workflow.nodes}
         for path, record in self.nodes.items():
             group, slash, _ = path.partition("/")
-            if slash:
+            if slash and path not in own:
                 inner.setdefault(group.partition("#")[0], []).append(record)
         found: list[NodeRecord] = []
         for node in self.workflow.nodes:

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -101,13 +102,18 @@ class Present:
             plan=tuple(map(_planned, workflow.nodes)),
         )
 
-    async def checked(self, workflow: Workflow, shell: bool | None) -> tuple[list[Problem], list[Problem]]:
-        """What is wrong with a workflow that could be read, and what is strange. `shell`: see checks.check."""
+    async def checked(
+        self, workflow: Workflow, shell: bool | None, programs: bool = True
+    ) -> tuple[list[Problem], list[Problem]]:
+        """What is wrong with a workflow that could be read, and what is strange. `shell`: see checks.check.
+
+        With `programs`, what its scripts need that is not on this machine is wrong, too.
+        """
         await self._door.ready()
 
         def work() -> tuple[list[Problem], list[Problem]]:
             errors, warnings = check(workflow, self._door, shell=shell)
-            return errors + missing(workflow), warnings
+            return errors + (missing(workflow) if programs else []), warnings
 
         return await anyio.to_thread.run_sync(work)
 
@@ -195,7 +201,7 @@ class Present:
             found[name] = bundle, workflow
         return found[name]
 
-    async def go_on(self, record: RunRecord, background: bool = False) -> RunRecord:
+    async def go_on(self, record: RunRecord) -> RunRecord:
         """Go on with a run that no other is above. Raises Conflict, CannotRun, Unavailable."""
         with self.claim(record.id):
             record = await self._store.run(record.id)  # as it is now that nobody else goes on with it
@@ -208,7 +214,6 @@ class Present:
                 raise Conflict(detail, fix="Use workflow_approve or workflow_reject.")
             nodes = await self._store.nodes(record.id)
             workflow = runnable(record.workflow, await self.understood(record.bundle))
-            self.check_background(workflow, background)
             await self._door.ready()
             record = await self._reopened(record)
             self._begin(self._made(record, workflow, nodes))
@@ -303,18 +308,19 @@ class Present:
         """Raises CannotRun and Forbidden for what would fail in any case, before anything of it runs."""
         shell = self._shell(record) or not programs
         check_open(workflow, shell)
-        errors, _ = await self.checked(workflow, shell)
+        errors, _ = await self.checked(workflow, shell, programs)
         if errors:
-            raise CannotRun.of(workflow.name, errors)
+            line = (await self.understood(record.bundle)).line
+            raise CannotRun.of(workflow.name, [replace(one, line=line(one.where)) for one in errors])
 
-    def check_background(self, workflow: Workflow, background: bool) -> None:
-        """Raises Conflict for what cannot run while nobody waits for it."""
+    def check_background(self, background: bool, workflow: Workflow | None = None) -> None:
+        """Raises Conflict for what cannot run while nobody waits for it: here at all, or a workflow that asks."""
         if background and self.brief():
             raise Conflict(
                 "nothing serves this data directory: this process ends with its command, and would end the run.",
                 fix="Start `lakehouse serve` first, or wait for the run.",
             )
-        if background and workflow.interactive:
+        if background and workflow is not None and workflow.interactive:
             raise Conflict(
                 f"workflow {workflow.name} is interactive: it asks somebody while it runs.", fix="Run it and wait."
             )

@@ -46,10 +46,10 @@ async def _graph(live: Live) -> LakehouseError | None:
             return live.refusal
     except Exception as error:
         # What an attempt meets is in its record: this is the store, or a fault of ours.
-        if (found := live.broken or foreseen(error)) is None:
-            live.broken = LakehouseError(f"{type(error).__name__}: {error}")
-            await _end(live, live.broken)
-            raise
+        found = live.broken or foreseen(error)
+        if found is None:
+            found = live.broken = LakehouseError(f"{type(error).__name__}: {error}")
+            found.__cause__ = error
         return found
     if live.cancelled_for is not None:
         return None

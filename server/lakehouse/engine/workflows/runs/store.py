@@ -260,11 +260,11 @@ class Store:
                 f"{rows.FORMAT}.",
                 fix="Use that version.",
             )
+        if found == 0 and file.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
+            raise _damaged()  # somebody else's: it stays as it is
         file.execute("PRAGMA journal_mode = WAL")
         file.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns
         if found == 0:
-            if file.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
-                raise _damaged()
             file.executescript(f"BEGIN; {rows.SCHEMA} PRAGMA user_version = {rows.FORMAT}; COMMIT;")
 
     def _close(self) -> None:

@@ -24,7 +24,7 @@ async def run_child(step: Step) -> Output:
     body = step.node.body
     assert isinstance(body, Child)
     _check_cycle(step.live, body.workflow)
-    given = {name: step.scope.given(value) for name, value in step.node.given.items()}
+    given = step.scope.passed(step.node.given)
     if body.fan_out is not None:
         return await _each(step, body, body.fan_out, given)
     message = step.scope.text(body.input) if body.input is not None else ""
@@ -83,11 +83,11 @@ async def _run(step: Step, workflow: str, index: int | None, given: Mapping[str,
 def _check_cycle(live: Live, workflow: str) -> None:
     """Refuse a workflow that this run, or one above it, is itself."""
     chain = [live.record.workflow]
-    names = {live.record.workflow, live.record.bundle["name"]}
+    names = {live.record.workflow, live.record.bundle.get("name")}
     while live.above is not None:
         live = live.above[0]
         chain.append(live.record.workflow)
-        names |= {live.record.workflow, live.record.bundle["name"]}
+        names |= {live.record.workflow, live.record.bundle.get("name")}
     if workflow in names:
         way = " -> ".join((*reversed(chain), workflow))
         raise Unprocessable(f"workflow: {way} would start itself.", fix="Use loop_group: to repeat nodes.")

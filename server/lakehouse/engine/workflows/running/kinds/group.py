@@ -1,7 +1,6 @@
 """A node that runs a graph of its own again and again, until it is done."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lakehouse.engine.workflows.model import LoopGroup, Node
 from lakehouse.engine.workflows.references import Output, Scope
@@ -23,32 +22,40 @@ async def run_group(step: Step) -> Output:
     body = step.node.body
     assert isinstance(body, LoopGroup)
 
+    def ran(number: int) -> dict[str, NodeRecord]:
+        """The nodes of an iteration that have records, by id."""
+        paths = {node.id: f"{step.path}#{number}/{node.id}" for node in body.nodes}
+        return {id: step.live.nodes[path] for id, path in paths.items() if path in step.live.nodes}
+
+    def put(number: int) -> Output:
+        last = _last(body.nodes, ran(number))
+        return Output(last.text if last.typed else without_promise(last.text), last.typed)
+
     async def once(number: int, scope: Scope) -> Round:
-        before = _of(step, body.nodes, number - 1) if number - 1 > kept(step)["begun"] else {}
+        before = ran(number - 1) if number - 1 > kept(step)["first"] else {}
         inner = scope.inside(body.nodes, step.live.door.mode, previous=before)
-        records = await _iteration(step, body.nodes, inner, f"{step.path}#{number}/")
-        last = _last(body.nodes, records)
-        output = Output(without_promise(last.text), last.typed)
+        await _iterate(step, body.nodes, inner, f"{step.path}#{number}/")
         control = body.control
         done = bool(
-            (control.until and signalled(last.text, control.until))
-            or (control.until_bash and await _succeeds(step, control.until_bash, inner, output))
+            (control.until and signalled(_last(body.nodes, ran(number)).text, control.until))
+            or (control.until_bash and await _succeeds(step, control.until_bash, inner, put(number)))
         )
-        return Round(output, done)
+        return Round(done)
 
-    return await repeat(step, body.control, once, _highest(step))
+    return await repeat(step, body.control, once, put, _highest(step))
 
 
-async def _iteration(step: Step, nodes: Sequence[Node], scope: Scope, prefix: str) -> list[NodeRecord]:
+async def _iterate(step: Step, nodes: Sequence[Node], scope: Scope, prefix: str) -> None:
     from lakehouse.engine.workflows.running.graph import Graph  # which knows the kinds, and so this one
 
     records = await Graph(step.live, nodes, scope, prefix).run()
     failed = next((record for record in records if record.status == "failed"), None)
     if failed is not None and failed.failure is not None:
         raise by_code(failed.failure.code, f"{failed.path}: {failed.failure.detail}", fix=failed.failure.fix)
+    if step.live.refusal is not None:
+        raise step.live.refusal
     if any(record.status not in ("completed", "skipped") for record in records):
         raise Pause("", {})
-    return records
 
 
 async def _succeeds(step: Step, script: str, scope: Scope, output: Output) -> bool:
@@ -56,21 +63,15 @@ async def _succeeds(step: Step, script: str, scope: Scope, output: Output) -> bo
         return await succeeds(step, script, scope, output)
 
 
-def _last(nodes: Sequence[Node], records: Sequence[NodeRecord]) -> NodeRecord:
+def _last(nodes: Sequence[Node], records: Mapping[str, NodeRecord]) -> NodeRecord:
     """The first node nothing depends on that put out something, else the first that nothing depends on."""
     needed = {id for node in nodes for id in node.depends_on}
-    sinks = [record for node, record in zip(nodes, records, strict=True) if node.id not in needed]
+    sinks = [records[node.id] for node in nodes if node.id not in needed]
     return next((record for record in sinks if record.text.strip()), sinks[0])
-
-
-def _of(step: Step, nodes: Sequence[Node], number: int) -> dict[str, NodeRecord]:
-    records = step.live.nodes
-    paths = {node.id: f"{step.path}#{number}/{node.id}" for node in nodes}
-    return {id: records[path] for id, path in paths.items() if path in records}
 
 
 def _highest(step: Step) -> int:
     """The greatest number among iterations of this group that ran already: a group that is run anew goes on after."""
-    numbered = re.compile(re.escape(step.path) + r"#(\d+)/")
-    found = (numbered.match(path) for path in step.live.nodes)
-    return max((int(match[1]) for match in found if match), default=0)
+    mark = f"{step.path}#"
+    numbers = {path.removeprefix(mark).partition("/")[0] for path in step.live.nodes if path.startswith(mark)}
+    return max(map(int, numbers), default=0)

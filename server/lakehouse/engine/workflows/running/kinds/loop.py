@@ -33,9 +33,9 @@ async def run_loop(step: Step) -> Output:
             or (control.until_field and _field(answer.value, control.until_field) is True)
             or (control.until_bash and await succeeds(step, control.until_bash, scope, output))
         )
-        return Round(output, done, {"session": answer.session})
+        return Round(done, {"output": output.text, "session": answer.session})
 
-    return await repeat(step, control, once)
+    return await repeat(step, control, once, lambda _: Output(kept(step)["output"], agent.output_format is not None))
 
 
 def _field(value: Any, name: str) -> Any:

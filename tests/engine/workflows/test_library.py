@@ -1,0 +1,144 @@
+"""Where workflow files are found, and which of several of one name."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lakehouse.engine.workflows.language import load
+from lakehouse.engine.workflows.library import Library
+from lakehouse.errors import NotFound, Unprocessable
+
+
+def flow(name: str, nodes: str = "[{id: a, bash: 'true'}]", about: str = "d") -> str:
+    return f"name: {name}\ndescription: {about}\nnodes: {nodes}\n"
+
+
+def put(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> list[Path]:
+    return [tmp_path / "shipped", tmp_path / "project", tmp_path / "home"]
+
+
+@pytest.fixture
+def library(places: list[Path]) -> Library:
+    return Library(lambda: places)
+
+
+def test_later_places_win(library: Library, places: list[Path], tmp_path: Path) -> None:
+    """By the name in the file; beside a caller on this machine, its `.archon/workflows` wins over all."""
+    for at, place in enumerate(places):
+        put(place / "workflows" / f"file{at}.yaml", flow("one", about=str(at)))
+    assert library.names() == ["one"]
+    assert "description: 2" in library.find("one").text
+    put(places[0] / ".archon" / "workflows" / "x.yml", flow("two"))
+    here = tmp_path / "here"
+    put(here / ".archon" / "workflows" / "x.yaml", flow("one", about="here"))
+    put(here / "workflows" / "x.yaml", flow("never"))
+    assert "description: here" in library.find("one", here).text
+    assert "description: 2" in library.find("one").text
+    assert library.names(here) == ["one", "two"]
+
+
+def test_layouts(library: Library, places: list[Path]) -> None:
+    """Flat files, folders of files, and packages that hold one; nothing deeper, and nothing hidden."""
+    base = places[2] / "workflows"
+    for path in (
+        *("flat.yaml", "group/grouped.yml", "group/package/only.yaml", "group/two/a.yaml", "group/two/b.yaml"),
+        *(".hidden.yaml", "_draft.yaml", "group/x/y/deep.yaml", "commands/no.yaml", "note.txt"),
+    ):
+        put(base / path, flow(Path(path).stem))
+    os.mkfifo(base / "pipe.yaml")
+    assert library.names() == ["flat", "grouped", "only"]
+
+
+def test_broken_files_hide_none(library: Library, places: list[Path]) -> None:
+    put(places[0] / "workflows" / "good.yaml", flow("good"))
+    put(places[2] / "workflows" / "good.yaml", "name: [\n")
+    (places[2] / "workflows" / "bytes.yaml").write_bytes(b"\xff\xfename")
+    listed = {(one.report()["name"], one.report()["valid"]) for one in library.listing()}
+    assert listed == {("good", True), ("good", False), ("bytes", False)}
+    assert load(library.find("good"), library.around(library.find("good"))).workflow is not None
+    assert load(library.find("bytes"), library.around(library.find("bytes"))).errors[0].message == "it is not UTF-8."
+
+
+def test_a_file_that_may_not_be_read(library: Library, places: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(places[2] / "workflows" / "shut.yaml", flow("shut"))
+    opened = Path.open
+
+    def refused(self: Path, *args: object, **more: object) -> object:
+        if self == path:
+            raise PermissionError(13, "Permission denied")
+        return opened(self, *args, **more)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", refused)
+    [loaded] = library.listing()
+    assert loaded.errors[0].message == "shut.yaml cannot be read: Permission denied."
+    with pytest.raises(Unprocessable):
+        library.find("shut")
+
+
+def test_names_and_paths(library: Library, places: list[Path], tmp_path: Path) -> None:
+    put(places[2] / "workflows" / "x.yaml", flow("review"))
+    path = put(tmp_path / "mine" / "w.yaml", flow("mine"))
+    with pytest.raises(NotFound) as caught:
+        library.find("reveiw")
+    assert caught.value.fix == "Did you mean review?"
+    assert library.find("w.yaml", path.parent, local=True).name == "mine"
+    assert library.find(str(path), local=True).path == str(path)
+    for name in (str(path), "../mine/w.yaml", "w.yaml", "a\0b.yaml"):
+        with pytest.raises(NotFound):
+            library.find(name, path.parent)
+
+
+def test_commands_and_scripts(library: Library, places: list[Path], tmp_path: Path) -> None:
+    """A package sees its own alone; other files those of all places, the most important first."""
+    nodes = "[{id: a, command: review}, {id: b, script: clean, runtime: uv}]"
+    for at, place in enumerate(places):
+        put(place / "commands" / "review.md", f"Review {at}.")
+        put(place / "scripts" / "clean.py", f"print({at})")
+    put(places[0] / "workflows" / "flat.yaml", flow("flat", nodes))
+    package = put(places[0] / "workflows" / "pack" / "own" / "own.yaml", flow("own", nodes)).parent
+    put(package / "commands" / "review.md", "Review mine.")
+    alone = put(tmp_path / "some" / "file.yaml", flow("file", nodes))
+    put(tmp_path / "some" / "commands" / "review.md", "Review alone.")
+
+    def used(name: str) -> dict[tuple[str, str], str]:
+        source = library.find(name, local=True)
+        return {key: one.text for key, one in load(source, library.around(source)).used.items()}
+
+    assert used("flat") == {("command", "review"): "Review 2.", ("script", "clean"): "print(2)"}
+    assert used("own") == {("command", "review"): "Review mine."}
+    assert used(str(alone)) == {("command", "review"): "Review alone.", ("script", "clean"): "print(2)"}
+    own = library.find("own")
+    assert library.around(own).names("command") == ["review"]
+    assert load(own, library.around(own)).missing["scripts"] == ("clean",)
+
+
+def test_a_listing_is_read_once(library: Library, places: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is opened again while no file changes; a command that changes counts, too."""
+    path = put(places[2] / "workflows" / "x.yaml", flow("x", "[{id: a, command: c}]"))
+    first = library.listing()
+    assert [one.workflow for one in first] == [None]
+    opened: list[str] = []
+    before = Path.open
+
+    def noted(self: Path, *args: Any, **more: Any) -> Any:
+        opened.append(self.name)
+        return before(self, *args, **more)
+
+    monkeypatch.setattr(Path, "open", noted)
+    assert library.listing() == first
+    assert opened == []
+    command = places[2] / "commands" / "c.md"
+    command.parent.mkdir()
+    command.write_bytes(b"Do it.")
+    assert library.listing()[0].workflow is not None
+    path.unlink()
+    assert library.listing() == []
