@@ -63,8 +63,10 @@ class Step:
         self.live.spend(self.cost_usd - self._counted)
         self._counted = self.cost_usd
 
-    def afford(self) -> None:
-        """Whoever is about to ask a model asks this first. Raises TooLarge when the node or its run is over budget."""
+    def spend(self, usd: float, tokens: int) -> None:
+        """Count what a model's answer took. Raises TooLarge when the node is over budget."""
+        self.cost_usd += usd
+        self.tokens += tokens
         self.count()
         limit = self.node.agent.max_cost_usd if self.node.agent else None
         cost = self.spent_usd + self.cost_usd
@@ -73,6 +75,10 @@ class Step:
                 f"it cost ${cost:.4f}, more than its maxBudgetUsd of ${limit:g}.",
                 fix="Raise maxBudgetUsd, or ask for less.",
             )
+
+    def afford(self) -> None:
+        """Whoever is about to ask a model asks this first. Raises TooLarge when the node or its run is over budget."""
+        self.spend(0.0, 0)
         if self.live.refusal is not None:
             raise self.live.refusal
 
