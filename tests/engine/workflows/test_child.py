@@ -5,7 +5,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from tests.flows import PATIENCE, by_id, ran, started, workflow
+from tests.flows import PATIENCE, by_id, ran, scripted, started, workflow
 
 import lakehouse
 from lakehouse import Lakehouse
@@ -189,3 +189,20 @@ async def test_inputs_a_child_does_not_take_are_refused(lake: Lakehouse, home: P
     slots = json.loads(by_id(state)["all"].text)
     assert [slot["archon_failed"] for slot in slots] == [True, True]
     assert "'ward'" in slots[1]["error"]
+
+
+async def test_the_workflow_of_the_readme(lake: Lakehouse, home: Path) -> None:
+    """A draft that is rewritten as somebody says, checked again, approved, and translated twice."""
+    document = Path(__file__).parents[3] / "workflows" / "README.md"
+    text = document.read_text(encoding="utf-8").partition("```yaml\nnodes:\n")[2].partition("```")[0]
+    inputs = "inputs: {text: {required: true}, language: {required: true}}"
+    saved(home, "translate", "  - {id: it, prompt: '$INPUTS.language: $INPUTS.text'}", inputs)
+    model = [("Write", "dull"), ("They say: shorter", "short"), ("German: short", "kurz"), ("French: short", "court")]
+    scripted(lake, *({"match": match, "content": content} for match, content in model))
+    state = await ran(lake, text, message="v1")
+    for decision, said, asked in (("reject", "shorter", "dull"), ("approve", "", "short")):
+        assert by_id(state)["approve"].extra["message"] == f"Publish?\n\n{asked}"
+        await lake.workflows.answer(state.record.id, None, decision, said)
+        state = await lake.workflows.wait(state.record.id, PATIENCE)
+    assert by_id(state)["check"].text == '{"value":"short"}'
+    assert by_id(state)["translated"].text == '["kurz","court"]'
