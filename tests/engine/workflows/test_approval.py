@@ -48,23 +48,40 @@ async def test_a_rejection_cancels_the_run(lake: Lakehouse) -> None:
     assert by_id(state)["ship"].status == "skipped"
 
 
-async def test_decisions_are_typed_and_others_refused(lake: Lakehouse) -> None:
-    gate = """
+DECIDE = """
   - id: ask
     approval:
       message: Which way?
       decisions: [{id: approve}, {id: send-back, label: Back}]
   - {id: way, depends_on: [ask], bash: "echo $ask.output.decision"}
 """
-    state = await ran(lake, gate)
-    with pytest.raises(InvalidInput, match="'reject'") as refused:
-        await lake.workflows.answer(state.record.id, "ask", "reject")
-    assert "approve" in refused.value.fix
+
+
+async def test_decisions_are_typed_and_others_refused(lake: Lakehouse) -> None:
+    state = await ran(lake, DECIDE)
+    with pytest.raises(InvalidInput, match="'sendback'") as refused:
+        await lake.workflows.answer(state.record.id, "ask", "sendback")
+    assert "send-back" in refused.value.fix
     state = await answered(lake, state, "send-back", "again")
     assert by_id(state)["ask"].text == '{"decision":"send-back","text":"again"}'
     assert by_id(state)["way"].text == "send-back"
     with pytest.raises(Conflict):
         await lake.workflows.answer(state.record.id, "ask", "approve")
+
+
+async def test_a_rejection_is_a_decision_only_where_it_is_one(lake: Lakehouse) -> None:
+    """Elsewhere it ends the run, so that there is always a way to say no."""
+    assert (await answered(lake, await ran(lake, DECIDE), "reject", "no")).record.status == "cancelled"
+    state = await answered(lake, await ran(lake, DECIDE.replace("send-back", "reject")), "reject", "no")
+    assert by_id(state)["way"].text == "reject"
+
+
+@pytest.mark.parametrize(("capture", "text", "output"), [("true", "", "Approved"), ("false", "gladly", "")])
+async def test_what_an_approval_puts_out(lake: Lakehouse, capture: str, text: str, output: str) -> None:
+    state = await answered(
+        lake, await ran(lake, GATE.replace("response: true", f"response: {capture}")), "approve", text
+    )
+    assert by_id(state)["ask"].text == output
 
 
 async def test_a_rework_is_checked_again_before_the_gate_asks_again(lake: Lakehouse) -> None:
