@@ -2,6 +2,7 @@
 
 import copy
 import sqlite3
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -44,6 +45,8 @@ class Store:
         self._path = folder / FILE
         self.outputs = Outputs(folder, max_output_bytes)
         self._thread = anyio.CapacityLimiter(1)
+        # A thread whose task was cancelled by asyncio itself goes on: it must not meet the next, or the closing.
+        self._using = threading.Lock()
         self._turn = anyio.Lock(fast_acquire=True)
         self._gathering = Batch()
         self._connection: sqlite3.Connection | None = None
@@ -208,13 +211,17 @@ class Store:
                             await anyio.to_thread.run_sync(self._commit, batch.changes, limiter=self._thread)
                         except LakehouseError as error:
                             batch.error = error
+                        except BaseException:  # asyncio's own cancellation stops at no shield: how it ends is unknown
+                            batch.error = Unavailable("writing was cut short.", fix="Resume the run.")
+                            raise
         if batch.error is not None:
             raise copy.copy(batch.error)  # whoever shares the batch gets one of their own
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def read() -> T:
             try:
-                return work(self._open())
+                with self._using:
+                    return work(self._open())
             except sqlite3.Error as error:
                 raise _failed(error) from error
             except (ValueError, KeyError, TypeError) as error:  # a row that is none of ours
@@ -224,16 +231,17 @@ class Store:
 
     def _commit(self, changes: Sequence[Change]) -> None:
         try:
-            file = self._open()
-            file.execute("BEGIN IMMEDIATE")
-            try:
-                for statement, row in changes:
-                    file.execute(statement, row)
-                file.execute("COMMIT")
-            except BaseException:
-                if file.in_transaction:
-                    file.execute("ROLLBACK")
-                raise
+            with self._using:
+                file = self._open()
+                file.execute("BEGIN IMMEDIATE")
+                try:
+                    for statement, row in changes:
+                        file.execute(statement, row)
+                    file.execute("COMMIT")
+                except BaseException:
+                    if file.in_transaction:
+                        file.execute("ROLLBACK")
+                    raise
         except sqlite3.Error as error:
             raise _failed(error) from error
 
@@ -268,9 +276,10 @@ class Store:
             file.executescript(f"BEGIN; {rows.SCHEMA} PRAGMA user_version = {rows.FORMAT}; COMMIT;")
 
     def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        with self._using:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
     def _run(self, row: tuple[Any, ...]) -> RunRecord:
         record, file = rows.run_of(row)
