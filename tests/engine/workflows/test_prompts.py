@@ -68,7 +68,9 @@ async def test_a_foreign_provider_is_told_and_the_default_answers(lake: Lakehous
 
 async def test_what_a_prompt_says_about_its_model_is_asked_for(lake: Lakehouse) -> None:
     model = scripted(lake, {"content": "x", "input_tokens": 3, "output_tokens": 4, "cost_usd": 0.5})
-    nodes = "  - {id: a, prompt: hi, systemPrompt: 'Be $ARGUMENTS.', effort: high, thinking: {type: enabled, budgetTokens: 2000}}"
+    nodes = """
+  - {id: a, prompt: hi, systemPrompt: 'Be $ARGUMENTS.', effort: high, thinking: {type: enabled, budgetTokens: 2000}}
+"""
     node = by_id(await ran(lake, nodes, message="brief"))["a"]
     request = model.asked[0]
     assert [(said.role, said.content) for said in request.messages] == [("system", "Be brief."), ("user", "hi")]
