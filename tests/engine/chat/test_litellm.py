@@ -75,8 +75,8 @@ anyio.run(main, *sys.argv[1:])
 def test_end_to_end() -> None:
     """Good answers, what is sent of a request, 429, 500, nonsense, a refused key (hidden), a hanging server."""
     with FakeOpenAI() as fake:
-        scripted = [COMPUTE, said("cut", finish="length"), COMPUTE, said(query_sql={"sql": "select 1"}), COMPUTE]
-        fake.script.extend([*scripted, TOO_MANY, BROKEN, Answer(200, b"<html>"), Answer(200, {"choices": []})])
+        fake.script.extend([COMPUTE, said("cut", finish="length"), COMPUTE, said(query_sql={"sql": "select 1"})])
+        fake.script.extend([COMPUTE, TOO_MANY, BROKEN, Answer(200, b"<html>"), Answer(200, {"choices": []})])
         fake.script.extend([COMPUTE, HANG, HANG])
         child = subprocess.run(
             [sys.executable, "-c", CHILD, f"{fake.url}/v1", fake.key], capture_output=True, text=True, timeout=110
