@@ -41,6 +41,7 @@ EVENTS = {
     "catalogue.cache": "The rendered catalogue could not be read or written; it is rebuilt at each start.",
     "corpus.refresh_failed": "A corpus that follows a dataset stays as it was; what may pass is tried again.",
     "corpus.follower_unread": "What a corpus follows cannot be read; building it again with follow writes it anew.",
+    "workflow.crashed": "A run of a workflow ended in a way nobody foresaw; the traceback follows. It can be resumed.",
     "profile.skipped": "A dataset could not be profiled ahead of being asked; asking tries again.",
     "profile.not_kept": "A profile could not be kept in the data directory; it is measured again when it is wanted.",
 }

@@ -58,6 +58,12 @@ class Step:
         """Something came: the idle time begins anew."""
         self.live.beat(self.path)
 
+    def spend(self, cost_usd: float, tokens: int) -> None:
+        """An answer took this much."""
+        self.cost_usd += cost_usd
+        self.tokens += tokens
+        self.count()
+
     def count(self) -> None:
         """Let the run know of what was spent; runs below it tell it themselves."""
         self.live.spend(self.cost_usd - self._counted)
