@@ -8,6 +8,7 @@ import pytest
 from tests.flows import by_id, ran, scripted, started, workflow
 
 from lakehouse import Lakehouse
+from lakehouse.engine.workflows.problems import CannotRun
 
 pytestmark = pytest.mark.anyio
 
@@ -103,6 +104,11 @@ async def test_an_output_format_that_is_never_met_fails(lake: Lakehouse) -> None
     model = scripted(lake, *["blue"] * 9)
     node = by_id(await ran(lake, f"  - {{id: a, prompt: hi, output_format: {json.dumps(COLOUR)}}}"))["a"]
     assert node.failure.code == "unprocessable" and len(model.asked) == 4 == len(node.ops)
+
+
+async def test_a_schema_that_is_none_is_refused_before_the_run(lake: Lakehouse) -> None:
+    with pytest.raises(CannotRun, match=r"output_format.*no JSON Schema"):
+        await ran(lake, "  - {id: a, prompt: hi, output_format: {type: objekt}}")
 
 
 async def test_a_budget_ends_it(lake: Lakehouse) -> None:

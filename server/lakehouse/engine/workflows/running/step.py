@@ -58,20 +58,14 @@ class Step:
         """Something came: the idle time begins anew."""
         self.live.beat(self.path)
 
-    def spend(self, cost_usd: float, tokens: int) -> None:
-        """An answer took this much."""
-        self.cost_usd += cost_usd
-        self.tokens += tokens
-        self.count()
-
     def count(self) -> None:
         """Let the run know of what was spent; runs below it tell it themselves."""
         self.live.spend(self.cost_usd - self._counted)
         self._counted = self.cost_usd
 
-    def spend(self, usd: float, tokens: int) -> None:
-        """Count what a model's answer took. Raises TooLarge when the node is over budget."""
-        self.cost_usd += usd
+    def spend(self, cost_usd: float, tokens: int) -> None:
+        """An answer took this much. Raises TooLarge when the node is over its own budget."""
+        self.cost_usd += cost_usd
         self.tokens += tokens
         self.count()
         limit = self.node.agent.max_cost_usd if self.node.agent else None
