@@ -250,6 +250,28 @@ async def test_nodes_beside_each_other_begin_anew(lake: Lakehouse) -> None:
     }
 
 
+async def test_a_conversation_within_a_loop_group_is_that_of_its_iteration(lake: Lakehouse) -> None:
+    nodes = """
+  - {id: first, prompt: one}
+  - id: group
+    depends_on: [first]
+    loop_group:
+      max_iterations: 2
+      until: DONE
+      nodes:
+        - {id: a, prompt: two}
+        - {id: b, prompt: three, depends_on: [a]}
+"""
+    replies = [{"node": "b", "content": "again"}, {"node": "b", "content": "DONE"}, {"content": "ok", "repeat": True}]
+    assert await heard(lake, nodes, *replies) == {
+        "first": ["one"],
+        "group#1/a": ["two"],
+        "group#1/b": ["two", "ok", "three"],
+        "group#2/a": ["two"],
+        "group#2/b": ["two", "ok", "three"],
+    }
+
+
 async def test_a_conversation_is_kept_only_where_somebody_goes_on_with_it(lake: Lakehouse) -> None:
     scripted(lake, "x", "y")
     state = await ran(lake, "  - {id: a, prompt: one}\n  - {id: b, prompt: two, depends_on: [a]}")
