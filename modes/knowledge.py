@@ -11,7 +11,19 @@ from pydantic import BaseModel, Field
 
 from lakehouse import Lakehouse, mode
 from lakehouse.engine import knowledge
-from lakehouse.engine.knowledge import Agreed, Attacked, Checked, Curated, Extracted, Fact, Judged, Question, Text, Took
+from lakehouse.engine.knowledge import (
+    Agreed,
+    Attacked,
+    Checked,
+    Curated,
+    Extracted,
+    Fact,
+    Judged,
+    Question,
+    Text,
+    Took,
+    Unusable,
+)
 
 Source = Annotated[str, "The text they are taken from."]
 Facts = Annotated[list[Fact], "The facts."]
@@ -44,6 +56,11 @@ class _Asking:
         self._took.input_tokens += reply["input_tokens"]
         self._took.output_tokens += reply["output_tokens"]
         self._took.cost_usd += reply["cost_usd"]
+        if reply["finish_reason"] == "length":
+            raise Unusable(
+                f"{reply['model']} was cut off in the middle of its answer.",
+                fix="Lower part_chars, or name a model that gives longer answers.",
+            )
         return str(reply["content"])
 
     def with_costs(self, done: T) -> T:

@@ -68,6 +68,8 @@ def test_the_hash_is_of_what_is_said() -> None:
     assert said.sha256 == EvidenceRecord(source="audit", severity="warn", markers=[], attempt=None).sha256
     assert said.sha256 == "62b5615f59ab34d84de592fb4f55f11fa651c12b8e47442dbe2c696b6b6c47ce"
     assert said.sha256 != EvidenceRecord(source="audit", severity="warn", output="x").sha256
+    data = {"b": [1], "a": "x"}
+    assert EvidenceRecord(source="audit", output=data).output == '{"a": "x", "b": [1]}'
     assert len(EvidenceRecord(source="audit", output="half \ud800").sha256) == 64
 
 

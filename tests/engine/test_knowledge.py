@@ -24,6 +24,7 @@ from lakehouse.engine.knowledge import (
 )
 from lakehouse.engine.knowledge.fact import distinct, identity
 from lakehouse.engine.knowledge.source import MAX_TEXT, as_data
+from lakehouse.engine.markdown import block, inline
 from lakehouse.errors import InvalidInput, TooLarge
 
 pytestmark = pytest.mark.anyio
@@ -314,6 +315,30 @@ def test_texts_that_are_none() -> None:
 def test_where_a_quotation_stands(quote: str | None, place: str | None) -> None:
     found = TEXT.place(quote)
     assert (SOURCE[slice(*found)] if found else None) == place
+
+
+@settings(max_examples=100)
+@given(st.text(st.sampled_from("aB İß1.\n\t "), max_size=40), st.integers(0, 40), st.integers(0, 20), st.booleans())
+def test_quotations_are_found(text: str, start: int, length: int, changed: bool) -> None:
+    """Whatever is taken from a text is found in it, also in other spaces and case; what is found says the same."""
+    quote = text[start : start + length]
+    if not text.strip() or sum(c.isalnum() for c in quote) < 4:
+        return
+    asked = "  \n".join(quote.split()).replace("B", "b") if changed else quote
+    place = Text(text).place(asked)
+    assert place is not None
+
+    def flat(words: str) -> str:
+        return " ".join(words.split()).lower()
+
+    assert flat(text[slice(*place)]) == flat(quote) and len(text[slice(*place)]) >= len(quote.split()[0])
+
+
+def test_hostile_texts_take_no_time() -> None:
+    """A million of the same words or spaces is read once, not once for each."""
+    repeated = Text("a " * 499_000)
+    assert repeated.place("A " * 1900 + "b") is None and repeated.place("A " * 1900) is not None
+    assert inline(" " * 1_000_000 + "x") == block(" " * 1_000_000 + "x") == "x"
 
 
 @settings(max_examples=60)

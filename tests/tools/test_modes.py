@@ -135,6 +135,14 @@ async def test_each_question_of_a_pass_is_observed(stocked: Lakehouse) -> None:
     assert (node.tokens, node.cost_usd) == (10, 0.01)
 
 
+async def test_an_answer_that_was_cut_off(lake: Lakehouse) -> None:
+    """It is not asked for again: it would be cut off again. The error says what helps."""
+    model = scripted(lake, {"content": '{"facts": [', "finish_reason": "length"})
+    with pytest.raises(Upstream, match="cut off") as raised:
+        await lake.call("knowledge.extract", {"text": "Say hello."})
+    assert "part_chars" in raised.value.fix and len(model.asked) == 1
+
+
 async def test_what_a_pass_costs_counts_for_the_run(stocked: Lakehouse) -> None:
     """A run's budget binds its steps, too: two extractions are over it."""
     nodes = "  - {id: it, mode: knowledge.consensus, with: {text: Say hello.}}\n  - {id: on, mode: fixture.echo}"

@@ -2,12 +2,16 @@
 
 import hashlib
 import json
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Source = Literal["scrum_review", "observer_review", "audit", "playbook", "workflow", "chat"]
 Category = Literal["accepted", "partially_accepted", "rejected", "needs_human_review"]
+# A node's output may be data.
+Words = Annotated[
+    str, BeforeValidator(lambda given: json.dumps(given, sort_keys=True) if isinstance(given, dict | list) else given)
+]
 CATEGORIES: tuple[str, ...] = get_args(Category)
 
 
@@ -29,8 +33,8 @@ class EvidenceRecord(BaseModel):
     source: Source = Field(description="Who said it.")
     id: str = Field("", description="Its id.")
     task: str = Field("", description="What was to be done.")
-    input: str = Field("", description="What it was done with.")
-    output: str = Field("", description="What came of it.")
+    input: Words = Field("", description="What it was done with.")
+    output: Words = Field("", description="What came of it.")
     markers: list[str] = Field(default_factory=list, description="Labels: attempt_1, accepted, rejected, cycle.")
     attempt: int | None = Field(None, ge=1, description="Which attempt it was, from 1.")
     verdict: str | None = Field(None, description="accept, cycle, reject or unknown.")

@@ -2,8 +2,11 @@
 
 import hashlib
 import re
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 from lakehouse.engine.chunks import spans
 from lakehouse.engine.knowledge.fact import Fact
@@ -59,8 +62,21 @@ class Text:
         start = self.text.find(words)
         if start >= 0:
             return start, start + len(words)
-        found = re.search(r"\s+".join(map(re.escape, words.split())), self.text, re.IGNORECASE)
-        return found.span() if found else None
+        flat, places = self._flat
+        start = flat.find(_lower(words))
+        return (places(start), places(start + len(words) - 1) + 1) if start >= 0 else None
+
+    @cached_property
+    def _flat(self) -> tuple[str, Callable[[int], int]]:
+        """The text in lower case with one space between words, and where a character of that stands in the text."""
+        words = [(found.start(), _lower(found[0])) for found in re.finditer(r"\S+", self.text)]
+        begins = [0, *accumulate(len(word) + 1 for _, word in words)]
+
+        def place(at: int) -> int:
+            number = bisect_right(begins, at) - 1
+            return words[number][0] + at - begins[number]
+
+        return " ".join(word for _, word in words), place
 
     @cached_property
     def _numbers(self) -> frozenset[str]:
@@ -96,6 +112,12 @@ class Text:
                 if start <= place[0] and place[1] <= end:
                     return [number]
         return list(range(len(self.spans)))
+
+
+def _lower(text: str) -> str:
+    """A text in lower case, character for character."""
+    lower = text.lower()
+    return lower if len(lower) == len(text) else "".join(low if len(low := c.lower()) == 1 else c for c in text)
 
 
 def _numbers(text: str) -> list[str]:

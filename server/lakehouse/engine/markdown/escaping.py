@@ -4,6 +4,7 @@ After CommonMark 0.31: https://spec.commonmark.org/0.31.2/#backslash-escapes, an
 """
 
 import re
+from itertools import groupby
 
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 # Underscores within a word are never emphasis, and names are read more easily without backslashes.
@@ -11,7 +12,7 @@ _ACTIVE = re.compile(r"[\\`*\[\]|~$]|_(?![^\W_])|(?<![^\W_])_|(?:(?<=\s)|^)#")
 _STARTS = re.compile(r"^(?:(?P<bullet>[-+])(?=\s|-|$)|(?P<number>\d{1,9})(?=[.)](?:\s|$))|(?P<line>=))")
 # What is not to be seen, and marks that would have text shown in another order than it stands.
 _UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
-_BREAK = re.compile(r"[ \t]*(?:\r\n|[\n\r\u2028\u2029])[ \t]*")
+_BREAK = re.compile(r"\r\n|[\n\r\u2028\u2029]")
 
 
 def inline(text: str) -> str:
@@ -23,8 +24,9 @@ def inline(text: str) -> str:
 
 def block(text: str) -> str:
     """A text of several lines, which stay: blank ones part paragraphs, the others end with a break."""
-    paragraphs = re.split(r"\n(?:\s*\n)+", _BREAK.sub("\n", _UNSEEN.sub("", text)).strip())
-    return "\n\n".join("\\\n".join(inline(line) for line in one.split("\n")) for one in paragraphs if one)
+    lines = [inline(line) for line in _BREAK.split(text)]
+    paragraphs = [list(held) for blank, held in groupby(lines, key=lambda line: not line) if not blank]
+    return "\n\n".join("\\\n".join(lines) for lines in paragraphs)
 
 
 def fenced(text: str, language: str = "") -> str:
