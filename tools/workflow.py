@@ -87,6 +87,7 @@ async def run(
 
     Example: {"workflow": "fixture-chain", "input": {"word": "hello"}}.
     """
+    lake.check_starts()
     record = await lake.workflows.start(
         workflow,
         lake.starter,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 import anyio
 
 from lakehouse import observe
-from lakehouse.errors import Conflict
+from lakehouse.errors import Conflict, Unprocessable
 from lakehouse.lake.hold import Hold
 from lakehouse.observe import Caller
 
@@ -53,6 +53,15 @@ class Standing(Hold):
         """The same whenever the running call of a workflow's node is made again; empty for other calls."""
         call = observe.current.get()
         return call.key if call is not None else ""
+
+    def check_starts(self) -> None:
+        """Raises Unprocessable within a node of a run: such a call could start itself, over and over."""
+        call = observe.current.get()
+        if call is not None and call.node:
+            raise Unprocessable(
+                f"{call.name} cannot be called from a node.",
+                fix="Use a node `workflow: NAME`: it counts how deep runs lie, and is resumed with them.",
+            )
 
     async def followed(self, run: str, wait: float | None = None, *, own: bool = False) -> "RunReport":
         """A run once it has ended or pauses; one that takes longer than `wait` seconds as it is then.
