@@ -17,6 +17,7 @@ from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.running.run import execute
 from lakehouse.engine.workflows.running.step import Step
 from lakehouse.engine.workflows.runs import NodeRecord, RunRecord, Starter
+from lakehouse.lake.steps import Steps
 
 Work = Callable[[Step], Awaitable[Any]]
 
@@ -63,15 +64,16 @@ def made(
     above: tuple[Live, str] | None = None,
     dry: Dry | None = None,
     at_once: int | None = None,
+    inputs: Mapping[str, Any] | None = None,
     **root: Any,
 ) -> Live:
     """A live run of these nodes, which has not begun; `root` are further fields of the workflow."""
     part = lake.workflows
     settings = part.settings if at_once is None else part.settings.model_copy(update={"at_once": at_once})
-    record = RunRecord(run, "test", {}, {}, "", Starter(), started_at=time.time())
+    record = RunRecord(run, "test", {}, inputs or {}, "", Starter(), started_at=time.time())
     workflow = Workflow("test", "A test.", nodes, **root)
-    folder = part.folder / run
-    return Live(record, workflow, part.store, part.door, settings, folder, shell=True, above=above, dry=dry)
+    folder, door = part.folder / run, Steps(lake)
+    return Live(record, workflow, part.store, door, settings, folder, shell=True, above=above, dry=dry)
 
 
 async def lived(lake: Lakehouse, *nodes: Node, earlier: Mapping[str, NodeRecord] | None = None, **more: Any) -> Live:

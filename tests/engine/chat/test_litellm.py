@@ -75,11 +75,14 @@ anyio.run(main, *sys.argv[1:])
 def test_end_to_end() -> None:
     """Good answers, what is sent of a request, 429, 500, nonsense, a refused key (hidden), a hanging server."""
     with FakeOpenAI() as fake:
-        scripted = [COMPUTE, said("cut", finish="length"), COMPUTE, said(query_sql={"sql": "select 1"}), COMPUTE]
-        fake.script.extend([*scripted, TOO_MANY, BROKEN, Answer(200, b"<html>"), Answer(200, {"choices": []})])
+        fake.script.extend([COMPUTE, said("cut", finish="length"), COMPUTE, said(query_sql={"sql": "select 1"})])
+        fake.script.extend([COMPUTE, TOO_MANY, BROKEN, Answer(200, b"<html>"), Answer(200, {"choices": []})])
         fake.script.extend([COMPUTE, HANG, HANG])
         child = subprocess.run(
-            [sys.executable, "-c", CHILD, f"{fake.url}/v1", fake.key], capture_output=True, text=True, timeout=110
+            [sys.executable, "-X", "dev", "-c", CHILD, f"{fake.url}/v1", fake.key],
+            capture_output=True,
+            text=True,
+            timeout=110,
         )
         assert child.returncode == 0, child.stderr
     report = json.loads(child.stdout)
@@ -112,6 +115,7 @@ def test_end_to_end() -> None:
     assert report["cancelled"] is True
     assert all("11434" in address for address in report["outside"])
     assert len(fake.requests) == 12
+    assert "unclosed" not in child.stderr and "never awaited" not in child.stderr
 
 
 @pytest.mark.anyio

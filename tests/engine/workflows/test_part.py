@@ -10,7 +10,8 @@ from tests.flows import PATIENCE, by_id, ran, started, workflow
 
 import lakehouse
 from lakehouse import Conflict, InvalidInput, Lakehouse, NotFound, TooLarge
-from lakehouse.engine.workflows.runs import Starter
+from lakehouse.engine.workflows.runs import NodeRecord, Planned, RunRecord, Starter
+from lakehouse.engine.workflows.runs.timeline import timeline_of
 
 pytestmark = pytest.mark.anyio
 
@@ -237,29 +238,38 @@ async def test_running_the_file_as_it_is_now(lake: Lakehouse, home: Path) -> Non
     assert not (await lake.workflows.diff(old, new.id)).same_workflow
 
 
-async def test_the_timeline(lake: Lakehouse) -> None:
-    """Layers are longest paths; the critical path ends with what ended last; gates say how long they waited."""
-    nodes = """
-  - {id: a, bash: 'sleep 0.05'}
-  - {id: quick, bash: 'true'}
-  - {id: mid, depends_on: [quick], bash: 'true'}
-  - {id: ok, depends_on: [a, mid], approval: {message: 'Well?'}}
-  - {id: end, depends_on: [ok, quick], bash: 'true'}
-"""
-    run = (await ran(lake, nodes)).record.id
-    drawn = await lake.workflows.timeline(run)
-    assert [(wait.node, wait.to_ms) for wait in drawn.waits] == [("ok", None)]
+def test_the_timeline() -> None:
+    """Layers are longest paths; the critical path is what each waited for last, back from what ended last."""
+    times = {"a": (0, 5), "quick": (1, 2), "mid": (2, 3), "ok": (5, 6), "end": (6.5, 8)}
+    after = {"mid": ("quick",), "ok": ("a", "mid"), "end": ("ok", "quick")}
+    plan = tuple(Planned(id, "loop" if id == "a" else "bash", after.get(id, ())) for id in [*times, "never"])
+    record = RunRecord("r", "w", {}, {}, "", Starter(), "completed", 100.0, 108.0, plan=plan)
+    nodes = {
+        id: NodeRecord(id, "bash", "completed", started_at=100.0 + begin, ended_at=100.0 + end, attempts=1)
+        for id, (begin, end) in times.items()
+    }
+    nodes["a"] = nodes["a"].changed(kind="loop", extra={"iteration": 3})
+    drawn = timeline_of(record, nodes, [])
+    spans = {span.id: span for span in drawn.nodes}
+    layers = {"a": 0, "quick": 0, "mid": 1, "ok": 2, "end": 3, "never": 0}
+    assert {id: span.layer for id, span in spans.items()} == layers
+    assert drawn.critical_path == ["a", "ok", "end"] == [span.id for span in drawn.nodes if span.critical]
+    assert (spans["end"].start_ms, spans["end"].end_ms, spans["end"].queued_ms) == (6500, 8000, 500)
+    assert (spans["quick"].queued_ms, spans["a"].iterations, spans["mid"].iterations) == (1000, 3, None)
+    assert (spans["never"].status, spans["never"].start_ms, drawn.duration_ms) == ("pending", None, 8000)
+
+
+async def test_the_timeline_says_when_gates_waited(lake: Lakehouse) -> None:
+    run = (await ran(lake, GATE)).record.id
+    assert [(wait.node, wait.to_ms) for wait in (await lake.workflows.timeline(run)).waits] == [("ok", None)]
     await lake.workflows.answer(run, None, "approve")
     await lake.workflows.wait(run, PATIENCE)
     drawn = await lake.workflows.timeline(run)
     spans = {span.id: span for span in drawn.nodes}
-    assert {id: span.layer for id, span in spans.items()} == {"a": 0, "quick": 0, "mid": 1, "ok": 2, "end": 3}
-    assert drawn.critical_path == ["a", "ok", "end"]
-    assert [span.id for span in drawn.nodes if span.critical] == ["a", "ok", "end"]
     (wait,) = drawn.waits
-    times = [0, wait.from_ms, wait.to_ms, spans["ok"].start_ms, spans["end"].start_ms, drawn.duration_ms]
+    times = [0, wait.from_ms, wait.to_ms, spans["ok"].start_ms, spans["b"].start_ms, drawn.duration_ms]
     assert times == sorted(time for time in times if time is not None)
-    assert json.loads(drawn.model_dump_json())["nodes"][3]["depends_on"] == ["a", "mid"]
+    assert json.loads(drawn.model_dump_json())["nodes"][2]["depends_on"] == ["ok"]
 
 
 async def test_what_a_run_is_given_is_bounded(lake: Lakehouse) -> None:

@@ -177,6 +177,29 @@ class Store:
             )
             await anyio.to_thread.run_sync(self.outputs.remove, *some)
 
+    async def faults(self) -> list[tuple[str, str]]:
+        """What is damaged: a file's place in the data directory, and what is wrong with it. It reads all outputs."""
+
+        def read(file: sqlite3.Connection) -> list[tuple[str, str]]:
+            found = [(f"runs/{FILE}", told) for (told,) in file.execute("PRAGMA quick_check(5)") if told != "ok"]
+            named = file.execute(
+                "SELECT run, file FROM nodes WHERE file IS NOT NULL UNION "
+                "SELECT id, result_file FROM runs WHERE result_file IS NOT NULL"
+            ).fetchall()
+            for run, name in named:
+                try:
+                    self.outputs.get(run, name)
+                except Damaged:
+                    found.append((self.outputs.place(run, name), "it is missing, or not what was stored."))
+            return found
+
+        if not await anyio.to_thread.run_sync(self._path.is_file):
+            return []
+        try:
+            return await self._read(read)
+        except Unavailable as error:
+            return [(f"runs/{FILE}", error.detail)]
+
     async def aclose(self) -> None:
         """Keep what waits and close the file."""
         with anyio.CancelScope(shield=True):
