@@ -114,7 +114,7 @@ def caller_of(starter: Starter) -> Caller:
 
 
 def starter_of(caller: Caller) -> Starter:
-    """What is kept of whoever starts a run; of a command line also where it stands, which a resumed run stands in too."""
+    """What is kept of whoever starts a run; of a command line also where it stands: a resumed run stands there, too."""
     from lakehouse.lake.door import working_folder
 
     folder = caller.folder
