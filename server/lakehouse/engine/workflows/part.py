@@ -88,13 +88,13 @@ class Workflows:
     ) -> tuple[Source, Loaded]:
         """A workflow by name, or a text given. Raises NotFound; what is wrong with it stands in Loaded.
 
-        A `starter` on this machine also has the workflows of its own folder, and may name a file by its path.
+        A `starter` on this machine may name a file by its path, and has the workflows of its folder at a command line.
         """
-        local, beside = _beside(starter)
 
         def read() -> tuple[Source, Loaded]:
+            base, beside = _places(starter)
             if definition is None:
-                source = self.library.find(name, beside, local=local)
+                source = self.library.find(name, beside, base)
             else:
                 source = Source(name, definition)
             return source, load(source, self.library.around(source, beside))
@@ -116,8 +116,11 @@ class Workflows:
 
     async def listing(self, starter: Starter | None = None) -> list[Loaded]:
         """The workflows there are, as they are understood; those with errors, too."""
-        _, beside = _beside(starter)
-        return await anyio.to_thread.run_sync(self.library.listing, beside)
+
+        def read() -> list[Loaded]:
+            return self.library.listing(_places(starter)[1])
+
+        return await anyio.to_thread.run_sync(read)
 
     async def start(
         self,
@@ -385,11 +388,15 @@ def _cancelled(record: RunRecord, reason: str) -> RunRecord:
     return record.changed(status="cancelled", ended_at=time.time(), error=Failure("cancelled", reason or "cancelled."))
 
 
-def _beside(starter: Starter | None) -> tuple[bool, Path | None]:
-    """Whether somebody is at this machine, and the folder their shell stands in."""
+def _places(starter: Starter | None) -> tuple[Path | None, Path | None]:
+    """Where the paths of somebody on this machine are meant from, and the folder whose `.archon/` they have.
+
+    Programs do not have the latter: they are started in the folders of strangers.
+    """
     if starter is None or not starter.shell:
-        return False, None
-    return True, Path(starter.folder) if starter.folder else None
+        return None, None
+    base = Path(starter.folder) if starter.folder else Path.cwd()
+    return base, base if starter.via == "cli" else None
 
 
 __all__ = ["SHELL_KINDS", "Dry", "RunState", "Workflows"]

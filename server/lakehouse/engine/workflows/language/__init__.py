@@ -6,7 +6,7 @@ from typing import Any
 
 from lakehouse.engine.workflows.language.file import File
 from lakehouse.engine.workflows.language.findings import line_of
-from lakehouse.engine.workflows.language.root import understood
+from lakehouse.engine.workflows.language.root import gather, understood
 from lakehouse.engine.workflows.language.source import Around, Source
 from lakehouse.engine.workflows.language.tiers import FEATURES, Feature
 from lakehouse.engine.workflows.model import Workflow
@@ -54,10 +54,15 @@ class Loaded:
         }
 
 
-def load(source: Source, around: Around) -> Loaded:
-    """Understand a workflow file. It never raises for what a file holds."""
+def load(source: Source, around: Around, *, deep: bool = True) -> Loaded:
+    """Understand a workflow file. It never raises for what a file holds.
+
+    Without `deep`, `used` may lack texts of children that lie more than three deep: nothing can be run from that.
+    """
     file = File(source, around)
     workflow = understood(file)
+    if deep:
+        gather(file.shared)
     found = file.findings
     return Loaded(
         workflow,
