@@ -63,15 +63,9 @@ class Step:
         self.live.spend(self.cost_usd - self._counted)
         self._counted = self.cost_usd
 
-<<<<<<< HEAD
-    def spend(self, cost_usd: float, tokens: int) -> None:
-        """An answer took this much. Raises TooLarge when the node is over its own budget."""
-        self.cost_usd += cost_usd
-=======
     def spend(self, usd: float, tokens: int = 0) -> None:
         """Count what a call took. Raises TooLarge when the node is over its budget."""
         self.cost_usd += usd
->>>>>>> main
         self.tokens += tokens
         self.count()
         self._check_budget()
