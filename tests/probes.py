@@ -17,6 +17,7 @@ from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.running.run import execute
 from lakehouse.engine.workflows.running.step import Step
 from lakehouse.engine.workflows.runs import NodeRecord, RunRecord, Starter
+from lakehouse.lake.steps import Steps
 
 Work = Callable[[Step], Awaitable[Any]]
 
@@ -63,6 +64,7 @@ def made(
     above: tuple[Live, str] | None = None,
     dry: Dry | None = None,
     at_once: int | None = None,
+    inputs: Mapping[str, Any] | None = None,
     **root: Any,
 ) -> Live:
     """A live run of these nodes, which has not begun; `root` are further fields of the workflow."""
