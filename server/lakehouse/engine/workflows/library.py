@@ -223,6 +223,12 @@ def _workflows(place: Path) -> Iterator[tuple[Path, Stamp]]:
                 yield from alone
 
 
+def files_under(folder: Path) -> list[Path]:
+    """The workflow files of a folder: in `workflows/` and `.archon/workflows/`, else in itself."""
+    places = [place for place in (folder / "workflows", folder / ".archon" / "workflows") if place.is_dir()]
+    return [path for place in places or [folder] for path, _ in _workflows(place)]
+
+
 def _folders_of(place: Path) -> list[Path]:
     try:
         with os.scandir(place) as found:

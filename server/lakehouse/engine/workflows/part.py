@@ -19,6 +19,7 @@ from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.problems import Problem
 from lakehouse.engine.workflows.running.dry import Dry
+from lakehouse.engine.workflows.running.following import watched
 from lakehouse.engine.workflows.running.gates import Answer, accepted, answers, waits
 from lakehouse.engine.workflows.running.present import Later, Present, runnable
 from lakehouse.engine.workflows.runs import NodeRecord, RunRecord, Starter, Store
@@ -132,17 +133,21 @@ class Workflows:
         message: str = "",
         background: bool = False,
         dry: Dry | None = None,
+        providers: Mapping[str, str] | None = None,
     ) -> RunRecord:
         """Begin a run; it goes on by itself, as long as the lake is open.
 
         `background` says that nobody waits for it. A `dry` run calls nothing and is kept nowhere: `wait` and `state`
-        know of the newest. Raises NotFound, CannotRun, InvalidInput for inputs and stubs, TooLarge, Forbidden for a
-        shell that is not open to the starter, Conflict for a background it cannot run in, Unavailable.
+        know of the newest. `providers` are the models that names of providers (`claude`), of models, or of both
+        (`claude:opus`) stand for, in runs below it, too. Raises NotFound, CannotRun, InvalidInput for inputs and stubs,
+        TooLarge, Forbidden for a shell that is not open to the starter, Conflict for a background it cannot run in,
+        Unavailable.
         """
         source, loaded = await self.load(name, definition, starter)
         workflow = runnable(name, loaded)
         self._present.check_background(background, workflow)
-        record = self._present.new(pack(source, loaded), workflow, starter, inputs or {}, message)
+        bundle = pack(source, loaded) | ({"providers": dict(providers)} if providers else {})
+        record = self._present.new(bundle, workflow, starter, inputs or {}, message)
         if dry is not None:
             return await self._present.rehearse(record, workflow, dry)
         return await self._present.begin(record, workflow)
@@ -174,7 +179,7 @@ class Workflows:
             if not old.bundle["path"]:
                 raise InvalidInput(f"current: run {run} ran a text that is no file.", fix="Give the text to a new run.")
             source, loaded = await self.load(old.bundle["name"], starter=starter)
-            bundle = pack(source, loaded)
+            bundle = pack(source, loaded) | {"providers": old.bundle.get("providers", {})}
         else:
             loaded = await self._present.understood(bundle)
         workflow = runnable(old.workflow, loaded)
@@ -250,15 +255,12 @@ class Workflows:
     async def wait(self, run: str, seconds: float | None = None, progress: Progress = unheard) -> RunState:
         """The run once it has ended or pauses, or as it is after so many seconds.
 
-        None: after a minute; or after all, where this process ends with its call.
+        None: after a minute; or after all, where this process ends with its call. Each event is reported, and when
+        none comes what runs; `done` is the nodes that ended, and grows between them.
         """
         patience = (None if self._present.brief() else WAIT_SECS) if seconds is None else seconds
         with anyio.move_on_after(patience):
-            while (live := self._present.live.get(run)) is not None:
-                heard = live.heard
-                done, doing = live.told()
-                await progress(done, len(live.workflow.nodes), doing)
-                await heard.wait()
+            await watched(lambda: self._present.live.get(run), progress)
         return await self.state(run)
 
     async def state(self, run: str) -> RunState:
