@@ -138,8 +138,7 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
     keep_logs(read(invocation.home, invocation.config), brief=True)
 
     async def called() -> Any:
-        home, config, profile = invocation.home, invocation.config, invocation.profile
-        async with lakehouse.open(home, config_file=config, profile=profile) as lake:
+        async with lakehouse.open(invocation.home, config_file=invocation.config, profile=invocation.profile) as lake:
             lake.brief = True
             with spared(), terminal.progress_bar() as progress:  # what a tool prints is no part of its answer
                 try:
