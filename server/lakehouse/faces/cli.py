@@ -10,7 +10,7 @@ import click
 
 import lakehouse
 from lakehouse.errors import InvalidInput, LakehouseError
-from lakehouse.faces import own
+from lakehouse.faces import own, running
 from lakehouse.faces.calling import run
 from lakehouse.faces.commands import Invocation, ShortGroup, derived, home_of
 
@@ -67,6 +67,9 @@ class Root(click.Group):
             found = ctx.meta["lakehouse.derived"] = derived(
                 _rendering(ctx.params.get("home"), ctx.params.get("config"))
             )
+            for command in running.BELOW:
+                if isinstance(group := found.get("workflow"), click.Group):
+                    group.add_command(command)
         return dict(found)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -98,7 +101,7 @@ def root(ctx: click.Context, home: str | None, config: str | None, as_json: bool
     ctx.obj = Invocation(home, config, as_json, profile, run)
 
 
-for _command in own.COMMANDS:
+for _command in (*own.COMMANDS, *running.COMMANDS):
     root.add_command(_command)
 
 

@@ -16,12 +16,13 @@ async def watched(live_now: Callable[[], Live | None], progress: Progress) -> No
     Between two ends the number grows by less than one, so that each report is further than the one before.
     """
 
+    seen, ended, since = 0, 0, 0
+
     async def tell(live: Live, words: str) -> None:
         nonlocal since
         await progress(ended + since / (since + 1), len(live.workflow.nodes) + 1, words)
         since += 1
 
-    seen, ended, since = 0, 0, 0
     while (live := live_now()) is not None:
         heard = live.heard
         told, seen = live.told(seen), live.happened
