@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lakehouse.engine.workflows.language import Loaded, Problem, Source, load
 from lakehouse.engine.workflows.language.reading import MAX_BYTES, read
+from lakehouse.engine.workflows.runs.record import Starter
 from lakehouse.errors import NotFound, Unprocessable, did_you_mean
 
 YAML = frozenset({".yaml", ".yml"})
@@ -203,6 +204,17 @@ class Surroundings:
                     except Unprocessable:
                         return None
         return None
+
+
+def places_of(starter: Starter | None) -> tuple[Path | None, Path | None]:
+    """Where the paths of somebody on this machine are meant from, and the folder whose `.archon/` they have.
+
+    Programs do not have the latter: they are started in the folders of strangers.
+    """
+    if starter is None or not starter.shell:
+        return None, None
+    base = Path(starter.folder) if starter.folder else Path.cwd()
+    return base, base if starter.via == "cli" else None
 
 
 def _as_path(name: str, base: Path) -> Path | None:

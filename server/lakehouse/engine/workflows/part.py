@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from lakehouse import config
 from lakehouse.engine.progress import Progress, unheard
 from lakehouse.engine.workflows.language import SHELL_KINDS, Loaded, Source, load
 from lakehouse.engine.workflows.language.bundle import pack
-from lakehouse.engine.workflows.library import Library
+from lakehouse.engine.workflows.library import Library, places_of
 from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.problems import Problem
@@ -93,7 +93,7 @@ class Workflows:
         """
 
         def read() -> tuple[Source, Loaded]:
-            base, beside = _places(starter)
+            base, beside = places_of(starter)
             if definition is None:
                 source = self.library.find(name, beside, base)
             else:
@@ -109,17 +109,13 @@ class Workflows:
         _, loaded = await self.load(name, definition, starter)
         if loaded.workflow is None:
             return loaded.report()
-        errors, warnings = await self.checked(loaded.workflow, None)
-        return loaded.report(
-            [replace(one, line=loaded.line(one.where)) for one in errors],
-            [replace(one, line=loaded.line(one.where)) for one in warnings],
-        )
+        return loaded.report(*await self.checked(loaded.workflow, None))
 
     async def listing(self, starter: Starter | None = None) -> list[Loaded]:
         """The workflows there are, as they are understood; those with errors, too."""
 
         def read() -> list[Loaded]:
-            return self.library.listing(_places(starter)[1])
+            return self.library.listing(places_of(starter)[1])
 
         return await anyio.to_thread.run_sync(read)
 
@@ -388,17 +384,6 @@ def _ended(record: RunRecord) -> str:
 
 def _cancelled(record: RunRecord, reason: str) -> RunRecord:
     return record.changed(status="cancelled", ended_at=time.time(), error=Failure("cancelled", reason or "cancelled."))
-
-
-def _places(starter: Starter | None) -> tuple[Path | None, Path | None]:
-    """Where the paths of somebody on this machine are meant from, and the folder whose `.archon/` they have.
-
-    Programs do not have the latter: they are started in the folders of strangers.
-    """
-    if starter is None or not starter.shell:
-        return None, None
-    base = Path(starter.folder) if starter.folder else Path.cwd()
-    return base, base if starter.via == "cli" else None
 
 
 __all__ = ["SHELL_KINDS", "Dry", "RunState", "Workflows"]

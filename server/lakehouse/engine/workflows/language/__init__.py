@@ -1,7 +1,7 @@
 """The language of workflow files: text in, a Workflow out, with everything that is wrong or strange about it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lakehouse.engine.workflows.language.file import File
@@ -40,8 +40,9 @@ class Loaded:
         return line_of(self.lines, where)
 
     def report(self, errors: Iterable[Problem] = (), warnings: Iterable[Problem] = ()) -> dict[str, Any]:
-        """All of it as JSON, with what else was found."""
-        wrong, strange = [*self.errors, *errors], [*self.warnings, *warnings]
+        """All of it as JSON, with what else was found, which gets its lines here."""
+        wrong = [*self.errors, *(replace(one, line=self.line(one.where)) for one in errors)]
+        strange = [*self.warnings, *(replace(one, line=self.line(one.where)) for one in warnings)]
         return {
             "file": self.source.path,
             "name": self.workflow.name if self.workflow is not None else self.source.name,
