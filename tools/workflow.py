@@ -11,7 +11,7 @@ from lakehouse.engine.workflows.runs.diff import RunDiff
 from lakehouse.engine.workflows.runs.logs import Logs
 from lakehouse.engine.workflows.runs.report import RunPage, RunReport, page_of
 from lakehouse.engine.workflows.runs.timeline import Timeline
-from lakehouse.engine.workflows.told import Listing, Validation, listing, output_of, validation
+from lakehouse.engine.workflows.told import Listing, Validation, check_named, listing, output_of, validation
 
 INSTRUCTIONS = (
     "Work of several steps, durable and with approvals: workflow_list and workflow_run; workflow_modes for what a node "
@@ -95,6 +95,7 @@ async def run(
     Example: {"workflow": "fixture-chain", "input": {"word": "hello"}}.
     """
     lake.check_starts()
+    check_named(workflow, definition)
     record = await lake.workflows.start(
         workflow,
         lake.starter,

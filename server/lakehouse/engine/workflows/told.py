@@ -11,7 +11,7 @@ from lakehouse.engine.workflows.language import Loaded
 from lakehouse.engine.workflows.library import files_under
 from lakehouse.engine.workflows.model import Input
 from lakehouse.engine.workflows.runs.record import Starter
-from lakehouse.errors import NotFound, did_you_mean
+from lakehouse.errors import InvalidInput, NotFound, did_you_mean
 
 if TYPE_CHECKING:
     from lakehouse.engine.workflows.part import RunState, Workflows
@@ -71,6 +71,13 @@ class Validation(BaseModel):
     valid: bool = Field(description="Whether all can be run.")
     files: Sequence[Checked] = Field(description="Each of them.")
     count: int = Field(description="How many.")
+
+
+def check_named(name: str, definition: str | None) -> None:
+    """Raises InvalidInput unless it is said what is to run, in one way."""
+    if bool(name) == (definition is not None):
+        said = "both are given" if name else "neither is given"
+        raise InvalidInput(f"workflow or definition: {said}.", fix="Give the name of a workflow, or its text.")
 
 
 async def listing(workflows: "Workflows", starter: Starter) -> Listing:
