@@ -7,6 +7,8 @@ from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
+from pydantic import BaseModel
+
 from lakehouse.declare import Capability, Facts
 from lakehouse.engine.workflows.language import Source, load
 from lakehouse.engine.workflows.library import Library
@@ -71,7 +73,7 @@ def published(flow: Workflow, asks: bool, path: Path, like: Capability) -> Capab
 
 
 def _kind(one: Input) -> Any:
-    if not one.name.isidentifier() or iskeyword(one.name) or one.name == "lake":
+    if not one.name.isidentifier() or iskeyword(one.name) or one.name == "lake" or hasattr(BaseModel, one.name):
         raise InvalidInput(f"inputs.{one.name}: a tool can have no argument of that name.", fix="Rename it.")
     kind = _TYPES.get(one.type, str)
     kind = kind if one.required or one.default is not None else kind | None

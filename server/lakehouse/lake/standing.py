@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 RUN_SECS = 60.0  # that a call waits for a run: clients give up on longer ones
-LIMIT_SHARE = 0.9  # of its time limit, so that it answers before that is over
+SPARE_SECS = 2.0  # of its time limit that it leaves for beginning and telling
 
 
 class Standing(Hold):
@@ -70,7 +70,8 @@ class Standing(Hold):
         call follows the run. `own`: the call began it, so that it is cancelled with the call.
         """
         call = observe.current.get()
-        patience = min(RUN_SECS if wait is None else wait, LIMIT_SHARE * self.config.server.long_timeout_secs)
+        limit = max(0.0, self.config.server.long_timeout_secs - SPARE_SECS)
+        patience = min(RUN_SECS if wait is None else wait, limit)
         if self.brief and (call is None or call.parent is None):
             patience = 0.0
         try:
