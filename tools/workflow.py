@@ -86,7 +86,7 @@ async def run(
     wait: Wait = None,
     dry_run: Annotated[bool, "Call nothing, keep nothing."] = False,
     stubs: Annotated[dict[str, Any] | None, "Dry: what nodes put out, by id."] = None,
-    exec_code: Annotated[bool, "Dry: run scripts all the same."] = False,
+    exec_code: Annotated[bool, "Dry: run scripts."] = False,
     pause_at_gates: Annotated[bool, "Dry: stop at gates."] = False,
     provider_map: Annotated[dict[str, str] | None, "Models for providers or models its file names."] = None,
 ) -> RunReport:
@@ -115,7 +115,7 @@ async def validate(
     workflow: Annotated[str, "Its name; else all."] = "",
     definition: Annotated[str | None, "Its YAML, in place of a name."] = None,
 ) -> Validation:
-    """Tell what is wrong or strange about a workflow before it runs. Example: {"definition": "name: …"}."""
+    """Tell what is wrong or strange about a workflow before it runs."""
     return await validation(lake.workflows, workflow, definition, lake.starter)
 
 
@@ -136,7 +136,7 @@ async def runs(
     before: Annotated[str | None, "`next` of the page before."] = None,
     limit: Annotated[int, Field(ge=1, le=500), "At most."] = 20,
 ) -> RunPage:
-    """List runs of workflows, the newest first. Example: {"status": "paused"}."""
+    """List runs of workflows, the newest first."""
     found = await lake.workflows.runs(limit + 1, workflow=workflow, status=status, parent=parent, before=before)
     return page_of(found, limit)
 
