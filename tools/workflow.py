@@ -5,12 +5,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from lakehouse import Lakehouse, tool
+from lakehouse import Lakehouse, mode, resource, tool
 from lakehouse.engine.workflows.running.dry import dry_of
 from lakehouse.engine.workflows.runs.diff import RunDiff
 from lakehouse.engine.workflows.runs.logs import Logs
 from lakehouse.engine.workflows.runs.report import RunPage, RunReport, page_of
-from lakehouse.engine.workflows.told import Listing, Validation, listing, validation
+from lakehouse.engine.workflows.runs.timeline import Timeline
+from lakehouse.engine.workflows.told import Listing, Validation, check_named, listing, output_of, validation
 
 INSTRUCTIONS = (
     "Work of several steps, durable and with approvals: workflow_list and workflow_run; workflow_modes for what a node "
@@ -39,6 +40,12 @@ class Steps(BaseModel):
 
     modes: Sequence[Step] = Field(description="In the order of the catalogue.")
     count: int = Field(description="How many there are.")
+
+
+class Values(BaseModel):
+    """What there is to choose from."""
+
+    values: Sequence[str] = Field(description="In order.")
 
 
 @tool(toolset="workflow", route="GET /v1/observer/workflow/modes", title="List workflow modes")
@@ -87,6 +94,8 @@ async def run(
 
     Example: {"workflow": "fixture-chain", "input": {"word": "hello"}}.
     """
+    lake.check_starts()
+    check_named(workflow, definition)
     record = await lake.workflows.start(
         workflow,
         lake.starter,
@@ -224,6 +233,56 @@ async def rerun(
 async def diff(lake: Lakehouse, a: Run, b: Run) -> RunDiff:
     """Compare two runs: inputs, and node by node status, output, time and cost."""
     return await lake.workflows.diff(a, b)
+
+
+@mode()
+async def names(lake: Lakehouse, prefix: Annotated[str, "How the names begin."] = "") -> Values:
+    """List the names of workflows."""
+    found = await listing(lake.workflows, lake.starter)
+    return Values(values=[one.name for one in found.workflows if one.valid and one.name.startswith(prefix)])
+
+
+@mode()
+async def ids(lake: Lakehouse, prefix: Annotated[str, "How the ids begin."] = "") -> Values:
+    """List the newest runs."""
+    found = await lake.workflows.runs(100)
+    return Values(values=[record.id for record, _ in found if record.id.startswith(prefix)])
+
+
+@resource(
+    "lakehouse://workflows/{name}",
+    title="A workflow's file",
+    mime_type="text/yaml",
+    complete={"name": "workflow.names"},
+    listed=True,
+)
+async def file(lake: Lakehouse, name: Annotated[str, "The workflow."]) -> str:
+    """The text of a workflow."""
+    source, _ = await lake.workflows.load(name)
+    return source.text
+
+
+@resource("lakehouse://runs/{id}", title="A run", complete={"id": "workflow.ids"})
+async def report(lake: Lakehouse, id: Annotated[str, "The run."]) -> RunReport:
+    """How a run stands."""
+    return await status(lake, id)
+
+
+@resource("lakehouse://runs/{id}/timeline", title="When what ran in a run", complete={"id": "workflow.ids"})
+async def timeline(lake: Lakehouse, id: Annotated[str, "The run."]) -> Timeline:
+    """A run as it can be drawn."""
+    return await lake.workflows.timeline(id)
+
+
+@resource(
+    "lakehouse://runs/{id}/nodes/{node}",
+    title="What a node put out",
+    mime_type="text/plain",
+    complete={"id": "workflow.ids"},
+)
+async def output(lake: Lakehouse, id: Annotated[str, "The run."], node: Annotated[str, "The node."]) -> str:
+    """All that a node of a run put out; of a loop group's, write `group#2/id` as `group%232%2Fid`."""
+    return output_of(await lake.workflows.state(id), node)
 
 
 async def _answered(
