@@ -8,6 +8,7 @@ from lakehouse import Lakehouse, tool
 from lakehouse.engine.workflows.runs.diff import RunDiff
 from lakehouse.engine.workflows.runs.logs import Logs
 from lakehouse.engine.workflows.runs.report import RunPage, RunReport, page_of
+from lakehouse.engine.workflows.triggers.report import TriggerList
 
 Run = Annotated[str, "The run."]
 Gate = Annotated[str | None, "The node that waits, where there are several."]
@@ -192,6 +193,13 @@ async def rerun(
 async def diff(lake: Lakehouse, a: Run, b: Run) -> RunDiff:
     """Compare two runs: inputs, and node by node status, output, time and cost."""
     return await lake.workflows.diff(a, b)
+
+
+@tool(toolset="workflow", route="GET /v1/observer/workflow/triggers", title="List triggers")
+async def triggers(lake: Lakehouse) -> TriggerList:
+    """List what starts workflows by itself: when it is due, its last run, what was missed."""
+    found = await lake.triggers.report()
+    return TriggerList(enabled=lake.triggers.enabled, triggers=found, count=len(found))
 
 
 async def _followed(lake: Lakehouse, run: str, background: bool) -> RunReport:

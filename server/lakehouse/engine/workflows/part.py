@@ -129,17 +129,20 @@ class Workflows:
         message: str = "",
         background: bool = False,
         dry: Dry | None = None,
+        id: str | None = None,
     ) -> RunRecord:
         """Begin a run; it goes on by itself, as long as the lake is open.
 
         `background` says that nobody waits for it. A `dry` run calls nothing and is kept nowhere: `wait` and `state`
-        know of the newest. Raises NotFound, CannotRun, InvalidInput for inputs and stubs, TooLarge, Forbidden for a
-        shell that is not open to the starter, Conflict for a background it cannot run in, Unavailable.
+        know of the newest. `id` is one that no run has. Raises NotFound, CannotRun, InvalidInput for inputs and stubs,
+        TooLarge, Forbidden for a shell that is not open to the starter, Conflict for a background it cannot run in,
+        Unavailable.
         """
         source, loaded = await self.load(name, definition, starter)
         workflow = runnable(name, loaded)
         self._present.check_background(background, workflow)
         record = self._present.new(pack(source, loaded), workflow, starter, inputs or {}, message)
+        record = record.changed(id=id or record.id)
         if dry is not None:
             return await self._present.rehearse(record, workflow, dry)
         return await self._present.begin(record, workflow)
