@@ -253,7 +253,9 @@ class Triggers:
         fresh = now - last <= LATE_SECS
         missed = count - 1 if fresh else count
         catches = one.trigger.catch_up == "last"
-        state = state.changed(seen=max(now, last), owed=Occasion(last) if fresh or catches else state.owed)
+        state = state.changed(seen=max(now, last))
+        if fresh or catches:
+            state = _owing(state, Occasion(last), now)
         await self._keep(one, _with_missed(one, state, missed, now))
         return []  # it is owed
 
@@ -294,9 +296,11 @@ class Triggers:
             catches = one.trigger.catch_up == "last"
             if again and catches:
                 return  # it waits
+            if catches:
+                await self._keep(one, _owing(state, occasion, now))
+                return
             log.warning("trigger.skipped %s: the run before is not over", one.workflow)
-            skipped = state.changed(skipped=state.skipped + 1, skipped_at=now, owed=occasion if catches else None)
-            await self._keep(one, skipped)
+            await self._keep(one, state.changed(skipped=state.skipped + 1, skipped_at=now, owed=None))
             return
         if not again:
             await self._keep(one, state := state.changed(owed=occasion))
@@ -358,6 +362,13 @@ def chain_of(name: str, workflow: str) -> tuple[str, ...]:
 def _understood(loaded: Loaded) -> tuple[list[Trigger], list[Problem]]:
     assert loaded.workflow is not None
     return triggers_of(loaded.workflow.triggers, loaded.workflow.inputs, loaded.workflow.interactive)
+
+
+def _owing(state: State, occasion: Occasion, now: float) -> State:
+    """With an occasion that is to be fired, in place of one that still waits."""
+    if state.owed is not None:
+        state = state.changed(skipped=state.skipped + 1, skipped_at=now)
+    return state.changed(owed=occasion)
 
 
 def _with_missed(one: Armed, state: State, count: int, now: float) -> State:
