@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from lakehouse import Lakehouse, tool
-from lakehouse.engine.upkeep.fsck import Checked
+from lakehouse.engine.upkeep.fsck import Checked, Damage
 from lakehouse.engine.upkeep.gc import Collected
 
 
@@ -40,10 +40,13 @@ async def gc(lake: Lakehouse, dry_run: Annotated[bool, "Only list what would go,
 
 @tool(name="fsck", route="/v1/upkeep/fsck", toolset="admin", title="Verify everything stored", long=True, short="fsck")
 async def fsck(lake: Lakehouse) -> Checked:
-    """Read manifests, data files, vector indexes, journal, profiles against their hashes; names what is damaged.
+    """Read manifests, data files, vector indexes, journal, profiles, runs against their hashes; names what is damaged.
 
     It reads every stored byte. For the installation itself use doctor.
     """
     from lakehouse.engine.upkeep.fsck import check
 
-    return await check(lake.storage, lake.datasets, lake.vectors, progress=lake.progress)
+    done = await check(lake.storage, lake.datasets, lake.vectors, progress=lake.progress)
+    done.damaged += [Damage(bucket="", key=key, what=what) for key, what in await lake.workflows.store.faults()]
+    done.ok = not done.damaged
+    return done

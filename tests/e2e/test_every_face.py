@@ -147,24 +147,30 @@ def read(case: dict[str, Any], value: Any) -> Any:
 
 def played(call: Callable[[dict[str, Any], dict[str, Any]], Outcome], folder: Path) -> list[Outcome]:
     """Every row in order, what stands for a value put in."""
-    found, handle = [], ""
+    found: list[Outcome] = []
+    last: dict[str, str] = {}
     for case in CASES:
-        outcome = call(case, filled(case["with"], folder, handle))
+        outcome = call(case, filled(case["with"], folder, last))
         found.append(outcome)
-        handle = handle_of(outcome) or handle
+        last |= told(outcome)
     return found
 
 
-def handle_of(outcome: Outcome) -> str:
-    """The handle of a query's result, where it is one."""
-    return "" if outcome.failed or not isinstance(outcome.value, dict) else str(outcome.value.get("handle") or "")
+def told(outcome: Outcome) -> dict[str, str]:
+    """The handle of a query's result and the id of a run, where there is one: what later rows may name."""
+    value = {} if outcome.failed or not isinstance(outcome.value, dict) else outcome.value
+    found = {"{handle}": value.get("handle"), "{run}": value.get("run_id")}
+    if found["{handle}"]:
+        found["{handle's id}"] = found["{handle}"].rpartition("/")[2]
+    return {name: text for name, text in found.items() if text}
 
 
-def filled(value: Any, folder: Path, handle: str) -> Any:
+def filled(value: Any, folder: Path, last: dict[str, str]) -> Any:
     if isinstance(value, str):
-        last = handle.rpartition("/")[2]
-        return value.replace("{folder}", str(folder)).replace("{handle}", handle).replace("{handle's id}", last)
-    return {name: filled(inner, folder, handle) for name, inner in value.items()} if isinstance(value, dict) else value
+        for name, text in {"{folder}": str(folder), **last}.items():
+            value = value.replace(name, text)
+        return value
+    return {name: filled(inner, folder, last) for name, inner in value.items()} if isinstance(value, dict) else value
 
 
 def steady(case: dict[str, Any], outcome: Outcome) -> Any:
@@ -187,11 +193,11 @@ def opened(home: Path, folder: Path) -> Any:
 
 async def in_python(home: Path, folder: Path) -> list[Outcome]:
     found: list[Outcome] = []
-    handle = ""
+    last: dict[str, str] = {}
     async with opened(home, folder) as lake:
         for case in CASES:
-            found.append(await here(lake, case, filled(case["with"], folder, handle)))
-            handle = handle_of(found[-1]) or handle
+            found.append(await here(lake, case, filled(case["with"], folder, last)))
+            last |= told(found[-1])
     return found
 
 
@@ -213,17 +219,17 @@ async def over_http(
     asked: list[dict[str, Any]] = []
     found: list[Outcome] = []
     right: list[Outcome] = []
-    handle = ""
+    last: dict[str, str] = {}
     async with opened(home, folder) as lake, client_of(lake) as client:
         session = await shaken_hands(client)
         for case, there in zip(CASES, expected, strict=True):
             if "call" in case:
                 asked.append(case)
-                found.append(await rest(client, case, filled(case["with"], folder, handle)))
+                found.append(await rest(client, case, filled(case["with"], folder, last)))
                 right.append(there)
-                handle = handle_of(found[-1]) or handle
+                last |= told(found[-1])
         for case in filter(changes_nothing, CASES):
-            given = filled(case["with"], folder, handle)
+            given = filled(case["with"], folder, last)
             ways = [await mcp(client, session, case, given)]
             if "call" in case:
                 ways.append(await by_call(client, case, given))
@@ -333,7 +339,7 @@ def owned(home: Path, folder: Path) -> Iterator[None]:
     with serving(COMMAND, home, port, LAKEHOUSE_INGEST__ROOTS=str(folder), LAKEHOUSE_EXPORT__ROOTS=str(folder)):
         yield
         seen = httpx.get(f"http://127.0.0.1:{port}/v1/observer/stats").json()["by_source"]
-        assert set(seen) <= {"cli", "http"} and seen["cli"] >= len(CASES)  # they were attached
+        assert set(seen) <= {"cli", "http", "workflow"} and seen["cli"] >= len(CASES)  # they were attached
 
 
 def over_cli(case: dict[str, Any], given: dict[str, Any]) -> Outcome:

@@ -93,7 +93,9 @@ async def test_files_beside_a_caller_on_this_machine(lake: Lakehouse, tmp_path: 
     assert by_id(state)["a"].text == str(here)
     assert (await started(lake, ".archon/workflows/x.yaml", cli)).record.workflow == "mine"
     assert {"fixture-chain", "mine"} <= {one.source.name for one in await lake.workflows.listing(cli)}
-    for other in (Starter("cli"), replace(cli, via="mcp"), replace(cli, remote=True)):
+    python = replace(cli, via="python")
+    assert (await started(lake, ".archon/workflows/x.yaml", python)).record.workflow == "mine"
+    for other in (python, Starter("cli"), replace(cli, via="mcp"), replace(cli, remote=True)):
         with pytest.raises(NotFound):
             await lake.workflows.start("mine", other)
         assert "mine" not in [one.source.name for one in await lake.workflows.listing(other)]

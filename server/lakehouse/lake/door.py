@@ -228,7 +228,7 @@ class Lakehouse(Standing):
             await self.start()
             if (attachment := self._attachment) is None:
                 return await self._here((await self.load()).find(call.name), call, arguments, upload)
-            caller = call.caller if call.caller.folder else replace(call.caller, folder=_working_folder())
+            caller = call.caller if call.caller.folder else replace(call.caller, folder=working_folder())
             try:
                 return await attachment.call(
                     attach.Asked(call.name, arguments, caller, upload, call.limit), call.progress
@@ -374,7 +374,8 @@ class Lakehouse(Standing):
                 observe.log.exception("observer.failed %s", call.id)
 
 
-def _working_folder() -> str:
+def working_folder() -> str:
+    """Where this process stands."""
     try:
         return os.getcwd()
     except FileNotFoundError:  # it was removed: nothing is below this one

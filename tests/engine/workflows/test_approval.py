@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import anyio
 import pytest
-from tests.flows import PATIENCE, by_id, ran, scripted
+from tests.flows import PATIENCE, by_id, ran, scripted, started
 
 import lakehouse
 from lakehouse import Lakehouse
+from lakehouse.engine.chat import Chat, ChatReply, ChatRequest
 from lakehouse.engine.workflows.part import RunState
 from lakehouse.engine.workflows.problems import CannotRun
+from lakehouse.engine.workflows.runs import Failure
 from lakehouse.errors import Conflict, InvalidInput
 
 pytestmark = pytest.mark.anyio
@@ -45,23 +48,40 @@ async def test_a_rejection_cancels_the_run(lake: Lakehouse) -> None:
     assert by_id(state)["ship"].status == "skipped"
 
 
-async def test_decisions_are_typed_and_others_refused(lake: Lakehouse) -> None:
-    gate = """
+DECIDE = """
   - id: ask
     approval:
       message: Which way?
       decisions: [{id: approve}, {id: send-back, label: Back}]
   - {id: way, depends_on: [ask], bash: "echo $ask.output.decision"}
 """
-    state = await ran(lake, gate)
-    with pytest.raises(InvalidInput, match="'reject'") as refused:
-        await lake.workflows.answer(state.record.id, "ask", "reject")
-    assert "approve" in refused.value.fix
+
+
+async def test_decisions_are_typed_and_others_refused(lake: Lakehouse) -> None:
+    state = await ran(lake, DECIDE)
+    with pytest.raises(InvalidInput, match="'sendback'") as refused:
+        await lake.workflows.answer(state.record.id, "ask", "sendback")
+    assert "send-back" in refused.value.fix
     state = await answered(lake, state, "send-back", "again")
     assert by_id(state)["ask"].text == '{"decision":"send-back","text":"again"}'
     assert by_id(state)["way"].text == "send-back"
     with pytest.raises(Conflict):
         await lake.workflows.answer(state.record.id, "ask", "approve")
+
+
+async def test_a_rejection_is_a_decision_only_where_it_is_one(lake: Lakehouse) -> None:
+    """Elsewhere it ends the run, so that there is always a way to say no."""
+    assert (await answered(lake, await ran(lake, DECIDE), "reject", "no")).record.status == "cancelled"
+    state = await answered(lake, await ran(lake, DECIDE.replace("send-back", "reject")), "reject", "no")
+    assert by_id(state)["way"].text == "reject"
+
+
+@pytest.mark.parametrize(("capture", "text", "output"), [("true", "", "Approved"), ("false", "gladly", "")])
+async def test_what_an_approval_puts_out(lake: Lakehouse, capture: str, text: str, output: str) -> None:
+    state = await answered(
+        lake, await ran(lake, GATE.replace("response: true", f"response: {capture}")), "approve", text
+    )
+    assert by_id(state)["ask"].text == output
 
 
 async def test_a_rework_is_checked_again_before_the_gate_asks_again(lake: Lakehouse) -> None:
@@ -165,3 +185,56 @@ async def test_two_gates_are_answered_by_name(lake: Lakehouse) -> None:
     state = await lake.workflows.wait(state.record.id, PATIENCE)
     assert (state.record.status, by_id(state)["after-a"].text) == ("paused", "after a")
     assert (await answered(lake, state, "approve")).record.status == "completed"
+
+
+class Slow:
+    """A model that takes for ever until it is let go."""
+
+    def __init__(self) -> None:
+        self.asked = anyio.Event()
+        self.free = anyio.Event()
+
+    async def ask(self, request: ChatRequest, model: str) -> ChatReply:
+        self.asked.set()
+        await self.free.wait()
+        return ChatReply("mended", model, "slow")
+
+    async def aclose(self) -> None:
+        return None
+
+
+async def test_a_rework_that_was_cancelled_is_done_when_the_run_goes_on(lake: Lakehouse) -> None:
+    gate = "  - {id: ask, approval: {message: Ship, on_reject: {prompt: 'Mend: $REJECTION_REASON'}}}"
+    state = await ran(lake, gate)
+    model = Slow()
+    vars(lake)["chat"] = Chat(lake.config.chat, model)
+    await lake.workflows.answer(state.record.id, None, "reject", "no")
+    with anyio.fail_after(PATIENCE):
+        await model.asked.wait()
+    await lake.workflows.cancel(state.record.id, "too slow")
+    state = await lake.workflows.wait(state.record.id, PATIENCE)
+    assert (state.record.status, state.record.error) == ("cancelled", Failure("cancelled", "too slow"))
+    model.free.set()
+    await lake.workflows.resume(state.record.id)
+    state = await lake.workflows.wait(state.record.id, PATIENCE)
+    assert by_id(state)["ask"].extra["message"] == "Ship\n\nmended"
+    assert (await answered(lake, state, "approve")).record.status == "completed"
+
+
+async def test_an_answer_while_others_still_run_is_taken_when_they_have_ended(lake: Lakehouse, tmp_path: Path) -> None:
+    gate = f"""
+  - {{id: ask, approval: {{message: Ship, capture_response: true}}}}
+  - {{id: other, bash: "until [ -e {tmp_path}/go ]; do sleep 0.02; done"}}
+"""
+    run = await started(lake, gate)
+    with anyio.fail_after(PATIENCE):
+        while (by_id(await lake.workflows.state(run)))["ask"].status != "paused":
+            await anyio.sleep(0.01)
+    await lake.workflows.answer(run, "ask", "approve", "yes")
+    with pytest.raises(Conflict, match="approve, by"):
+        await lake.workflows.answer(run, "ask", "reject")
+    (tmp_path / "go").touch()
+    with anyio.fail_after(PATIENCE):
+        while (state := await lake.workflows.wait(run, PATIENCE)).record.status != "completed":
+            await anyio.sleep(0.01)
+    assert by_id(state)["ask"].text == "yes"

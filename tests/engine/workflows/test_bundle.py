@@ -66,3 +66,18 @@ def test_what_is_not_in_a_bundle_is_missing() -> None:
     loaded = load(*unpack(bundle))
     assert loaded.workflow is None
     assert loaded.report()["missing"] == {"commands": ["own"], "scripts": [], "workflows": ["block", "low"]}
+
+
+def test_long_chains_of_children() -> None:
+    """All below is in the bundle, however deep: what cannot run from the top may from further down."""
+    head = "name: n\ndescription: d\nnodes: "
+    files = {f"n{at}": f"{head}[{{id: a, workflow: n{(at + 1) % 400}}}]" for at in range(400)}
+    source = Source("root", f"{head}[{{id: a, workflow: n0}}]")
+    loaded = load(source, Given(files))
+    assert loaded.errors == ()
+    bundle = pack(source, loaded)
+    for at in range(5):
+        found = child(bundle, f"n{at}")
+        assert found is not None
+        assert load(*unpack(found)).errors == ()
+        bundle = found

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import anyio
 import pytest
-from tests.flows import PATIENCE, by_id, ran, started, workflow
+from tests.flows import PATIENCE, by_id, ran, scripted, started, workflow
 
 import lakehouse
 from lakehouse import Lakehouse
+from lakehouse.engine.workflows.problems import CannotRun
 
 pytestmark = pytest.mark.anyio
 
@@ -34,11 +35,13 @@ async def test_a_child_runs_with_inputs_or_a_message(lake: Lakehouse, home: Path
     flow = """
   - {id: given, workflow: upper, with: {word: hello}}
   - {id: told, workflow: upper, input: "dear $given.output.text"}
+  - {id: value, depends_on: [given], mode: fixture.echo, with: {value: $given.output}}
 """
     state = await ran(lake, flow.replace("input:", "depends_on: [given], input:"))
     nodes = by_id(state)
     assert nodes["told"].failure is None
     assert nodes["given"].text == '{"text":"HELLO "}'
+    assert nodes["value"].text == '{"value":{"text":"HELLO "}}'
     assert nodes["told"].text == '{"text":" DEAR HELLO "}'
 
 
@@ -99,11 +102,14 @@ async def test_a_workflow_does_not_start_itself(lake: Lakehouse, home: Path) -> 
 
 
 async def test_workflows_lie_at_most_three_deep(lake: Lakehouse, home: Path) -> None:
-    for name, below in (("one", "two"), ("two", "three"), ("three", "four")):
+    """A fan-out that would lie deeper fails as a whole."""
+    for name, below in (("one", "two"), ("two", "three")):
         saved(home, name, f"  - {{id: it, workflow: {below}}}")
+    saved(home, "three", EACH.replace("CHILD", "four").replace("as: word, ", "").replace('"$ARGUMENTS"', "[1, 2, 3]"))
     saved(home, "four", "  - {id: it, bash: echo deep}")
-    assert by_id(await ran(lake, "  - {id: it, workflow: two}"))["it"].text == "deep"
-    assert "'four' would run 4 deep" in by_id(await ran(lake, "  - {id: it, workflow: one}"))["it"].failure.detail
+    assert by_id(await ran(lake, "  - {id: it, workflow: two}"))["it"].text == '["deep","deep","deep"]'
+    node = by_id(await ran(lake, "  - {id: it, workflow: one}"))["it"]
+    assert "all: workflow 'four' would run 4 deep" in node.failure.detail
 
 
 async def test_children_run_where_there_is_one_place(home: Path) -> None:
@@ -173,3 +179,32 @@ async def test_a_thousand_items(lake: Lakehouse, home: Path) -> None:
     each = EACH.replace("CHILD", "up").replace("as: word, max_parallel: 2", "max_parallel: 50")
     state = await ran(lake, each, message=json.dumps(list(range(1000))))
     assert [one["text"] for one in json.loads(by_id(state)["all"].text)] == [f"W{n}" for n in range(1000)]
+
+
+async def test_inputs_a_child_does_not_take_are_refused(lake: Lakehouse, home: Path) -> None:
+    """By name, before anything runs; what only an item shows, in the place of the item."""
+    saved(home, "up", "  - {id: it, bash: 'echo $ARGUMENTS'}", "inputs: {word: {required: true, type: integer}}")
+    with pytest.raises(CannotRun, match=r"ward.*'up' has no such input. Did you mean word"):
+        await ran(lake, "  - {id: it, workflow: up, with: {ward: x}}")
+    state = await ran(lake, EACH.replace("CHILD", "up"), message='[1, "x", 2]')
+    first, second, third = json.loads(by_id(state)["all"].text)
+    assert (first, third) == ("1", "2")
+    assert (second["archon_failed"], second["status"]) == (True, "failed")
+    assert "word" in second["error"]
+
+
+async def test_the_workflow_of_the_readme(lake: Lakehouse, home: Path) -> None:
+    """A draft that is rewritten as somebody says, checked again, approved, and translated twice."""
+    document = Path(__file__).parents[3] / "workflows" / "README.md"
+    text = document.read_text(encoding="utf-8").partition("```yaml\nnodes:\n")[2].partition("```")[0]
+    inputs = "inputs: {text: {required: true}, language: {required: true}}"
+    saved(home, "translate", "  - {id: it, prompt: '$INPUTS.language: $INPUTS.text'}", inputs)
+    model = [("Write", "dull"), ("They say: shorter", "short"), ("German: short", "kurz"), ("French: short", "court")]
+    scripted(lake, *({"match": match, "content": content} for match, content in model))
+    state = await ran(lake, text, message="v1")
+    for decision, said, asked in (("reject", "shorter", "dull"), ("approve", "", "short")):
+        assert by_id(state)["approve"].extra["message"] == f"Publish?\n\n{asked}"
+        await lake.workflows.answer(state.record.id, None, decision, said)
+        state = await lake.workflows.wait(state.record.id, PATIENCE)
+    assert by_id(state)["check"].text == '{"value":"short"}'
+    assert by_id(state)["translated"].text == '["kurz","court"]'

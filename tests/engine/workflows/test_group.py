@@ -224,6 +224,8 @@ async def test_an_interactive_group_asks_between_iterations(lake: Lakehouse) -> 
     assert by_id(state)["grow"].extra["message"] == "After [] [] DONE?"
     await lake.workflows.answer(state.record.id, "grow", "approve", "yes; $(touch no)")
     state = await lake.workflows.wait(state.record.id, PATIENCE)
+    await lake.workflows.answer(state.record.id, "grow", "approve")
+    state = await lake.workflows.wait(state.record.id, PATIENCE)
     assert by_id(state)["grow"].text == "[yes; $(touch no)] [[] [] DONE] DONE"
 
 

@@ -72,7 +72,7 @@ returns: ask
 """,
         commands={"review": "---\ndescription: x\nargument-hint: y\n---\nReview $INPUTS.a\n"},
         scripts={"clean": "print(2)"},
-        workflows={"child": "name: child\ndescription: d\nnodes: [{id: a, command: review}]\n"},
+        workflows={"child": "name: child\ndescription: d\ninputs: {q: , item: }\nnodes: [{id: a, command: review}]\n"},
     )
     assert loaded.errors == ()
     assert loaded.warnings == ()

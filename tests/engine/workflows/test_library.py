@@ -90,8 +90,8 @@ def test_names_and_paths(library: Library, places: list[Path], tmp_path: Path) -
     with pytest.raises(NotFound) as caught:
         library.find("reveiw")
     assert caught.value.fix == "Did you mean review?"
-    assert library.find("w.yaml", path.parent, local=True).name == "mine"
-    assert library.find(str(path), local=True).path == str(path)
+    assert library.find("w.yaml", None, path.parent).name == "mine"
+    assert library.find(str(path), None, places[0]).path == str(path)
     for name in (str(path), "../mine/w.yaml", "w.yaml", "a\0b.yaml"):
         with pytest.raises(NotFound):
             library.find(name, path.parent)
@@ -110,7 +110,7 @@ def test_commands_and_scripts(library: Library, places: list[Path], tmp_path: Pa
     put(tmp_path / "some" / "commands" / "review.md", "Review alone.")
 
     def used(name: str) -> dict[tuple[str, str], str]:
-        source = library.find(name, local=True)
+        source = library.find(name, None, tmp_path)
         return {key: one.text for key, one in load(source, library.around(source)).used.items()}
 
     assert used("flat") == {("command", "review"): "Review 2.", ("script", "clean"): "print(2)"}

@@ -1,13 +1,16 @@
 """What ends a node or a run before it is done: times, budgets, failures that pass, somebody, and a full disk."""
 
 import math
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import anyio
 import pytest
+from tests.flows import PATIENCE, workflow
 from tests.probes import begun, fail, lived, made, probe, probing, statuses, told
 
+import lakehouse
 from lakehouse import Lakehouse
 from lakehouse.engine.workflows.model import Agent, Cancel, Node, Prompt, Retry
 from lakehouse.engine.workflows.references import Output
@@ -15,6 +18,7 @@ from lakehouse.engine.workflows.running.kinds import EXECUTORS
 from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.running.run import execute
 from lakehouse.engine.workflows.running.step import Step
+from lakehouse.engine.workflows.runs import Starter
 from lakehouse.errors import Busy, Upstream
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("probing")]
@@ -43,8 +47,7 @@ def failing(times: int, error: Exception) -> Any:
 
 def costing(usd: float) -> Any:
     async def work(step: Step) -> str:
-        step.cost_usd += usd
-        step.tokens += 10
+        step.spend(usd, 10)
         return "answer"
 
     return work
@@ -278,6 +281,14 @@ async def test_a_run_is_cancelled_from_outside_with_those_below_it(lake: Lakehou
     assert (await store.nodes("run"))["b"].status == "skipped"
 
 
+async def test_a_run_that_is_cancelled_before_it_began_starts_nothing(lake: Lakehouse) -> None:
+    live = made(lake, probe("a"), probe("b", "", "a"))
+    await begun(lake, live)
+    live.cancel("never mind")
+    await execute(live)
+    assert (live.record.status, set(statuses(live).values())) == ("cancelled", {"skipped"})
+
+
 async def test_a_node_out_of_time_ends_the_run_below_it(lake: Lakehouse) -> None:
     async def child(step: Step) -> str:
         inner = made(lake, probe("x", forever), run="child", above=(step.live, step.path))
@@ -311,6 +322,27 @@ async def test_a_lake_that_closes_leaves_a_run_that_can_be_resumed(lake: Lakehou
     assert {path: node.status for path, node in kept.items()} == {"a": "completed"}
     again = await lived(lake, probe("a", fail), probe("b", "", "a"), earlier=kept)
     assert again.record.status == "completed"
+
+
+async def test_a_closed_lake_opened_again_goes_on_with_its_run(home: Path) -> None:
+    """What completed is not repeated; nothing resumes by itself."""
+    wait = "  - {id: done, bash: echo once >> ran; echo kept}\n"
+    wait += "  - {id: slow, bash: 'echo started; [ -e ready ] || sleep 600; echo $done.output', depends_on: [done]}"
+    folder = home.parent
+    starter = Starter(folder=str(folder))
+    async with lakehouse.open(home, overrides={"embed.provider": "hash"}) as lake:
+        run = (await lake.workflows.start("test", starter, definition=workflow(wait))).id
+        while (found := (await lake.workflows.state(run)).nodes[0]).status != "completed":
+            assert found.status != "failed", found
+            await anyio.sleep(SOON)
+    async with lakehouse.open(home, overrides={"embed.provider": "hash"}) as lake:
+        state = await lake.workflows.state(run)
+        assert (state.status, [node.status for node in state.nodes]) == ("interrupted", ["completed", "pending"])
+        await anyio.Path(folder / "ready").touch()
+        await lake.workflows.resume(run)
+        state = await lake.workflows.wait(run, PATIENCE)
+        assert (state.record.status, state.nodes[1].text) == ("completed", "started\nkept")
+    assert await anyio.Path(folder / "ran").read_text() == "once\n"
 
 
 async def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(lake: Lakehouse) -> None:

@@ -94,18 +94,33 @@ async def test_the_script_of_a_loop_is_run_unless_a_signal_was_given(lake: Lakeh
     assert (tmp_path / "ran").read_text() == "x\n" * 2
 
 
-@pytest.mark.parametrize("input", ["again", ""])
-async def test_an_interactive_loop_waits_for_input_after_each_iteration(lake: Lakehouse, input: str) -> None:
-    """A signal counts once somebody has been heard; signal_completes lets it count at once."""
-    model = scripted(lake, "one DONE", "two", "three DONE")
+@pytest.mark.parametrize(("input", "heard"), [("again", "again"), ("", "Approved")])
+async def test_an_interactive_loop_waits_for_input_after_each_iteration(
+    lake: Lakehouse, input: str, heard: str
+) -> None:
+    """An approval without a word confirms that it is done, where it says so; any other goes into one more iteration."""
+    model = scripted(lake, "one", "two DONE", "three DONE")
     state = await ran(lake, ASKING.replace("COMPLETES", "false"))
-    assert by_id(state)["talk"].extra["message"] == "What of [one DONE]?"
+    assert by_id(state)["talk"].extra["message"] == "What of [one]?"
     state = await answered(lake, state, "approve", input)
-    assert by_id(state)["talk"].extra["message"] == "What of [two]?"
-    state = await answered(lake, state, "approve", "enough")
+    assert by_id(state)["talk"].extra["message"] == "What of [two DONE]?"
+    state = await answered(lake, state, "approve", "better")
+    assert by_id(state)["talk"].extra["message"] == "What of [three DONE]?"
+    state = await answered(lake, state, "approve")
     assert (state.record.status, by_id(state)["talk"].text) == ("completed", "three DONE")
-    assert said(model) == ["Draft; they say <>.", f"Draft; they say <{input}>.", "Draft; they say <enough>."]
-    assert [one["by"] for one in by_id(state)["talk"].extra["answers"]] == ["me", "me"]
+    assert said(model) == ["Draft; they say <>.", f"Draft; they say <{heard}>.", "Draft; they say <better>."]
+    assert [one["by"] for one in by_id(state)["talk"].extra["answers"]] == ["me", "me", "me"]
+
+
+async def test_more_input_than_iterations(lake: Lakehouse) -> None:
+    """It fails; resumed, the input is heard."""
+    model = scripted(lake, "one", "two", "three DONE", "four DONE")
+    state = await ran(lake, ASKING.replace("COMPLETES", "false"))
+    for text in ("a", "b", "c"):
+        state = await answered(lake, state, "approve", text)
+    assert (state.record.status, len(model.asked)) == ("failed", 3)
+    state = await answered(lake, await resumed(lake, state), "approve")
+    assert (state.record.status, said(model)[3]) == ("completed", "Draft; they say <c>.")
 
 
 async def test_a_signal_may_end_an_interactive_loop_at_once(lake: Lakehouse) -> None:

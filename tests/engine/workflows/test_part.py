@@ -10,7 +10,8 @@ from tests.flows import PATIENCE, by_id, ran, started, workflow
 
 import lakehouse
 from lakehouse import Conflict, InvalidInput, Lakehouse, NotFound, TooLarge
-from lakehouse.engine.workflows.runs import Starter
+from lakehouse.engine.workflows.runs import NodeRecord, Planned, RunRecord, Starter
+from lakehouse.engine.workflows.runs.timeline import timeline_of
 
 pytestmark = pytest.mark.anyio
 
@@ -31,6 +32,12 @@ TWO = """
   - {id: two, approval: {message: 'Two?', capture_response: true}}
 """
 SLOW = "  - {id: slow, bash: 'sleep 60'}\n"
+
+
+def saved(home: Path, name: str, nodes: str) -> None:
+    """A workflow among the user's own."""
+    (home / "workflows").mkdir(parents=True, exist_ok=True)
+    (home / "workflows" / f"{name}.yaml").write_text(workflow(nodes).replace("name: test", f"name: {name}", 1))
 
 
 def traces(home: Path, run: str) -> list[str]:
@@ -54,17 +61,15 @@ async def test_resuming_runs_what_did_not_complete(lake: Lakehouse, home: Path, 
 
 async def test_a_closed_lake_interrupts_and_another_resumes(home: Path) -> None:
     """What is stored is resumed, whatever the file says by now; a paused run waits through it all."""
-    (home / "workflows").mkdir(parents=True)
-    file = home / "workflows" / "it.yaml"
     nodes = "  - {id: a, bash: 'echo a >> $ARTIFACTS_DIR/traces'}\n" + SLOW.replace("slow,", "slow, depends_on: [a],")
-    file.write_text(workflow(nodes.replace("sleep 60", "test -e $ARTIFACTS_DIR/go || sleep 60; echo was")))
+    saved(home, "it", nodes.replace("sleep 60", "test -e $ARTIFACTS_DIR/go || sleep 60; echo was"))
     async with lakehouse.open(home, overrides={"embed.provider": "hash"}) as lake:
         await lake.start()
         paused = (await ran(lake, GATE)).record.id
         run = (await lake.workflows.start("it", Starter())).id
         while by_id(await lake.workflows.state(run))["a"].status != "completed":
             await lake.workflows.wait(run, 0.01)
-    file.write_text(workflow("  - {id: other, bash: 'echo is'}\n"))
+    saved(home, "it", "  - {id: other, bash: 'echo is'}\n")
     (home / "runs" / run / "artifacts" / "go").touch()
     async with lakehouse.open(home, overrides={"embed.provider": "hash"}) as lake:
         await lake.start()
@@ -160,8 +165,7 @@ async def test_an_answer_while_other_branches_run(lake: Lakehouse, tmp_path: Pat
 
 
 async def test_a_gate_of_a_run_below_is_answered_from_above(lake: Lakehouse, home: Path) -> None:
-    (home / "workflows").mkdir(parents=True, exist_ok=True)
-    (home / "workflows" / "asks.yaml").write_text(workflow(GATE).replace("name: test", "name: asks"))
+    saved(home, "asks", GATE)
     state = await ran(lake, "  - {id: sub, workflow: asks}\n  - {id: z, depends_on: [sub], bash: 'echo $sub.output'}\n")
     run = state.record.id
     assert state.status == "paused"
@@ -224,41 +228,48 @@ async def test_running_again(lake: Lakehouse, home: Path, tmp_path: Path) -> Non
 
 
 async def test_running_the_file_as_it_is_now(lake: Lakehouse, home: Path) -> None:
-    file = home / "workflows" / "it.yaml"
-    file.parent.mkdir(parents=True, exist_ok=True)
     first = "  - {id: a, bash: 'echo one'}\n"
-    file.write_text(workflow(first + "  - {id: b, depends_on: [a], bash: 'exit 3'}\n"))
+    saved(home, "it", first + "  - {id: b, depends_on: [a], bash: 'exit 3'}\n")
     old = (await lake.workflows.start("it", Starter())).id
     assert (await lake.workflows.wait(old, PATIENCE)).status == "failed"
-    file.write_text(workflow(first.replace("one", "two") + "  - {id: b, depends_on: [a], bash: 'echo $a.output'}\n"))
+    saved(home, "it", first.replace("one", "two") + "  - {id: b, depends_on: [a], bash: 'echo $a.output'}\n")
     new = await lake.workflows.rerun(old, Starter(), from_node="b", current=True)
     assert (await lake.workflows.wait(new.id, PATIENCE)).record.result == "one"
     assert not (await lake.workflows.diff(old, new.id)).same_workflow
 
 
-async def test_the_timeline(lake: Lakehouse) -> None:
-    """Layers are longest paths; the critical path ends with what ended last; gates say how long they waited."""
-    nodes = """
-  - {id: a, bash: 'sleep 0.05'}
-  - {id: quick, bash: 'true'}
-  - {id: mid, depends_on: [quick], bash: 'true'}
-  - {id: ok, depends_on: [a, mid], approval: {message: 'Well?'}}
-  - {id: end, depends_on: [ok, quick], bash: 'true'}
-"""
-    run = (await ran(lake, nodes)).record.id
-    drawn = await lake.workflows.timeline(run)
-    assert [(wait.node, wait.to_ms) for wait in drawn.waits] == [("ok", None)]
+def test_the_timeline() -> None:
+    """Layers are longest paths; the critical path is what each waited for last, back from what ended last."""
+    times = {"a": (0, 5), "quick": (1, 2), "mid": (2, 3), "ok": (5, 6), "end": (6.5, 8)}
+    after = {"mid": ("quick",), "ok": ("a", "mid"), "end": ("ok", "quick")}
+    plan = tuple(Planned(id, "loop" if id == "a" else "bash", after.get(id, ())) for id in [*times, "never"])
+    record = RunRecord("r", "w", {}, {}, "", Starter(), "completed", 100.0, 108.0, plan=plan)
+    nodes = {
+        id: NodeRecord(id, "bash", "completed", started_at=100.0 + begin, ended_at=100.0 + end, attempts=1)
+        for id, (begin, end) in times.items()
+    }
+    nodes["a"] = nodes["a"].changed(kind="loop", extra={"iteration": 3})
+    drawn = timeline_of(record, nodes, [])
+    spans = {span.id: span for span in drawn.nodes}
+    layers = {"a": 0, "quick": 0, "mid": 1, "ok": 2, "end": 3, "never": 0}
+    assert {id: span.layer for id, span in spans.items()} == layers
+    assert drawn.critical_path == ["a", "ok", "end"] == [span.id for span in drawn.nodes if span.critical]
+    assert (spans["end"].start_ms, spans["end"].end_ms, spans["end"].queued_ms) == (6500, 8000, 500)
+    assert (spans["quick"].queued_ms, spans["a"].iterations, spans["mid"].iterations) == (1000, 3, None)
+    assert (spans["never"].status, spans["never"].start_ms, drawn.duration_ms) == ("pending", None, 8000)
+
+
+async def test_the_timeline_says_when_gates_waited(lake: Lakehouse) -> None:
+    run = (await ran(lake, GATE)).record.id
+    assert [(wait.node, wait.to_ms) for wait in (await lake.workflows.timeline(run)).waits] == [("ok", None)]
     await lake.workflows.answer(run, None, "approve")
     await lake.workflows.wait(run, PATIENCE)
     drawn = await lake.workflows.timeline(run)
     spans = {span.id: span for span in drawn.nodes}
-    assert {id: span.layer for id, span in spans.items()} == {"a": 0, "quick": 0, "mid": 1, "ok": 2, "end": 3}
-    assert drawn.critical_path == ["a", "ok", "end"]
-    assert [span.id for span in drawn.nodes if span.critical] == ["a", "ok", "end"]
     (wait,) = drawn.waits
-    times = [0, wait.from_ms, wait.to_ms, spans["ok"].start_ms, spans["end"].start_ms, drawn.duration_ms]
+    times = [0, wait.from_ms, wait.to_ms, spans["ok"].start_ms, spans["b"].start_ms, drawn.duration_ms]
     assert times == sorted(time for time in times if time is not None)
-    assert json.loads(drawn.model_dump_json())["nodes"][3]["depends_on"] == ["a", "mid"]
+    assert json.loads(drawn.model_dump_json())["nodes"][2]["depends_on"] == ["ok"]
 
 
 async def test_what_a_run_is_given_is_bounded(lake: Lakehouse) -> None:
@@ -271,8 +282,7 @@ async def test_what_a_run_is_given_is_bounded(lake: Lakehouse) -> None:
 
 async def test_old_runs_are_forgotten(lake: Lakehouse, home: Path) -> None:
     """Those that are over, the oldest, with what is below them and their folders; paused ones stay."""
-    (home / "workflows").mkdir(parents=True, exist_ok=True)
-    (home / "workflows" / "part.yaml").write_text(workflow(GATE.partition("  - {id: ok")[0]))
+    saved(home, "part", GATE.partition("  - {id: ok")[0])
     paused = (await ran(lake, GATE)).record.id
     runs = [(await ran(lake, "  - {id: sub, workflow: part}\n")).record.id for _ in range(3)]
     store, settings = lake.workflows.store, lake.workflows.settings

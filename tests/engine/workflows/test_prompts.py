@@ -5,9 +5,10 @@ from typing import Any
 
 import anyio.lowlevel
 import pytest
-from tests.flows import by_id, ran, scripted, started
+from tests.flows import by_id, ran, scripted, started, workflow
 
 from lakehouse import Lakehouse
+from lakehouse.engine.workflows.problems import CannotRun
 
 pytestmark = pytest.mark.anyio
 
@@ -68,7 +69,9 @@ async def test_a_foreign_provider_is_told_and_the_default_answers(lake: Lakehous
 
 async def test_what_a_prompt_says_about_its_model_is_asked_for(lake: Lakehouse) -> None:
     model = scripted(lake, {"content": "x", "input_tokens": 3, "output_tokens": 4, "cost_usd": 0.5})
-    nodes = "  - {id: a, prompt: hi, systemPrompt: 'Be $ARGUMENTS.', effort: high, thinking: {type: enabled, budgetTokens: 2000}}"
+    nodes = """
+  - {id: a, prompt: hi, systemPrompt: 'Be $ARGUMENTS.', effort: high, thinking: {type: enabled, budgetTokens: 2000}}
+"""
     node = by_id(await ran(lake, nodes, message="brief"))["a"]
     request = model.asked[0]
     assert [(said.role, said.content) for said in request.messages] == [("system", "Be brief."), ("user", "hi")]
@@ -101,6 +104,11 @@ async def test_an_output_format_that_is_never_met_fails(lake: Lakehouse) -> None
     model = scripted(lake, *["blue"] * 9)
     node = by_id(await ran(lake, f"  - {{id: a, prompt: hi, output_format: {json.dumps(COLOUR)}}}"))["a"]
     assert node.failure.code == "unprocessable" and len(model.asked) == 4 == len(node.ops)
+
+
+async def test_a_schema_that_is_none_is_refused_before_the_run(lake: Lakehouse) -> None:
+    with pytest.raises(CannotRun, match=r"output_format.*no JSON Schema"):
+        await ran(lake, "  - {id: a, prompt: hi, output_format: {type: objekt}}")
 
 
 async def test_a_budget_ends_it(lake: Lakehouse) -> None:
@@ -142,6 +150,15 @@ async def test_a_model_calls_our_tools(lake: Lakehouse) -> None:
     assert "Read" in (await warnings(lake, state.record.id))[0]
 
 
+async def test_tools_that_are_none_of_ours_are_told_before_the_run(lake: Lakehouse) -> None:
+    await lake.load()
+    nodes = "  - {id: a, prompt: hi, allowed_tools: [Read, sql.qury, query_sql, mcp__lakehouse__list_datasets]}"
+    report = await lake.workflows.validate("test", workflow(nodes))
+    assert report["errors"] == []
+    told = [str(one) for one in report["warnings"]]
+    assert len(told) == 2 and "no tool Read here" in told[0] and "sql.query" in told[1]
+
+
 async def test_what_goes_wrong_with_a_tool_is_told_to_the_model(lake: Lakehouse) -> None:
     wrong = {"tool_calls": [{"name": "query_sql", "arguments": "{not json"}]}
     model = scripted(lake, called("query_sql", sql="selec"), called("rm", path="/"), wrong, "I give up.")
@@ -161,8 +178,6 @@ async def test_no_tools_are_offered_unless_they_are_named(lake: Lakehouse, allow
 
 
 async def test_tools_that_write_are_not_offered_to_who_may_only_read(lake: Lakehouse) -> None:
-    from tests.flows import workflow
-
     from lakehouse.engine.workflows.runs import Starter
 
     model = scripted(lake, "x")
@@ -208,6 +223,18 @@ async def test_conversations_go_on_along_a_chain(lake: Lakehouse) -> None:
     }
 
 
+async def test_a_resumed_run_goes_on_with_its_conversation(lake: Lakehouse) -> None:
+    """The first answer is not asked for again: what was said then is restored."""
+    model = scripted(lake, "first", {"error": "it failed with 400"}, "second")
+    nodes = "  - {id: a, prompt: one}\n  - {id: b, prompt: two, depends_on: [a]}"
+    failed = await ran(lake, nodes)
+    assert failed.record.status == "failed"
+    await lake.workflows.resume(failed.record.id)
+    state = await lake.workflows.wait(failed.record.id, 60)
+    assert (state.record.status, state.record.result) == ("completed", "second")
+    assert [said.content for said in model.asked[2].messages] == ["one", "first", "two"]
+
+
 async def test_nodes_beside_each_other_begin_anew(lake: Lakehouse) -> None:
     nodes = """
   - {id: a, prompt: one}
@@ -220,6 +247,28 @@ async def test_nodes_beside_each_other_begin_anew(lake: Lakehouse) -> None:
         "b": ["two"],
         "c": ["one", "ok", "three"],
         "d": ["one", "ok", "four"],
+    }
+
+
+async def test_a_conversation_within_a_loop_group_is_that_of_its_iteration(lake: Lakehouse) -> None:
+    nodes = """
+  - {id: first, prompt: one}
+  - id: group
+    depends_on: [first]
+    loop_group:
+      max_iterations: 2
+      until: DONE
+      nodes:
+        - {id: a, prompt: two}
+        - {id: b, prompt: three, depends_on: [a]}
+"""
+    replies = [{"node": "b", "content": "again"}, {"node": "b", "content": "DONE"}, {"content": "ok", "repeat": True}]
+    assert await heard(lake, nodes, *replies) == {
+        "first": ["one"],
+        "group#1/a": ["two"],
+        "group#1/b": ["two", "ok", "three"],
+        "group#2/a": ["two"],
+        "group#2/b": ["two", "ok", "three"],
     }
 
 

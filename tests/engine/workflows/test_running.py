@@ -7,6 +7,7 @@ import pytest
 from tests.flows import by_id, ran, scripted
 
 from lakehouse import Lakehouse
+from lakehouse.engine.workflows.runs.report import report_of
 
 pytestmark = pytest.mark.anyio
 
@@ -118,3 +119,12 @@ async def test_an_object_in_a_prompt_is_json(lake: Lakehouse) -> None:
     nodes += "  - {id: b, prompt: '$a.output', depends_on: [a]}"
     await ran(lake, nodes)
     assert json.loads(model.asked[0].messages[-1].content) == {"value": {"it's": [1, None, True, 'é"']}}
+
+
+async def test_what_a_group_costs_is_told_once(lake: Lakehouse) -> None:
+    scripted(lake, *({"content": said, "cost_usd": 0.25} for said in ("more", "DONE")))
+    nodes = "  - id: group\n    loop_group:\n      max_iterations: 3\n      until: DONE\n"
+    nodes += "      nodes: [{id: ask, prompt: go on}]"
+    state = await ran(lake, nodes)
+    told = report_of(state.record, state.status, state.nodes, (), None)
+    assert (state.record.status, told.cost_usd, told.dry_run) == ("completed", 0.5, None)

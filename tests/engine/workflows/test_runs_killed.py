@@ -69,6 +69,22 @@ def traced(traces: Path) -> Counter[str]:
     return Counter(traces.read_text().split("\n")[:-1] if traces.exists() else [])
 
 
+def reach(process: subprocess.Popen[str], traces: Path, more: int) -> None:
+    """Wait until so many more nodes have run, or it ended."""
+    wanted = traced(traces).total() + more
+    while traced(traces).total() < wanted and not ended(process, 0.003):
+        pass
+
+
+def ended(process: subprocess.Popen[str], seconds: float) -> bool:
+    """Whether it ends within so long."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
 async def done(home: Path) -> set[str]:
     """The nodes that left traces and completed, of all runs."""
     store = Store(home / "runs")
@@ -100,9 +116,8 @@ async def test_killed_at_any_moment(tmp_path: Path, seconds: Callable[[float], f
                 assert process.stdout.readline() == "ready\n"
                 process.stdin.write("go\n")
                 process.stdin.flush()
-                try:
-                    process.wait(source.uniform(0.02, 0.4))
-                except subprocess.TimeoutExpired:
+                reach(process, traces, source.randint(1, 5))
+                if not ended(process, source.random() / 30):
                     process.kill()
                     kills += 1
                 said = process.stdout.read().split()

@@ -1,6 +1,9 @@
 """Answers of any provider litellm knows. Importing litellm takes 6 to 10 s, so it waits for the first question."""
 
+import asyncio
+import inspect
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from types import ModuleType
@@ -131,7 +134,18 @@ class Litellm:
 
     async def aclose(self) -> None:
         """Close the provider's connections, and end the thread."""
-        await self._elsewhere.aclose()
+        await self._elsewhere.aclose(_closed)
+
+
+async def _closed() -> None:
+    """Close the clients that litellm keeps for the running event loop, whose id ends the names it keeps them under."""
+    litellm = sys.modules["litellm"]
+    ours = f"-{id(asyncio.get_running_loop())}"
+    kept = litellm.in_memory_llm_clients_cache.cache_dict
+    for client in [client for name, client in [*kept.items()] if str(name).endswith(ours)]:
+        close = getattr(client, "aclose", None) or getattr(client, "close", None)
+        if close is not None and inspect.isawaitable(closing := close()):
+            await closing
 
 
 def strict(schema: Any) -> bool:

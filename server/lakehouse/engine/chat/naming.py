@@ -62,7 +62,8 @@ def family(model: str) -> str:
 
 def _named(settings: config.Chat, name: str) -> str:
     """What a setting names: a model, or a tier."""
-    return (str(getattr(settings, name)) or settings.model) if name in TIERS else name
+    tiers = {"small": settings.small, "medium": settings.medium, "large": settings.large}
+    return (tiers[name] or settings.model) if name in tiers else name
 
 
 def _foreign(settings: config.Chat, provider: str) -> bool:

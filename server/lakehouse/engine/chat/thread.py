@@ -34,13 +34,13 @@ class Elsewhere:
         self._thread.start()
         return loop
 
-    async def aclose(self) -> None:
-        """Cancel what still runs there, and end the thread."""
+    async def aclose(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Cancel what still runs there, run `last`, and end the thread. Where none was started, do nothing."""
         with anyio.CancelScope(shield=True):
             async with self._starting:
                 loop, self._loop = self._loop, None
                 if loop is not None:
-                    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_emptied(), loop))
+                    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_emptied(last), loop))
                     await anyio.to_thread.run_sync(self._ended, loop)
 
     def _ended(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -51,8 +51,10 @@ class Elsewhere:
             loop.close()
 
 
-async def _emptied() -> None:
+async def _emptied(last: Callable[[], Coroutine[Any, Any, None]]) -> None:
     others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     for task in others:
         task.cancel()
     await asyncio.wait(others, timeout=CLOSING_SECS) if others else None
+    with anyio.move_on_after(CLOSING_SECS):
+        await last()

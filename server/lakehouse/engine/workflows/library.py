@@ -6,17 +6,18 @@ that hold one file with `commands/` and `scripts/` of its own, which are all it 
 
 import os
 import stat
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lakehouse.engine.workflows.language import Loaded, Problem, Source, load
 from lakehouse.engine.workflows.language.reading import MAX_BYTES, read
+from lakehouse.engine.workflows.runs.record import Starter
 from lakehouse.errors import NotFound, Unprocessable, did_you_mean
 
 YAML = frozenset({".yaml", ".yml"})
 SCRIPTS = ("", ".py", ".ts", ".js", ".mjs")
+MAX_LISTINGS = 8  # one for each folder that callers stand in
 OWN = frozenset({"commands", "scripts"})  # folders that hold no workflows
 Stamp = tuple[int, int, int]  # of a file: inode, nanoseconds, bytes
 
@@ -35,16 +36,14 @@ class Library:
     """The workflow files there are, later places winning over earlier ones of the same name. Its methods block.
 
     `beside`, where a method takes it, is the working folder of a caller on this machine: its `.archon/` wins over all
-    places, and paths are meant from there. Nobody else's may be given.
+    places. Nobody else's may be given.
     """
 
     def __init__(self, folders: Callable[[], Sequence[Path]]) -> None:
         """`folders` are those that hold `workflows/` or `.archon/workflows/`, the least important first."""
         self._folders = folders
         self._names: dict[Path, Entry] = {}
-        self._loaded: dict[tuple[Path, Path | None], Loaded] = {}
-        self._as_of: object = None
-        self._lock = threading.Lock()
+        self._listings: dict[Path | None, tuple[object, list[Loaded]]] = {}
 
     def entries(self, beside: Path | None = None) -> list[Entry]:
         """The workflows by name, and those that cannot be read: they hide none that can."""
@@ -63,8 +62,8 @@ class Library:
         """The names of all that can be read."""
         return [entry.name for entry in self.entries(beside) if entry.readable]
 
-    def find(self, name: str, beside: Path | None = None, *, local: bool = False) -> Source:
-        """The text of a workflow, as it is now; `local`: also by the path of a file.
+    def find(self, name: str, beside: Path | None = None, base: Path | None = None) -> Source:
+        """The text of a workflow, as it is now; with a `base`, also by the path of a file, meant from there.
 
         Raises NotFound with the names that are like it, and Unprocessable for a file that cannot be read.
         """
@@ -72,7 +71,7 @@ class Library:
         entry = next((one for one in entries if one.name == name), None)
         if entry is not None:
             return _read(entry.path, name)
-        if local and (path := self._as_path(name, beside)) is not None:
+        if base is not None and (path := _as_path(name, base)) is not None:
             return _read(path, self._entry(path, _stamp(path) or (0, 0, 0)).name)
         fix = did_you_mean(name, [one.name for one in entries], None if entries else "There are none.")
         raise NotFound(f"there is no workflow {name[:80]!r}.", fix=fix)
@@ -81,14 +80,15 @@ class Library:
         """All workflows as they are understood. Cheap while no file changes: nothing is read again then."""
         entries = self.entries(beside)
         as_of = (tuple((entry.path, entry.stamp) for entry in entries), tuple(self._parts(beside)))
-        with self._lock:
-            if as_of != self._as_of:
-                self._as_of, self._loaded = as_of, {}
-            cache = self._loaded
-        for entry in entries:
-            if (entry.path, beside) not in cache:
-                cache[entry.path, beside] = self._load(entry, beside)
-        return [cache[entry.path, beside] for entry in entries]
+        known = self._listings.get(beside)
+        if known is not None and known[0] == as_of:
+            return list(known[1])
+        index = {entry.name: entry for entry in entries if entry.readable}
+        loaded = [self._load(entry, beside, index) for entry in entries]
+        while len(self._listings) >= MAX_LISTINGS:
+            self._listings.pop(next(iter(self._listings)), None)
+        self._listings[beside] = (as_of, loaded)
+        return list(loaded)
 
     def around(self, source: Source, beside: Path | None = None) -> "Surroundings":
         """What a workflow may name."""
@@ -141,38 +141,37 @@ class Library:
         self._names[path] = entry
         return entry
 
-    def _load(self, entry: Entry, beside: Path | None) -> Loaded:
+    def _load(self, entry: Entry, beside: Path | None, index: Mapping[str, Entry]) -> Loaded:
         try:
             source = _read(entry.path, entry.name)
         except Unprocessable as error:
             source = Source(entry.name, "", str(entry.path))
             return Loaded(None, (Problem("file", error.detail, error.fix),), source=source)
-        return load(source, self.around(source, beside))
-
-    def _as_path(self, name: str, beside: Path | None) -> Path | None:
-        if "\0" in name or not (Path(name).suffix in YAML or os.sep in name):
-            return None
-        path = (beside or Path.cwd()) / Path(name).expanduser()
-        return path.resolve() if _stamp(path) is not None else None
+        return load(source, Surroundings(self, source.path, beside, index), deep=False)
 
 
 class Surroundings:
     """What one workflow file may name. See language.Around."""
 
-    def __init__(self, library: Library, path: str, beside: Path | None = None) -> None:
+    def __init__(
+        self, library: Library, path: str, beside: Path | None = None, index: Mapping[str, Entry] | None = None
+    ) -> None:
+        """`index` are the workflows by name; without it they are looked for, once."""
         self._library = library
         self._beside = beside
+        self._index = index
         self._bases = library.bases(path, beside)
 
     def at(self, source: Source) -> "Surroundings":
         """What is around another workflow."""
-        return Surroundings(self._library, source.path, self._beside)
+        return Surroundings(self._library, source.path, self._beside, self._workflows())
 
     def workflow(self, name: str) -> Source | None:
         """Another workflow's text."""
+        entry = self._workflows().get(name)
         try:
-            return self._library.find(name, self._beside)
-        except (NotFound, Unprocessable):
+            return _read(entry.path, name) if entry is not None else None
+        except Unprocessable:
             return None
 
     def command(self, name: str) -> Source | None:
@@ -186,9 +185,14 @@ class Surroundings:
     def names(self, kind: str) -> list[str]:
         """What there is of a kind."""
         if kind == "workflow":
-            return self._library.names(self._beside)
+            return list(self._workflows())
         files = [path for base in self._bases for path, _ in _files(base / f"{kind}s")]
         return sorted({path.stem for path in files if kind == "script" or path.suffix == ".md"})
+
+    def _workflows(self) -> Mapping[str, Entry]:
+        if self._index is None:
+            self._index = {one.name: one for one in self._library.entries(self._beside) if one.readable}
+        return self._index
 
     def _part(self, folder: str, name: str, suffixes: Sequence[str]) -> Source | None:
         for base in self._bases:
@@ -202,6 +206,24 @@ class Surroundings:
         return None
 
 
+def places_of(starter: Starter | None) -> tuple[Path | None, Path | None]:
+    """Where the paths of somebody on this machine are meant from, and the folder whose `.archon/` they have.
+
+    Programs do not have the latter: they are started in the folders of strangers.
+    """
+    if starter is None or not starter.shell:
+        return None, None
+    base = Path(starter.folder) if starter.folder else Path.cwd()
+    return base, base if starter.via == "cli" else None
+
+
+def _as_path(name: str, base: Path) -> Path | None:
+    if "\0" in name or not (Path(name).suffix in YAML or os.sep in name):
+        return None
+    path = base / name
+    return path.resolve() if _stamp(path) is not None else None
+
+
 def _workflows(place: Path) -> Iterator[tuple[Path, Stamp]]:
     """The workflow files under a place: in it, in its folders, and in the packages in these."""
     yield from _files(place, YAML)
@@ -211,6 +233,12 @@ def _workflows(place: Path) -> Iterator[tuple[Path, Stamp]]:
             alone = list(_files(package, YAML))
             if len(alone) == 1:
                 yield from alone
+
+
+def files_under(folder: Path) -> list[Path]:
+    """The workflow files of a folder: in `workflows/` and `.archon/workflows/`, else in itself."""
+    places = [place for place in (folder / "workflows", folder / ".archon" / "workflows") if place.is_dir()]
+    return [path for place in places or [folder] for path, _ in _workflows(place)]
 
 
 def _folders_of(place: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from lakehouse import config
 from lakehouse.engine.progress import Progress, unheard
 from lakehouse.engine.workflows.language import SHELL_KINDS, Loaded, Source, load
 from lakehouse.engine.workflows.language.bundle import pack
-from lakehouse.engine.workflows.library import Library
+from lakehouse.engine.workflows.library import Library, places_of
 from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.problems import Problem
 from lakehouse.engine.workflows.running.dry import Dry
+from lakehouse.engine.workflows.running.following import watched
 from lakehouse.engine.workflows.running.gates import Answer, accepted, answers, waits
 from lakehouse.engine.workflows.running.present import Later, Present, runnable
 from lakehouse.engine.workflows.runs import NodeRecord, RunRecord, Starter, Store
@@ -88,13 +89,13 @@ class Workflows:
     ) -> tuple[Source, Loaded]:
         """A workflow by name, or a text given. Raises NotFound; what is wrong with it stands in Loaded.
 
-        A `starter` on this machine also has the workflows of its own folder, and may name a file by its path.
+        A `starter` on this machine may name a file by its path, and has the workflows of its folder at a command line.
         """
-        local, beside = _beside(starter)
 
         def read() -> tuple[Source, Loaded]:
+            base, beside = places_of(starter)
             if definition is None:
-                source = self.library.find(name, beside, local=local)
+                source = self.library.find(name, beside, base)
             else:
                 source = Source(name, definition)
             return source, load(source, self.library.around(source, beside))
@@ -108,16 +109,15 @@ class Workflows:
         _, loaded = await self.load(name, definition, starter)
         if loaded.workflow is None:
             return loaded.report()
-        errors, warnings = await self.checked(loaded.workflow, None)
-        return loaded.report(
-            [replace(one, line=loaded.line(one.where)) for one in errors],
-            [replace(one, line=loaded.line(one.where)) for one in warnings],
-        )
+        return loaded.report(*await self.checked(loaded.workflow, None))
 
     async def listing(self, starter: Starter | None = None) -> list[Loaded]:
         """The workflows there are, as they are understood; those with errors, too."""
-        _, beside = _beside(starter)
-        return await anyio.to_thread.run_sync(self.library.listing, beside)
+
+        def read() -> list[Loaded]:
+            return self.library.listing(places_of(starter)[1])
+
+        return await anyio.to_thread.run_sync(read)
 
     async def start(
         self,
@@ -129,19 +129,22 @@ class Workflows:
         message: str = "",
         background: bool = False,
         dry: Dry | None = None,
+        providers: Mapping[str, str] | None = None,
         id: str | None = None,
     ) -> RunRecord:
         """Begin a run; it goes on by itself, as long as the lake is open.
 
         `background` says that nobody waits for it. A `dry` run calls nothing and is kept nowhere: `wait` and `state`
-        know of the newest. `id` is one that no run has. Raises NotFound, CannotRun, InvalidInput for inputs and stubs,
-        TooLarge, Forbidden for a shell that is not open to the starter, Conflict for a background it cannot run in,
-        Unavailable.
+        know of the newest. `providers` are the models that names of providers (`claude`), of models, or of both
+        (`claude:opus`) stand for, in runs below it, too; `id` is one that no run has. Raises NotFound, CannotRun,
+        InvalidInput for inputs and stubs, TooLarge, Forbidden for a shell that is not open to the starter, Conflict
+        for a background it cannot run in, Unavailable.
         """
         source, loaded = await self.load(name, definition, starter)
         workflow = runnable(name, loaded)
         self._present.check_background(background, workflow)
-        record = self._present.new(pack(source, loaded), workflow, starter, inputs or {}, message)
+        bundle = pack(source, loaded) | ({"providers": dict(providers)} if providers else {})
+        record = self._present.new(bundle, workflow, starter, inputs or {}, message)
         record = record.changed(id=id or record.id)
         if dry is not None:
             return await self._present.rehearse(record, workflow, dry)
@@ -174,7 +177,7 @@ class Workflows:
             if not old.bundle["path"]:
                 raise InvalidInput(f"current: run {run} ran a text that is no file.", fix="Give the text to a new run.")
             source, loaded = await self.load(old.bundle["name"], starter=starter)
-            bundle = pack(source, loaded)
+            bundle = pack(source, loaded) | {"providers": old.bundle.get("providers", {})}
         else:
             loaded = await self._present.understood(bundle)
         workflow = runnable(old.workflow, loaded)
@@ -250,15 +253,12 @@ class Workflows:
     async def wait(self, run: str, seconds: float | None = None, progress: Progress = unheard) -> RunState:
         """The run once it has ended or pauses, or as it is after so many seconds.
 
-        None: after a minute; or after all, where this process ends with its call.
+        None: after a minute; or after all, where this process ends with its call. Each event is reported, and when
+        none comes what runs; `done` is the nodes that ended, and grows between them.
         """
         patience = (None if self._present.brief() else WAIT_SECS) if seconds is None else seconds
         with anyio.move_on_after(patience):
-            while (live := self._present.live.get(run)) is not None:
-                heard = live.heard
-                done, doing = live.told()
-                await progress(done, len(live.workflow.nodes), doing)
-                await heard.wait()
+            await watched(lambda: self._present.live.get(run), progress)
         return await self.state(run)
 
     async def state(self, run: str) -> RunState:
@@ -386,13 +386,6 @@ def _ended(record: RunRecord) -> str:
 
 def _cancelled(record: RunRecord, reason: str) -> RunRecord:
     return record.changed(status="cancelled", ended_at=time.time(), error=Failure("cancelled", reason or "cancelled."))
-
-
-def _beside(starter: Starter | None) -> tuple[bool, Path | None]:
-    """Whether somebody is at this machine, and the folder their shell stands in."""
-    if starter is None or not starter.shell:
-        return False, None
-    return True, Path(starter.folder) if starter.folder else None
 
 
 __all__ = ["SHELL_KINDS", "Dry", "RunState", "Workflows"]

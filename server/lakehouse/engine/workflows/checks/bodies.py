@@ -2,11 +2,13 @@
 
 import re
 
+from lakehouse.engine.chat.schemas import check as check_schema
 from lakehouse.engine.workflows.checks.arguments import check_arguments
 from lakehouse.engine.workflows.checks.level import Findings, Level
 from lakehouse.engine.workflows.checks.quotes import quoted_references
 from lakehouse.engine.workflows.model import Approval, Bash, Child, Control, Loop, LoopGroup, Mode, Node, Script
 from lakehouse.engine.workflows.references.templates import references, sole
+from lakehouse.errors import Unprocessable
 
 RESUME = re.compile(r"resume:\s*(.+)")
 
@@ -22,6 +24,8 @@ def check_body(level: Level, node: Node, findings: Findings) -> None:
     if isinstance(body, Approval) and body.on_reject is not None and body.on_reject.reworks:
         _check_asks(level, node, "approval.on_reject.reworks", body.on_reject.reworks, findings)
     _check_shell(level, node, findings)
+    _check_tools(level, node, findings)
+    _check_format(level, node, findings)
     resumed = RESUME.fullmatch(node.context)
     if resumed is not None:
         _check_asks(level, node, "context", resumed[1].strip(), findings)
@@ -37,6 +41,25 @@ def _check_asks(level: Level, node: Node, key: str, id: str, findings: Findings)
         findings.error(where, f"{said}: {id} is no prompt.", "Name a prompt before this one.")
     elif id == node.id or not level.upstream(id, node.id):
         findings.error(where, f"{said}: {id} need not have run by then.", f"Add {id} to depends_on.")
+
+
+def _check_tools(level: Level, node: Node, findings: Findings) -> None:
+    for name in (node.agent.allowed_tools or ()) if node.agent else ():
+        ours = name.removeprefix("mcp__lakehouse__")
+        found = level.modes.mode(ours)
+        if found is None or not found.tool:
+            message = f"there is no tool {name[:80]} here; the prompt runs without it."
+            known = [one for one in level.modes.modes() if "." in one]
+            findings.warn(level.place(node.id, "allowed_tools"), message, findings.meant(ours, known, ""))
+
+
+def _check_format(level: Level, node: Node, findings: Findings) -> None:
+    if node.agent is not None and node.agent.output_format is not None:
+        try:
+            check_schema(node.agent.output_format)
+        except Unprocessable as error:
+            message = error.detail.removeprefix("output_format: ")
+            findings.error(level.place(node.id, "output_format"), message, error.fix)
 
 
 def _check_shell(level: Level, node: Node, findings: Findings) -> None:

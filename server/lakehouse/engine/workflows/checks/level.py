@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from lakehouse.engine.workflows.model import LoopGroup, Node, Workflow
 from lakehouse.engine.workflows.ports import ModeFacts
 from lakehouse.engine.workflows.problems import Problem
-from lakehouse.engine.workflows.references.scope import schemas_of
+from lakehouse.engine.workflows.references.fields import schemas_of
 from lakehouse.errors import did_you_mean
 
 MAX_FINDINGS = 200

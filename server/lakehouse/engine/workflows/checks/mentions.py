@@ -6,7 +6,8 @@ from lakehouse.engine.workflows.checks.level import Findings, Level
 from lakehouse.engine.workflows.checks.places import Place, places
 from lakehouse.engine.workflows.model import Approval, Loop, LoopGroup, Node, Prompt
 from lakehouse.engine.workflows.references.conditions import Atom, Malformed, parsed
-from lakehouse.engine.workflows.references.scope import declared_fields, environment_key
+from lakehouse.engine.workflows.references.fields import declared_fields
+from lakehouse.engine.workflows.references.scope import environment_key
 from lakehouse.engine.workflows.references.templates import Reference, references
 
 ANSWERS = ("decision", "text")  # what a gate with decisions puts out
@@ -79,7 +80,8 @@ def _check_producer(
         asking, inner = inner.group.id, inner.outer
     if asking == name and not (inner is level and level.group is node):
         whole = "itself" if inner is level else "the loop group it is a part of"
-        findings.error(where, f"{reference}: it refers to {whole}.", "Refer to a node before it.")
+        tell = findings.error if strict or reference.path else findings.warn
+        tell(where, f"{reference}: it refers to {whole}, which is empty until it ends.", "Refer to a node before it.")
         return
     if level.group is not node and not holder.upstream(name, asking):
         message = f"{reference}: {name} need not have run by then; what did not is empty."
@@ -104,7 +106,7 @@ def _check_field(holder: Level, producer: Node, where: str, reference: Reference
         source = "output_format" if producer.agent is not None else "output"
         fix = findings.meant(field, declared, f"Declare it in the output_format of {producer.id}." if schema else "")
         findings.error(where, f"{reference}: the {source} of {producer.id} has no field {field}.", fix)
-    elif schema is None and isinstance(producer.body, Prompt):
+    elif schema is None and isinstance(producer.body, Prompt | Loop):
         message = f"{reference}: {producer.id} has no output_format, so that its answer may be no JSON object."
         findings.warn(where, message, f"Give {producer.id} an output_format.")
 

@@ -43,7 +43,7 @@ def places(node: Node) -> Iterator[Place]:
     elif isinstance(body, Script) and not body.name:  # a file of scripts/ runs as it is
         yield Place("script", body.source, "source")
     elif isinstance(body, Loop):
-        yield Place("loop.prompt", body.prompt.text)
+        yield Place("loop.command" if body.prompt.command else "loop.prompt", body.prompt.text)
         yield Place("systemPrompt", body.prompt.agent.system)
         yield from _control("loop", body.control, inner=False)
     elif isinstance(body, LoopGroup):

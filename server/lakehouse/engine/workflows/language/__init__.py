@@ -1,12 +1,12 @@
 """The language of workflow files: text in, a Workflow out, with everything that is wrong or strange about it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lakehouse.engine.workflows.language.file import File
 from lakehouse.engine.workflows.language.findings import line_of
-from lakehouse.engine.workflows.language.root import understood
+from lakehouse.engine.workflows.language.root import gather, understood
 from lakehouse.engine.workflows.language.source import Around, Source
 from lakehouse.engine.workflows.language.tiers import FEATURES, Feature
 from lakehouse.engine.workflows.model import Workflow
@@ -40,8 +40,9 @@ class Loaded:
         return line_of(self.lines, where)
 
     def report(self, errors: Iterable[Problem] = (), warnings: Iterable[Problem] = ()) -> dict[str, Any]:
-        """All of it as JSON, with what else was found."""
-        wrong, strange = [*self.errors, *errors], [*self.warnings, *warnings]
+        """All of it as JSON, with what else was found, which gets its lines here."""
+        wrong = [*self.errors, *(replace(one, line=self.line(one.where)) for one in errors)]
+        strange = [*self.warnings, *(replace(one, line=self.line(one.where)) for one in warnings)]
         return {
             "file": self.source.path,
             "name": self.workflow.name if self.workflow is not None else self.source.name,
@@ -54,10 +55,15 @@ class Loaded:
         }
 
 
-def load(source: Source, around: Around) -> Loaded:
-    """Understand a workflow file. It never raises for what a file holds."""
+def load(source: Source, around: Around, *, deep: bool = True) -> Loaded:
+    """Understand a workflow file. It never raises for what a file holds.
+
+    Without `deep`, `used` may lack texts of children that lie more than three deep: nothing can be run from that.
+    """
     file = File(source, around)
     workflow = understood(file)
+    if deep:
+        gather(file.shared)
     found = file.findings
     return Loaded(
         workflow,

@@ -11,17 +11,24 @@ from lakehouse.errors import did_you_mean
 
 if TYPE_CHECKING:
     from lakehouse.engine.workflows.language.include import Block
+    from lakehouse.engine.workflows.model import Workflow
 
 MAX_NODES = 10_000
 
 
 @dataclass
 class Shared:
-    """What a file and those it includes have in common."""
+    """What a file and those it includes have in common.
+
+    `children` are the workflows that runs of it start: at which depth each was read, and what came of it. A text says
+    why it cannot run, None that it is being read just now.
+    """
 
     used: dict[tuple[str, str], Source] = field(default_factory=dict)
     blocks: "dict[str, Block]" = field(default_factory=dict)
-    children: dict[str, str | None] = field(default_factory=dict)  # why a child cannot run; None: it can
+    children: "dict[str, tuple[int, Workflow | str | None]]" = field(default_factory=dict)
+    deeper: "list[tuple[str, Around]]" = field(default_factory=list)  # children below those, still to be looked for
+    depth: int = 0  # of runs below runs
     nodes: int = 0
 
 
@@ -67,6 +74,8 @@ class File:
     def _named(self, kind: str, name: str, where: str) -> Source | None:
         if kind != "workflow" and (bad := bad_name(name)):
             self.findings.error(where, f"{name[:60]!r} is not a {kind}'s name: {bad}.", "Write a bare name.")
+            return None
+        if self.findings.full:
             return None
         find = {"command": self.around.command, "script": self.around.script, "workflow": self.around.workflow}[kind]
         source = find(name)

@@ -35,8 +35,15 @@ class Findings:
         if feature in TIERS:
             self.features[feature] = TIERS[feature]
 
+    @property
+    def full(self) -> bool:
+        """Whether nothing more that is wrong is told."""
+        return len(self.errors) >= MAX_FINDINGS
+
     def unknown(self, where: str, key: str, known: Collection[str]) -> None:
         """A key that nothing is known of: it is dropped, with advice."""
+        if len(self.warnings) >= MAX_FINDINGS:
+            return  # advice takes a millisecond
         fix = did_you_mean(key, known, "It is left out.")
         self.warn(f"{where}.{key}" if where else key, f"{key[:60]!r} is not a key here.", fix)
 

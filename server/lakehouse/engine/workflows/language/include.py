@@ -8,7 +8,7 @@ from lakehouse.engine.workflows.language.fields import Fields
 from lakehouse.engine.workflows.language.file import File
 from lakehouse.engine.workflows.language.findings import Findings
 from lakehouse.engine.workflows.language.rewriting import Inputs, Names, bound, renamed
-from lakehouse.engine.workflows.model import LoopGroup, Node, Workflow
+from lakehouse.engine.workflows.model import Child, LoopGroup, Node, Workflow
 from lakehouse.engine.workflows.problems import Problem
 from lakehouse.errors import did_you_mean
 
@@ -35,10 +35,11 @@ class Inlined:
     primary: str = ""
 
 
-def inlined(fields: Fields, node: Node, given: dict[str, Any], rule: bool, file: File) -> Inlined:
+def inlined(fields: Fields, node: Node, given: dict[str, Any], file: File, *, rule: bool, group: bool) -> Inlined:
     """The nodes of the block that an include names. `node` has the include's own id, dependencies and condition.
 
-    `rule`: it has a trigger_rule of its own. With an error and no nodes, where the block cannot be included.
+    `rule`: it has a trigger_rule of its own; `group`: it stands in a loop group. Where the block cannot be included,
+    an error and no nodes.
     """
     name = fields.text("include", required=True, strip=True)
     if not name:
@@ -52,6 +53,11 @@ def inlined(fields: Fields, node: Node, given: dict[str, Any], rule: bool, file:
         file.findings.error(where, f"it is included deeper than {MAX_DEPTH} levels.", "Include less deeply.")
         return Inlined(())
     child = block.workflow
+    if group and _starts(child.nodes):
+        file.findings.error(
+            where, "a loop group may not start workflows, as this block does.", "Include what it starts."
+        )
+        return Inlined(())
     for key in RUNS_OWN:
         if getattr(child, key):
             told = TOLD.get(key, key)
@@ -78,6 +84,13 @@ def inlined(fields: Fields, node: Node, given: dict[str, Any], rule: bool, file:
     sinks = tuple(prefix + one.id for one in child.nodes if one.id not in needed)
     primary = prefix + child.returns if child.returns else (sinks or ("",))[0]
     return Inlined(tuple(nodes), sinks, primary)
+
+
+def _starts(nodes: tuple[Node, ...]) -> bool:
+    return any(
+        isinstance(node.body, Child) or (isinstance(node.body, LoopGroup) and _starts(node.body.nodes))
+        for node in nodes
+    )
 
 
 def _weight(node: Node) -> int:

@@ -21,7 +21,9 @@ from lakehouse.engine.workflows.model import (
     OnReject,
     Prompt,
     Script,
+    Workflow,
 )
+from lakehouse.errors import did_you_mean
 
 INLINE = re.compile(r"[\n;(){}&|<>$`\"' ]")
 KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -180,10 +182,13 @@ def mode(fields: Fields, file: File) -> Body:
 def child(fields: Fields, file: File) -> Body:
     """Another workflow, as a run of its own."""
     name = fields.text("workflow", strip=True)
+    fan_out = _fan_out(fields, file)
     if name:
         from lakehouse.engine.workflows.language.root import known_child
 
-        known_child(name, fields.at("workflow"), file)
+        found = known_child(name, fields.at("workflow"), file)
+        if found is not None:
+            _check_given(fields, found, fan_out.name if fan_out is not None else "")
     if "input" in fields and "with" in fields:
         fields.wrong("input", "it stands beside with.", "Give the child one of the two.")
     isolation = fields.choice("isolation", ("inherit", "worktree")) or "inherit"
@@ -191,7 +196,20 @@ def child(fields: Fields, file: File) -> Body:
         file.findings.used("workflow.isolation.worktree")
         fields.findings.warn(fields.at("isolation"), "there are no worktrees; the child stands where its parent does.")
     schema = fields.raw("output_format") if fields.mapping("output_format") is not None else None
-    return Child(name, fields.text("input") or None, isolation, _fan_out(fields, file), schema)
+    return Child(name, fields.text("input") or None, isolation, fan_out, schema)
+
+
+def _check_given(fields: Fields, found: Workflow, item: str) -> None:
+    """What a child is given has to be declared there, and what it requires has to be given."""
+    given = dict.fromkeys(fields.raw("with") or {}) if isinstance(fields.raw("with"), dict) else {}
+    for name in given:
+        if name not in found.inputs:
+            fields.wrong(f"with.{name}", f"{found.name!r} has no such input.", did_you_mean(name, found.inputs))
+    if item and item not in found.inputs:
+        fields.wrong("fan_out.as", f"{found.name!r} has no input {item}.", did_you_mean(item, found.inputs))
+    for name, one in found.inputs.items():
+        if one.required and name not in given and name != item:
+            fields.wrong("with", f"{found.name!r} needs the input {name}.", f"Add {name} to with:.")
 
 
 def _fan_out(fields: Fields, file: File) -> FanOut | None:

@@ -118,7 +118,7 @@ def _entry(
     )
     if kind == "include":
         file.shared.nodes -= 1  # it becomes what it includes
-        return inlined(fields, node, dict(node.given), bool(rule), file)
+        return inlined(fields, node, dict(node.given), file, rule=bool(rule), group=group)
     body = _group(fields, file) if kind == "loop_group" else BODIES[kind](fields, file)
     if body is None:
         return None
@@ -276,7 +276,7 @@ def _group(fields: Fields, file: File) -> Body | None:
     outer, asked = file.agent, agents.chosen(fields, file.agent)
     file.agent = replace(outer, provider=asked.provider, model=asked.model, persist_session=False)
     try:
-        nodes = nodes_of(raw, fields.where, file, group=True)
+        nodes = nodes_of(raw, within.at("nodes"), file, group=True)
     finally:
         file.agent = outer
     return LoopGroup(nodes, steered)

@@ -24,6 +24,7 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     "array": list,
 }
 ROOT = keys("root")
+MAX_DEPTH = 3  # of runs below runs
 
 
 def understood(file: File) -> Workflow | None:
@@ -83,22 +84,43 @@ def understood(file: File) -> Workflow | None:
     return None if findings.errors else workflow
 
 
-def known_child(name: str, where: str, file: File) -> None:
-    """Look at a workflow that a node starts: that it is there and can be read, and what texts it needs itself."""
+def known_child(name: str, where: str, file: File) -> Workflow | None:
+    """A workflow that a node starts, if it can be read; what texts it needs itself are gathered.
+
+    None with an error; and without one where it lies deeper than runs go, or is being read just now: it starts itself.
+    """
     shared = file.shared
-    if name not in shared.children:
+    depth = shared.depth + 1
+    if depth > MAX_DEPTH:
+        shared.deeper.append((name, file.around))
+        return None
+    known = shared.children.get(name)
+    if known is None or known[0] > depth:  # from further up, more of what lies below it is within reach
         source = file.workflow(name, where)
         if source is None:
-            return
-        shared.children[name] = None
+            return None
+        shared.children[name] = depth, None
         # Its blocks are its own, under names that tell apart whose they are; only the texts are gathered.
-        within = Shared(used=shared.used, children=shared.children)
+        within = Shared(used=shared.used, children=shared.children, deeper=shared.deeper, depth=depth)
         child = File(source, file.around.at(source), name, (), within)
-        if understood(child) is None:
-            shared.children[name] = str(child.findings.errors[0])
-    why = shared.children[name]
-    if why is not None:
-        file.findings.error(where, f"the workflow {name[:60]!r} cannot run: {why}", "Mend it.")
+        shared.children[name] = depth, understood(child) or str(child.findings.errors[0])
+    found = shared.children[name][1]
+    if isinstance(found, str):
+        file.findings.error(where, f"the workflow {name[:60]!r} cannot run: {found}", "Mend it.")
+        return None
+    return found
+
+
+def gather(shared: Shared) -> None:
+    """Add the texts of children that lie deeper than runs go: from where such a child is a run, they do not."""
+    while shared.deeper:
+        name, around = shared.deeper.pop()
+        source = None if name in shared.children else around.workflow(name)
+        if source is not None:
+            shared.children[name] = MAX_DEPTH + 1, None
+            shared.used["workflow", name] = source
+            within = Shared(used=shared.used, children=shared.children, deeper=shared.deeper, depth=MAX_DEPTH)
+            understood(File(source, around.at(source), name, (), within))
 
 
 def _agent(fields: Fields) -> Agent:

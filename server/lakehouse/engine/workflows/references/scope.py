@@ -7,10 +7,17 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from lakehouse.engine.workflows.model import Child, From, Mode, Node
+from lakehouse.engine.workflows.model import From, Node
 from lakehouse.engine.workflows.ports import ModeFacts
 from lakehouse.engine.workflows.references.conditions import Held, decided
-from lakehouse.engine.workflows.references.output import Output, plain
+from lakehouse.engine.workflows.references.fields import (
+    MissingReference,
+    data_of,
+    declared_fields,
+    schemas_of,
+    within,
+)
+from lakehouse.engine.workflows.references.output import plain
 from lakehouse.engine.workflows.references.quoting import Quoting, Spill, needs_no_quotes
 from lakehouse.engine.workflows.references.templates import CALLERS, CONTEXT, OURS, Reference, replaced, sole
 from lakehouse.engine.workflows.runs.record import NodeRecord
@@ -18,11 +25,6 @@ from lakehouse.errors import Unprocessable, did_you_mean
 
 UNRESOLVED = frozenset({"STATE_DIR", "BASE_BRANCH"})  # to refer to these where there are none is an error
 DEFAULTS = {"DOCS_DIR": "docs/"}
-_FENCE, _FENCED = re.compile(r"```(?:json)?[ \t]*\n"), re.compile(r"\n[ \t]*```")
-
-
-class MissingReference(Unprocessable):
-    """A reference that leads nowhere: the node that holds it fails."""
 
 
 @dataclass
@@ -80,11 +82,6 @@ class Scope:
         Exactly one reference is the value itself, any other text a template.
         """
         return {name: self._bound(name, value) for name, value in given.items()}
-
-    def record(self, id: str) -> NodeRecord | None:
-        """A node of this graph, else of one around it, that has settled."""
-        found = self.settled.get(id)
-        return found if found is not None or self.outer is None else self.outer.record(id)
 
     def text(self, template: str) -> str:
         """A template with every reference in it replaced by its text. Raises MissingReference."""
@@ -178,10 +175,6 @@ class Scope:
             raise MissingReference(f"$INPUTS.{name}: there is no such input.", fix=did_you_mean(name, self.inputs))
         return self.inputs[name]
 
-    def value(self, id: str, field: str | None = None) -> Any:
-        """What `$id.output` or `$id.output.field` stands for. Raises MissingReference."""
-        return self._resolved(Reference("output", id, (field,) if field else ()))
-
     def _text(self, reference: Reference) -> str:
         return plain(self._resolved(reference))
 
@@ -198,7 +191,7 @@ class Scope:
         if reference.kind == "variable":
             return self._variable(reference.name), ()
         if reference.kind == "input":
-            return _within(self.input(reference.name), reference.path, reference, partly=partly)
+            return within(self.input(reference.name), reference.path, reference, partly=partly)
         found, holder = self._producer(reference)
         if found is None or found.status not in ("completed", "failed"):
             if not reference.path or reference.kind == "previous":
@@ -217,14 +210,14 @@ class Scope:
         schema = holder.schemas.get(reference.name)
         declared = declared_fields(schema)
         if declared is None or schema is None:
-            return _within(value, reference.path, reference, partly=partly)
+            return within(value, reference.path, reference, partly=partly)
         if not isinstance(value, Mapping):
             raise MissingReference(f"{reference}: what node {reference.name} put out is no JSON object.")
         if first not in declared and not (schema.get("additionalProperties") and first in value):
             fix = did_you_mean(first, declared)
             raise MissingReference(f"{reference}: node {reference.name} declares no field {first}.", fix=fix)
         if value.get(first) is not None:
-            return _within(value[first], rest, reference, partly=partly)
+            return within(value[first], rest, reference, partly=partly)
         if rest and not partly:
             raise MissingReference(f"{reference}: there is nothing in {first}.")
         return null, rest
@@ -247,7 +240,7 @@ class Scope:
         """A node's output as data, read once; what is no JSON is the text."""
         read = self._read.get(record.path)
         if read is None or read[0] is not record:
-            read = self._read[record.path] = (record, _data(record.text))
+            read = self._read[record.path] = (record, data_of(record.text))
         return read[1]
 
     def _variable(self, name: str) -> str:
@@ -266,9 +259,7 @@ class Scope:
             return given
         whole = sole(given.reference)
         if whole is None:
-            raise MissingReference(
-                f"with{f'.{name}' if name else ''}: from is no reference.", fix="Write from: $node.output.field."
-            )
+            raise MissingReference(f"with.{name}: from is no reference.", fix="Write from: $node.output.field.")
         if given.has_default and whole.kind != "input":
             record = self._producer(whole)[0]
             if record is None or record.status == "skipped":
@@ -276,61 +267,6 @@ class Scope:
         return self._resolved(whole)
 
 
-def schemas_of(
-    nodes: Sequence[Node], modes: Callable[[str], ModeFacts | None] | None = None
-) -> dict[str, Mapping[str, Any]]:
-    """What nodes say of their outputs: `output_format`, or what a mode answers."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for node in nodes:
-        if node.agent is not None and node.agent.output_format is not None:
-            found[node.id] = node.agent.output_format
-        elif isinstance(node.body, Child) and node.body.output_format is not None:
-            found[node.id] = node.body.output_format
-        elif isinstance(node.body, Mode) and modes is not None and (facts := modes(node.body.name)) is not None:
-            found[node.id] = facts.output_schema
-    return found
-
-
-def declared_fields(schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The fields an output has by its schema. None: the schema does not say."""
-    declared = schema.get("properties") if schema is not None else None
-    return declared if isinstance(declared, Mapping) else None
-
-
 def environment_key(name: str) -> str:
     """The environment variable of an input."""
     return "INPUTS_" + re.sub(r"\W", "_", name, flags=re.ASCII).upper()
-
-
-def _data(text: str) -> Any:
-    """A text as JSON, also where a model put it between fences; a text that is none is itself."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        begins = _FENCE.search(text)
-    ends = _FENCED.search(text, begins.end() - 1) if begins else None
-    try:
-        return json.loads(text[begins.end() : ends.start()]) if begins and ends else text
-    except (ValueError, RecursionError):
-        return text
-
-
-def _within(value: Any, path: Sequence[str], reference: Reference, *, partly: bool) -> tuple[Any, tuple[str, ...]]:
-    """What is at a path in a value, and what of the path is left where a text or number ends it."""
-    for place, part in enumerate(path):
-        if isinstance(value, Mapping) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
-            value = value[int(part)]
-        elif partly and place and not isinstance(value, Mapping | list):
-            return value, tuple(path[place:])
-        elif isinstance(value, Mapping):
-            raise MissingReference(f"{reference}: there is no field {part}.", fix=did_you_mean(part, map(str, value)))
-        elif isinstance(value, list):
-            raise MissingReference(f"{reference}: there is no element {part} among {len(value)}.")
-        else:
-            raise MissingReference(f"{reference}: there is no field {part} in a text or number.", fix="Put out JSON.")
-    return value, ()
-
-
-__all__ = ["MissingReference", "Output", "Scope"]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import anyio
 import anyio.to_thread
 
 from lakehouse import config
@@ -272,7 +273,7 @@ class Present:
     def _begin(self, live: Live) -> None:
         run = live.record.id
 
-        async def work() -> None:
+        async def run_it() -> None:
             try:
                 await self._executed(live)
                 if live.record.status == "paused" and live.dry is None and await self._answered(live.record):
@@ -284,6 +285,12 @@ class Present:
                     log.exception("workflow.crashed run %s", run)
                     told = LakehouseError("the run failed in a way nobody foresaw.", fix="See the server's log.")
                 self.broken[run] = Failure(told.code, told.detail, told.fix)
+
+        async def work() -> None:
+            # A lake that closes cancels this task as asyncio does, which stops at no shield. Below a task group the
+            # same arrives as a cancellation of anyio: what is being written is written first.
+            async with anyio.create_task_group() as group:
+                group.start_soon(run_it)
 
         if not self._later(work):
             del self.live[run]

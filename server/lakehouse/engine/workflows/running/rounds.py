@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from lakehouse.engine.workflows.model import Control
 from lakehouse.engine.workflows.references import Output, Scope
@@ -27,7 +27,9 @@ async def repeat(step: Step, control: Control, once: Once, put: Put, before: int
     """Run iterations until one is the last; its output. Killed, it goes on with the iteration it was in.
 
     The first has the number `before + 1`. Raises Unprocessable after `max_iterations`; resumed then, it may run as
-    many again. Raises Pause where it is interactive and somebody has to answer, and Stop for a rejection.
+    many again. An interactive one pauses after each: an approval without a word confirms that it is done, where a
+    channel says so and `signal_completes` does not let that suffice; any other answer is the input of one more
+    iteration, a wordless one as `Approved`. Raises Pause until there is an answer, and Stop for a rejection.
     """
     if "iteration" not in kept(step):
         await step.keep(iteration=before, first=before, begun=before)
@@ -39,21 +41,34 @@ async def repeat(step: Step, control: Control, once: Once, put: Put, before: int
         output = put(number) if number > state["first"] else Output("")
         if state.get("complete"):
             return output
-        if ran >= control.max_iterations:
-            await step.keep(exhausted=True)
-            raise Unprocessable(
-                f"it was not done after max_iterations = {control.max_iterations}.",
-                fix="Resume the run for as many again, or raise max_iterations.",
-            )
-        said, heard = "", state.get("heard", 0)
-        if control.interactive and ran:
+        said, heard, unconfirmed = "", state.get("heard", 0), state.get("unconfirmed", False)
+        if ran >= control.max_iterations and not unconfirmed:
+            await _exhausted(step, control)
+        if control.interactive and number > state["first"]:
             message = step.scope.along(LOOP_PREV_OUTPUT=output.text).text(control.gate_message)
             answer = asked(step, heard, message, ("approve", "reject"))
             if answer.decision == "reject":
                 raise Stop(f"{step.path} was rejected{f': {answer.text}' if answer.text else '.'}")
-            said, heard = answer.text, heard + 1
+            if unconfirmed and not answer.text.strip():
+                return output
+            said, heard = answer.text if answer.text.strip() else "Approved", heard + 1
+            if ran >= control.max_iterations:
+                await _exhausted(step, control)
         step.tell("iteration", n=number + 1, max=control.max_iterations)
         found = await once(number + 1, step.scope.along(LOOP_PREV_OUTPUT=output.text, LOOP_USER_INPUT=said))
-        # Whoever is to be heard is heard before a model's word that it is done counts.
-        done = found.done and (not control.interactive or control.signal_completes or bool(heard))
-        await step.keep(iteration=number + 1, complete=done, heard=heard, **found.extra)
+        complete = found.done and (control.signal_completes or not control.interactive)
+        await step.keep(
+            iteration=number + 1,
+            complete=complete,
+            unconfirmed=found.done and not complete,
+            heard=heard,
+            **found.extra,
+        )
+
+
+async def _exhausted(step: Step, control: Control) -> NoReturn:
+    await step.keep(exhausted=True)
+    raise Unprocessable(
+        f"it was not done after max_iterations = {control.max_iterations}.",
+        fix="Resume the run for as many again, or raise max_iterations.",
+    )

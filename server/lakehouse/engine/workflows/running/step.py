@@ -58,20 +58,26 @@ class Step:
         """Something came: the idle time begins anew."""
         self.live.beat(self.path)
 
-    def spend(self, cost_usd: float, tokens: int) -> None:
-        """An answer took this much."""
-        self.cost_usd += cost_usd
-        self.tokens += tokens
-        self.count()
-
     def count(self) -> None:
         """Let the run know of what was spent; runs below it tell it themselves."""
         self.live.spend(self.cost_usd - self._counted)
         self._counted = self.cost_usd
 
+    def spend(self, usd: float, tokens: int = 0) -> None:
+        """Count what a call took. Raises TooLarge when the node is over its budget."""
+        self.cost_usd += usd
+        self.tokens += tokens
+        self.count()
+        self._check_budget()
+
     def afford(self) -> None:
         """Whoever is about to ask a model asks this first. Raises TooLarge when the node or its run is over budget."""
         self.count()
+        self._check_budget()
+        if self.live.refusal is not None:
+            raise self.live.refusal
+
+    def _check_budget(self) -> None:
         limit = self.node.agent.max_cost_usd if self.node.agent else None
         cost = self.spent_usd + self.cost_usd
         if limit is not None and cost > limit:
@@ -79,8 +85,6 @@ class Step:
                 f"it cost ${cost:.4f}, more than its maxBudgetUsd of ${limit:g}.",
                 fix="Raise maxBudgetUsd, or ask for less.",
             )
-        if self.live.refusal is not None:
-            raise self.live.refusal
 
     def tell(self, kind: str, **data: Any) -> None:
         """Have something kept among the run's events."""

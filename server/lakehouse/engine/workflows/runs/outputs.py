@@ -71,6 +71,10 @@ class Outputs:
             shutil.rmtree(self.folder(to), ignore_errors=True)
             raise disk_failed(error if error.errno else OSError(0, "the artifacts cannot be copied")) from error
 
+    def place(self, run: str, name: str) -> str:
+        """Where a text lies, in the data directory."""
+        return f"runs/{self._path(run, name).relative_to(self._folder).as_posix()}"
+
     def folders(self) -> list[str]:
         """The runs that have a folder; one that was made within the hour may be of a run about to begin."""
         if not self._folder.is_dir():

@@ -25,6 +25,7 @@ class NodeReport(BaseModel):
     duration_ms: float | None = Field(None, description="How long it took.")
     attempts: int = Field(0, description="How often it was tried.")
     cost_usd: float | None = Field(None, description="What its models cost.")
+    dry_run: bool | None = Field(None, description="true: nothing was called, and nothing is kept.")
 
 
 class GateReport(BaseModel):
@@ -48,6 +49,7 @@ class RunReport(BaseModel):
     nodes: Sequence[NodeReport] = Field(description="In the order of the file.")
     ops: Sequence[str] = Field(description="The observed operations of its nodes.")
     cost_usd: float | None = Field(None, description="What its models cost.")
+    dry_run: bool | None = Field(None, description="true: nothing was called, and nothing is kept.")
     parent: str | None = Field(None, description="The run it belongs to.")
     rerun_of: str | None = Field(None, description="The run it was made of.")
     timeline: Timeline | None = Field(None, description="When what ran.")
@@ -88,7 +90,8 @@ def report_of(
         waits=[_gate(node.path, node.extra) for node in gates],
         nodes=[_node(node, modes.get(node.path)) for node in nodes],
         ops=[op for node in nodes for op in node.ops],
-        cost_usd=sum(node.cost_usd for node in nodes if "#" not in node.path) or None,
+        cost_usd=sum(node.cost_usd for node in nodes) or None,
+        dry_run=True if record.dry is not None else None,
         parent=record.parent,
         rerun_of=record.rerun_of,
         timeline=timeline,

@@ -2,6 +2,7 @@
 
 import copy
 import sqlite3
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -44,6 +45,8 @@ class Store:
         self._path = folder / FILE
         self.outputs = Outputs(folder, max_output_bytes)
         self._thread = anyio.CapacityLimiter(1)
+        # A thread whose task was cancelled by asyncio itself goes on: it must not meet the next, or the closing.
+        self._using = threading.Lock()
         self._turn = anyio.Lock(fast_acquire=True)
         self._gathering = Batch()
         self._connection: sqlite3.Connection | None = None
@@ -174,6 +177,29 @@ class Store:
             )
             await anyio.to_thread.run_sync(self.outputs.remove, *some)
 
+    async def faults(self) -> list[tuple[str, str]]:
+        """What is damaged: a file's place in the data directory, and what is wrong with it. It reads all outputs."""
+
+        def read(file: sqlite3.Connection) -> list[tuple[str, str]]:
+            found = [(f"runs/{FILE}", told) for (told,) in file.execute("PRAGMA quick_check(5)") if told != "ok"]
+            named = file.execute(
+                "SELECT run, file FROM nodes WHERE file IS NOT NULL UNION "
+                "SELECT id, result_file FROM runs WHERE result_file IS NOT NULL"
+            ).fetchall()
+            for run, name in named:
+                try:
+                    self.outputs.get(run, name)
+                except Damaged:
+                    found.append((self.outputs.place(run, name), "it is missing, or not what was stored."))
+            return found
+
+        if not await anyio.to_thread.run_sync(self._path.is_file):
+            return []
+        try:
+            return await self._read(read)
+        except Unavailable as error:
+            return [(f"runs/{FILE}", error.detail)]
+
     async def aclose(self) -> None:
         """Keep what waits and close the file."""
         with anyio.CancelScope(shield=True):
@@ -208,13 +234,17 @@ class Store:
                             await anyio.to_thread.run_sync(self._commit, batch.changes, limiter=self._thread)
                         except LakehouseError as error:
                             batch.error = error
+                        except BaseException:  # asyncio's own cancellation stops at no shield: how it ends is unknown
+                            batch.error = Unavailable("writing was cut short.", fix="Resume the run.")
+                            raise
         if batch.error is not None:
             raise copy.copy(batch.error)  # whoever shares the batch gets one of their own
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def read() -> T:
             try:
-                return work(self._open())
+                with self._using:
+                    return work(self._open())
             except sqlite3.Error as error:
                 raise _failed(error) from error
             except (ValueError, KeyError, TypeError) as error:  # a row that is none of ours
@@ -224,16 +254,17 @@ class Store:
 
     def _commit(self, changes: Sequence[Change]) -> None:
         try:
-            file = self._open()
-            file.execute("BEGIN IMMEDIATE")
-            try:
-                for statement, row in changes:
-                    file.execute(statement, row)
-                file.execute("COMMIT")
-            except BaseException:
-                if file.in_transaction:
-                    file.execute("ROLLBACK")
-                raise
+            with self._using:
+                file = self._open()
+                file.execute("BEGIN IMMEDIATE")
+                try:
+                    for statement, row in changes:
+                        file.execute(statement, row)
+                    file.execute("COMMIT")
+                except BaseException:
+                    if file.in_transaction:
+                        file.execute("ROLLBACK")
+                    raise
         except sqlite3.Error as error:
             raise _failed(error) from error
 
@@ -268,9 +299,10 @@ class Store:
             file.executescript(f"BEGIN; {rows.SCHEMA} PRAGMA user_version = {rows.FORMAT}; COMMIT;")
 
     def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        with self._using:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
     def _run(self, row: tuple[Any, ...]) -> RunRecord:
         record, file = rows.run_of(row)

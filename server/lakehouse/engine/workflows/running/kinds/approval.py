@@ -10,25 +10,26 @@ DECISIONS = ("approve", "reject")
 
 
 async def run_approval(step: Step) -> Output:
-    """Wait for an answer. Approved: nothing, or what was said with `capture_response`.
+    """Wait for an answer. Approved: nothing, or with `capture_response` what was said, `Approved` where nothing was.
 
-    With `decisions` the answer is `{"decision", "text"}`. A rejection ends the run, or with `on_reject` has the work
-    done again (see rework.Rework), after which the gate asks anew. Raises Pause and Stop.
+    With `decisions` the output is `{"decision", "text"}`. A rejection that is none of them ends the run, or with
+    `on_reject` has the work done again (see rework.Rework), after which the gate asks anew. Raises Pause and Stop.
     """
     body = step.node.body
     assert isinstance(body, Approval)
     rework = Rework(step, body.on_reject) if body.on_reject else None
-    offered = [one.id for one in body.decisions] or DECISIONS
+    decisions = [one.id for one in body.decisions]
+    offered = dict.fromkeys([*decisions, *DECISIONS])  # there is always a way to say no
     while True:
         number = kept(step).get("heard", 0)
         message = step.scope.text(body.message)
-        answer = asked(step, number, f"{message}\n\n{rework.told}" if rework and rework.told else message, offered)
-        if body.decisions:
+        answer = asked(step, number, f"{message}\n\n{rework.told}" if rework and rework.told else message, [*offered])
+        if answer.decision in decisions:
             return Output.of({"decision": answer.decision, "text": answer.text})
         if answer.decision == "approve":
-            return Output(answer.text if body.capture_response else "")
+            return Output((answer.text or "Approved") if body.capture_response else "")
         rejections = sum(one.decision == "reject" for one in answers(kept(step))[: number + 1])
         if rework is None or rejections >= rework.most:
             raise Stop(f"{step.path} was rejected{f': {answer.text}' if answer.text else '.'}")
-        await rework.do(number, answer.text)
+        await rework.do(number, answer.text or "Rejected")
         await step.keep(heard=number + 1)

@@ -34,10 +34,11 @@ async def ask(step: Step, text: str, agent: Agent, session: Session | None = Non
     system = [step.scope.text(agent.system)] if agent.system else []
     system += [RULE] if tools.offers else []
     before = [Message("system", "\n\n".join(system))] if system else []
+    provider, model = step.live.asked(agent.provider, agent.model)
     request = ChatRequest(
         (*before, *restored(session or []), Message("user", text)),
-        model=agent.model,
-        provider=agent.provider,
+        model=model,
+        provider=provider,
         tools=tools.offers,
         schema=agent.output_format,
         effort=agent.effort,

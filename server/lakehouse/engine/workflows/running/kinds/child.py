@@ -11,7 +11,7 @@ from lakehouse.engine.workflows.references import Output
 from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.running.step import Pause, Step
 from lakehouse.engine.workflows.runs import RunRecord
-from lakehouse.errors import InvalidInput, Unprocessable
+from lakehouse.errors import InvalidInput, LakehouseError, Unprocessable
 
 
 async def run_child(step: Step) -> Output:
@@ -33,43 +33,56 @@ async def run_child(step: Step) -> Output:
         raise Pause("", {"below": [record.id]})
     if record.status != "completed":
         raise Unprocessable(_why(record), fix="workflow_status of that run tells more.")
-    return Output(record.result)
+    nodes = await step.live.store.nodes(record.id)
+    return Output(record.result, any(node.typed and node.text == record.result for node in nodes.values()))
 
 
 async def _each(step: Step, body: Child, fan_out: FanOut, given: Mapping[str, Any]) -> Output:
     items = step.scope.array(fan_out.items)
     slots: list[Any] = [None] * len(items)
-    failures: list[str] = []
-    paused: list[str] = []
+    failed: dict[int, str] = {}
+    paused: dict[int, str] = {}
+    refused: list[LakehouseError] = []
     turn: Iterator[tuple[int, Any]] = iter(enumerate(items))
 
     async def work() -> None:
-        for index, item in turn:
+        nonlocal turn
+        while (following := next(turn, None)) is not None:
+            index, item = following
             named = {fan_out.name: item} if fan_out.name else {}
             message = item if isinstance(item, str) else Output.of(item).text
             try:
                 record = await _run(step, body.workflow, index, {**given, **named}, message)
             except InvalidInput as error:  # the item's fault: the others have their own
-                slots[index] = {"archon_failed": True, "error": error.detail, "status": "failed"}
-                failures.append(f"item {index}: {error.detail}")
-                continue
-            if record.status == "completed":
-                slots[index] = _slot(record.result)
-            elif record.status == "paused":
-                paused.append(record.id)
+                status, failed[index] = "failed", error.detail
+            except LakehouseError as error:  # nobody's fault among the items: no more of them begins
+                refused.append(error)
+                turn = iter(())
+                return
             else:
-                slots[index] = {"archon_failed": True, "error": _why(record), "status": record.status}
-                failures.append(f"item {index}: {_why(record)}")
+                status = record.status
+                if status == "completed":
+                    slots[index] = _slot(record.result)
+                elif status == "paused":
+                    paused[index] = record.id
+                else:
+                    failed[index] = _why(record)
+            if index in failed:
+                slots[index] = {"archon_failed": True, "error": failed[index], "status": status}
             step.beat()
 
     async with anyio.create_task_group() as group:
         for _ in range(min(fan_out.max_parallel, len(items))):
             group.start_soon(work)
+    if refused:
+        raise refused[0]
     if paused:
-        raise Pause("", {"below": paused})
-    if failures and fan_out.join == "all_success":
+        raise Pause("", {"below": [paused[index] for index in sorted(paused)]})
+    if failed and fan_out.join == "all_success":
+        first = min(failed)
         raise Unprocessable(
-            f"{len(failures)} of {len(items)} failed; {failures[0]}", fix="Resume the run to try those again."
+            f"{len(failed)} of {len(items)} failed; item {first}: {failed[first]}",
+            fix="Resume the run to try those again.",
         )
     return Output.of(slots)
 

@@ -25,21 +25,22 @@ def inherited(step: Step) -> Session:
     if context == "fresh":
         return []
     if context.startswith("resume:"):
-        found = _kept(step, prefix + context.removeprefix("resume:"))
+        before = context.removeprefix("resume:").strip()
+        found = _kept(step, prefix + before)
         if not found:
-            step.tell("warned", message=f"context: {context.removeprefix('resume:')[:80]} left no conversation")
+            step.tell("warned", message=f"context: {before[:80]} left no conversation")
         return found
-    threads = _threads(_Graph(_around(step.live.workflow.nodes, node) or (node,)))
+    threads = _around(step)
     if context != "shared" and node.id not in threads.alone:
         return []
     return next((kept for id in threads.before(node.id) if (kept := _kept(step, prefix + id))), [])
 
 
-async def keep(step: Step, session: Session) -> None:
-    """Keep a conversation with the node, where another may go on with it."""
-    threads = _threads(_Graph(_around(step.live.workflow.nodes, step.node) or (step.node,)))
-    if threads.wanted(step.node.id):
-        await step.keep(session=session)
+def leave(step: Step, session: Session) -> None:
+    """Leave a conversation with the node, where another may go on with it: durable when the node's end is."""
+    if _around(step).wanted(step.node.id):
+        record = step.live.nodes[step.path]
+        step.live.nodes[step.path] = record.changed(extra={**record.extra, "session": session})
 
 
 def restored(session: Session) -> list[Message]:
@@ -61,12 +62,15 @@ def _kept(step: Step, path: str) -> Session:
     return list(record.extra.get("session", ())) if record is not None else []
 
 
-def _around(nodes: Sequence[Node], node: Node) -> Sequence[Node] | None:
+def _around(step: Step) -> "_Threads":
     """The graph a node stands in: the workflow's, or that of a loop group."""
-    if any(one is node for one in nodes):
-        return nodes
-    groups = (one.body for one in nodes if isinstance(one.body, LoopGroup))
-    return next((found for group in groups if (found := _around(group.nodes, node)) is not None), None)
+    graphs: list[Sequence[Node]] = [step.live.workflow.nodes]
+    for nodes in graphs:
+        threads = _threads(_Graph(nodes))
+        if threads.holds(step.node):
+            return threads
+        graphs += [one.body.nodes for one in nodes if isinstance(one.body, LoopGroup)]
+    return _Threads((step.node,))
 
 
 class _Graph:
@@ -86,16 +90,22 @@ class _Threads:
     """Which nodes of a graph ask models, alone in their layer or not."""
 
     def __init__(self, nodes: Sequence[Node]) -> None:
+        self._nodes = {node.id: node for node in nodes}
         self._layers = layers(nodes)
         counts: dict[int, int] = {}
         for layer in self._layers.values():
             counts[layer] = counts.get(layer, 0) + 1
         asking = [node for node in nodes if node.agent is not None]
         self.alone = {id for id, layer in self._layers.items() if counts[layer] == 1}
-        self._resumed = {node.context.removeprefix("resume:") for node in nodes if node.context.startswith("resume:")}
+        resuming = [node.context.removeprefix("resume:") for node in nodes if node.context.startswith("resume:")]
+        self._resumed = {id.strip() for id in resuming}
         self._steps = sorted((self._layers[node.id], node.id) for node in asking if node.id in self.alone)
         takers = [node for node in asking if node.context == "shared" or (not node.context and node.id in self.alone)]
         self._last = max((self._layers[node.id] for node in takers), default=0)
+
+    def holds(self, node: Node) -> bool:
+        """Whether it is one of these nodes."""
+        return self._nodes.get(node.id) is node
 
     def before(self, id: str) -> list[str]:
         """Those that asked alone in earlier layers, the latest first."""
