@@ -183,3 +183,19 @@ async def test_a_run_and_its_file_are_resources(lake: Lakehouse) -> None:
 async def test_nobody_waits_for_what_asks_somebody(lake: Lakehouse) -> None:
     with pytest.raises(Conflict):
         await lake.call("workflow.run", {"definition": f"interactive: true\n{ECHO}", "background": True})
+
+
+async def test_readers_bound_to_a_profile_see_their_own_runs(lake: Lakehouse) -> None:
+    """As resources and for completion, too; the files are everybody's."""
+    await lake.call("storage.put", {"bucket": "primary", "key": "in/x.txt", "text": "x"})
+    await lake.call("profiles.set", {"name": "eu", "bucket": "primary"})
+    bound = lakehouse.observe.Caller(via="mcp", profile="eu")
+    run = (await lake.call("workflow.run", {"workflow": "fixture-chain"}))["run_id"]
+    theirs = (await lake.call("workflow.run", {"workflow": "fixture-chain"}, caller=bound))["run_id"]
+    assert (await lake.call("workflow.ids", caller=bound))["values"] == [theirs]
+    for name, given in (("report", {}), ("timeline", {}), ("output", {"node": "echo"}), ("status", {}), ("logs", {})):
+        id = "run" if name in ("status", "logs") else "id"
+        with pytest.raises(NotFound):
+            await lake.call(f"workflow.{name}", {id: run, **given}, caller=bound)
+        await lake.call(f"workflow.{name}", {id: theirs, **given}, caller=bound)
+    assert "fixture-chain" in (await lake.call("workflow.names", caller=bound))["values"]
