@@ -12,6 +12,7 @@ from lakehouse.engine.workflows.runs.logs import Logs
 from lakehouse.engine.workflows.runs.report import RunPage, RunReport, page_of
 from lakehouse.engine.workflows.runs.timeline import Timeline
 from lakehouse.engine.workflows.told import Listing, Validation, check_named, listing, output_of, validation
+from lakehouse.engine.workflows.triggers.report import TriggerList
 
 INSTRUCTIONS = (
     "Work of several steps, durable and with approvals: workflow_list and workflow_run; workflow_modes for what a node "
@@ -283,6 +284,13 @@ async def timeline(lake: Lakehouse, id: Annotated[str, "The run."]) -> Timeline:
 async def output(lake: Lakehouse, id: Annotated[str, "The run."], node: Annotated[str, "The node."]) -> str:
     """All that a node of a run put out; of a loop group's, write `group#2/id` as `group%232%2Fid`."""
     return output_of(await lake.workflows.state(id), node)
+
+
+@tool(toolset="workflow", route="GET /v1/observer/workflow/triggers", title="List triggers")
+async def triggers(lake: Lakehouse) -> TriggerList:
+    """List what starts workflows by itself: when it is due, its last run, what was missed."""
+    found = await lake.triggers.report()
+    return TriggerList(enabled=lake.triggers.enabled, triggers=found, count=len(found))
 
 
 async def _answered(

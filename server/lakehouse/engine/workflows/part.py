@@ -130,20 +130,22 @@ class Workflows:
         background: bool = False,
         dry: Dry | None = None,
         providers: Mapping[str, str] | None = None,
+        id: str | None = None,
     ) -> RunRecord:
         """Begin a run; it goes on by itself, as long as the lake is open.
 
         `background` says that nobody waits for it. A `dry` run calls nothing and is kept nowhere: `wait` and `state`
         know of the newest. `providers` are the models that names of providers (`claude`), of models, or of both
-        (`claude:opus`) stand for, in runs below it, too. Raises NotFound, CannotRun, InvalidInput for inputs and stubs,
-        TooLarge, Forbidden for a shell that is not open to the starter, Conflict for a background it cannot run in,
-        Unavailable.
+        (`claude:opus`) stand for, in runs below it, too; `id` is one that no run has. Raises NotFound, CannotRun,
+        InvalidInput for inputs and stubs, TooLarge, Forbidden for a shell that is not open to the starter, Conflict
+        for a background it cannot run in, Unavailable.
         """
         source, loaded = await self.load(name, definition, starter)
         workflow = runnable(name, loaded)
         self._present.check_background(background, workflow)
         bundle = pack(source, loaded) | ({"providers": dict(providers)} if providers else {})
         record = self._present.new(bundle, workflow, starter, inputs or {}, message)
+        record = record.changed(id=id or record.id)
         if dry is not None:
             return await self._present.rehearse(record, loaded, dry)
         return await self._present.begin(record, loaded)
