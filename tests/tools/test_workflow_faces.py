@@ -224,7 +224,7 @@ async def test_readers_bound_to_a_profile_see_their_own_runs(lake: Lakehouse) ->
 
 
 async def test_what_is_strange_is_told_with_the_run(lake: Lakehouse) -> None:
-    """The file's own warnings with their lines and those of nodes, while the run is live, afterwards, and of a dry run."""
+    """The file's own warnings with their lines, and those of nodes: of a live run, of one that is over, of a dry one."""
     text = """\
 name: odd
 description: x
@@ -246,6 +246,6 @@ nodes:
             assert (await lake.call("workflow.status", {"run": report["run_id"]}))["warnings"] == report["warnings"]
     plain = await lake.call("workflow.run", {"workflow": "fixture-chain"})
     assert "warnings" not in plain
-    with pytest.raises(Unprocessable, match="cannot run:\n  nodes.a.*\n  nodes.a"):
+    with pytest.raises(Unprocessable, match=r"cannot run:\n  nodes\.a.*\n  nodes\.a"):
         wrong = {"definition": "name: x\ndescription: x\nnodes: [{id: a, mode: sql.query, with: {query: x}}]\n"}
         await lake.call("workflow.run", wrong)
