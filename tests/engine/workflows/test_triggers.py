@@ -1,10 +1,6 @@
 """Triggers: what starts workflows by itself, each occasion once, whatever the clock does and wherever it is killed."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +12,7 @@ import lakehouse
 from lakehouse import Lakehouse
 from lakehouse.engine.workflows.model import Input
 from lakehouse.engine.workflows.runs import Starter
-from lakehouse.engine.workflows.triggers.due import between, check_cron, following
+from lakehouse.engine.workflows.triggers.due import between, following
 from lakehouse.engine.workflows.triggers.signature import signed, verified
 from lakehouse.engine.workflows.triggers.trigger import triggers_of
 from lakehouse.engine.workflows.triggers.watch import Triggers
