@@ -26,8 +26,8 @@ def brief(schema: Any) -> Any:
     """A portable schema as models are shown it, at each turn: without what only the checks and the shell read.
 
     Those are `additionalProperties` of true or false (an unknown name is refused with the known ones all the same),
-    formats, and that a flag is off unless it is given: an eighth of what all tools weigh. An object without properties
-    stays closed, as clients want it.
+    formats, bounds of numbers and lengths (a value outside is refused with its bound), and that a flag is off unless it
+    is given: a sixth of what all tools weigh. An object without properties stays closed, as clients want it.
     """
     if isinstance(schema, list):
         return [brief(item) for item in schema]
@@ -41,7 +41,7 @@ def brief(schema: Any) -> Any:
         elif key in _VALUES:
             if value is not False:
                 shown[key] = value
-        elif not (key == "format" or (key == "additionalProperties" and isinstance(value, bool) and named)):
+        elif not (key in _UNSHOWN or (key == "additionalProperties" and isinstance(value, bool) and named)):
             shown[key] = brief(value)
     return shown
 
@@ -79,6 +79,8 @@ class _Cleaner:
 
 
 _VALUES = {"default", "enum", "const", "examples"}
+_BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength"}
+_UNSHOWN = _BOUNDS | {"format", "minItems", "maxItems"}
 _NULL = {"type": "null"}
 
 

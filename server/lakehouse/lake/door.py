@@ -171,6 +171,19 @@ class Lakehouse(Standing):
         """Make a call that is described whole, as a node of a workflow does."""
         return (await self._watched(call, arguments, None))[0]
 
+    async def posted(self, name: str, body: bytes, signature: str, caller: Caller | None, key: str = "") -> str:
+        """Start the workflow of a hook; see Triggers.posted. `caller` is whoever showed a token, else None."""
+        await self.start()
+        starter = None
+        if caller is not None:
+            from lakehouse.lake.steps import starter_of
+
+            self.permit((await self.load()).find("workflow.run"), caller)
+            starter = starter_of(access.bound(caller, self.config))
+        if self.attached_to:
+            raise Unavailable("another process owns the data directory.", fix="Post to that one, or end it.")
+        return await (await self._triggered()).posted(name, body, signature, starter, key)
+
     def permit(self, capability: Capability, caller: Caller) -> None:
         """Raises Forbidden for what a caller from outside may not call, as the call itself would."""
         access.permit(self.catalogue, capability, Call(capability.name, access.bound(caller, self.config)))

@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from lakehouse import config
 from lakehouse.engine.progress import Progress, unheard
 from lakehouse.engine.workflows.language import SHELL_KINDS, Loaded, Source, load
 from lakehouse.engine.workflows.language.bundle import pack
-from lakehouse.engine.workflows.library import Library
+from lakehouse.engine.workflows.library import Library, places_of
 from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.problems import Problem
 from lakehouse.engine.workflows.running.dry import Dry
+from lakehouse.engine.workflows.running.following import watched
 from lakehouse.engine.workflows.running.gates import Answer, accepted, answers, waits
 from lakehouse.engine.workflows.running.present import Later, Present, runnable
 from lakehouse.engine.workflows.runs import NodeRecord, RunRecord, Starter, Store
@@ -92,7 +93,7 @@ class Workflows:
         """
 
         def read() -> tuple[Source, Loaded]:
-            base, beside = _places(starter)
+            base, beside = places_of(starter)
             if definition is None:
                 source = self.library.find(name, beside, base)
             else:
@@ -108,17 +109,13 @@ class Workflows:
         _, loaded = await self.load(name, definition, starter)
         if loaded.workflow is None:
             return loaded.report()
-        errors, warnings = await self.checked(loaded.workflow, None)
-        return loaded.report(
-            [replace(one, line=loaded.line(one.where)) for one in errors],
-            [replace(one, line=loaded.line(one.where)) for one in warnings],
-        )
+        return loaded.report(*await self.checked(loaded.workflow, None))
 
     async def listing(self, starter: Starter | None = None) -> list[Loaded]:
         """The workflows there are, as they are understood; those with errors, too."""
 
         def read() -> list[Loaded]:
-            return self.library.listing(_places(starter)[1])
+            return self.library.listing(places_of(starter)[1])
 
         return await anyio.to_thread.run_sync(read)
 
@@ -132,20 +129,26 @@ class Workflows:
         message: str = "",
         background: bool = False,
         dry: Dry | None = None,
+        providers: Mapping[str, str] | None = None,
+        id: str | None = None,
     ) -> RunRecord:
         """Begin a run; it goes on by itself, as long as the lake is open.
 
         `background` says that nobody waits for it. A `dry` run calls nothing and is kept nowhere: `wait` and `state`
-        know of the newest. Raises NotFound, CannotRun, InvalidInput for inputs and stubs, TooLarge, Forbidden for a
-        shell that is not open to the starter, Conflict for a background it cannot run in, Unavailable.
+        know of the newest. `providers` are the models that names of providers (`claude`), of models, or of both
+        (`claude:opus`) stand for, in runs below it, too; `id` is one that no run has. Raises NotFound, CannotRun,
+        InvalidInput for inputs and stubs, TooLarge, Forbidden for a shell that is not open to the starter, Conflict
+        for a background it cannot run in, Unavailable.
         """
         source, loaded = await self.load(name, definition, starter)
         workflow = runnable(name, loaded)
         self._present.check_background(background, workflow)
-        record = self._present.new(pack(source, loaded), workflow, starter, inputs or {}, message)
+        bundle = pack(source, loaded) | ({"providers": dict(providers)} if providers else {})
+        record = self._present.new(bundle, workflow, starter, inputs or {}, message)
+        record = record.changed(id=id or record.id)
         if dry is not None:
-            return await self._present.rehearse(record, workflow, dry)
-        return await self._present.begin(record, workflow)
+            return await self._present.rehearse(record, loaded, dry)
+        return await self._present.begin(record, loaded)
 
     async def checked(self, workflow: Workflow, shell: bool | None) -> tuple[list[Problem], list[Problem]]:
         """What is wrong with a workflow that could be read, and what is strange. `shell`: see checks.check."""
@@ -174,7 +177,7 @@ class Workflows:
             if not old.bundle["path"]:
                 raise InvalidInput(f"current: run {run} ran a text that is no file.", fix="Give the text to a new run.")
             source, loaded = await self.load(old.bundle["name"], starter=starter)
-            bundle = pack(source, loaded)
+            bundle = pack(source, loaded) | {"providers": old.bundle.get("providers", {})}
         else:
             loaded = await self._present.understood(bundle)
         workflow = runnable(old.workflow, loaded)
@@ -184,10 +187,10 @@ class Workflows:
         record = record.changed(rerun_of=old.id)
         await self._root(old)
         if from_node is None:
-            return await self._present.begin(record, workflow)
+            return await self._present.begin(record, loaded)
         nodes = copied(record.plan, await self._present.nodes(run), from_node, record.started_at)
         await anyio.to_thread.run_sync(self.store.outputs.copy, old.id, record.id)
-        return await self._present.begin(record, workflow, nodes)
+        return await self._present.begin(record, loaded, nodes)
 
     async def resume(self, run: str, background: bool = False) -> RunRecord:
         """Go on with a run that failed, was cancelled or interrupted: what completed is kept, the rest runs again.
@@ -250,15 +253,12 @@ class Workflows:
     async def wait(self, run: str, seconds: float | None = None, progress: Progress = unheard) -> RunState:
         """The run once it has ended or pauses, or as it is after so many seconds.
 
-        None: after a minute; or after all, where this process ends with its call.
+        None: after a minute; or after all, where this process ends with its call. Each event is reported, and when
+        none comes what runs; `done` is the nodes that ended, and grows between them.
         """
         patience = (None if self._present.brief() else WAIT_SECS) if seconds is None else seconds
         with anyio.move_on_after(patience):
-            while (live := self._present.live.get(run)) is not None:
-                heard = live.heard
-                done, doing = live.told()
-                await progress(done, len(live.workflow.nodes), doing)
-                await heard.wait()
+            await watched(lambda: self._present.live.get(run), progress)
         return await self.state(run)
 
     async def state(self, run: str) -> RunState:
@@ -274,7 +274,8 @@ class Workflows:
         gates: Sequence[NodeRecord] = state.gates
         if state.record.status == "paused" and not gates:  # it waits for a run below it
             gates = [node for _, node in await self._present.gates(state.record) if waits(node)]
-        return await anyio.to_thread.run_sync(report_of, state.record, state.status, state.nodes, gates, drawn)
+        told = await self._present.warnings(run)
+        return await anyio.to_thread.run_sync(report_of, state.record, state.status, state.nodes, gates, drawn, told)
 
     async def runs(
         self,
@@ -386,17 +387,6 @@ def _ended(record: RunRecord) -> str:
 
 def _cancelled(record: RunRecord, reason: str) -> RunRecord:
     return record.changed(status="cancelled", ended_at=time.time(), error=Failure("cancelled", reason or "cancelled."))
-
-
-def _places(starter: Starter | None) -> tuple[Path | None, Path | None]:
-    """Where the paths of somebody on this machine are meant from, and the folder whose `.archon/` they have.
-
-    Programs do not have the latter: they are started in the folders of strangers.
-    """
-    if starter is None or not starter.shell:
-        return None, None
-    base = Path(starter.folder) if starter.folder else Path.cwd()
-    return base, base if starter.via == "cli" else None
 
 
 __all__ = ["SHELL_KINDS", "Dry", "RunState", "Workflows"]
