@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from lakehouse import Lakehouse, mode, resource, tool
+from lakehouse.engine.workflows.lifting.lift import FromOps
 from lakehouse.engine.workflows.running.dry import dry_of
 from lakehouse.engine.workflows.runs.diff import RunDiff
 from lakehouse.engine.workflows.runs.logs import Logs
@@ -291,6 +292,18 @@ async def triggers(lake: Lakehouse) -> TriggerList:
     """List what starts workflows by itself: when it is due, its last run, what was missed."""
     found = await lake.triggers.report()
     return TriggerList(enabled=lake.triggers.enabled, triggers=found, count=len(found))
+
+
+@tool("writes", toolset="workflow", route="/v1/observer/workflow/from-ops", title="Make a workflow of calls")
+async def from_ops(
+    lake: Lakehouse,
+    of: Annotated[Sequence[str], "A run; calls by id; or mcp, cli: its last calls."],
+    last: Annotated[int, Field(ge=1, le=1000), "So many."] = 10,
+    name: Annotated[str, "Its name."] = "",
+    save: Annotated[bool, "As a file."] = False,
+) -> FromOps:
+    """Make a workflow file of recorded calls, with inputs, stubs and a test. Example: {"of": ["…"]}."""
+    return await lake.lifting.lift(of, lake.starter, last=last, name=name, save=save)
 
 
 async def _answered(

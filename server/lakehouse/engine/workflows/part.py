@@ -33,6 +33,7 @@ from lakehouse.engine.workflows.runs.store import unknown_run
 from lakehouse.engine.workflows.runs.timeline import Timeline, timeline_of
 from lakehouse.errors import Conflict, InvalidInput, NotFound
 
+MAX_EVENTS = 1_000_000  # of a dry run
 WAIT_SECS = 60.0  # that a call waits for a run which goes on by itself
 
 
@@ -348,6 +349,12 @@ class Workflows:
         if not await anyio.to_thread.run_sync(self.folder.is_dir):
             return Forgotten()
         return await forget(self.store, self.settings, self._present.claim, dry_run=dry_run)
+
+    async def resolved(self, run: str) -> dict[str, Any]:
+        """The arguments that the mode nodes of a dry run would have called with, by path."""
+        live = self._present.rehearsed.get(run)
+        events = await live.store.events(run, limit=MAX_EVENTS) if live is not None else []
+        return {event.path: event.data["arguments"] for _, event in events if event.kind == "resolved"}
 
     async def aclose(self) -> None:
         """Close the file of runs. What still runs was cancelled with the lake, and can be resumed."""
