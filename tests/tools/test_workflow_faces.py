@@ -224,7 +224,7 @@ async def test_readers_bound_to_a_profile_see_their_own_runs(lake: Lakehouse) ->
 
 
 async def test_what_is_strange_is_told_with_the_run(lake: Lakehouse) -> None:
-    """The file's own warnings with their lines, and those of nodes: of a live run, of one that is over, of a dry one."""
+    """The file's own warnings with their lines, and those of nodes: of a live run, one that is over, a dry one."""
     text = """\
 name: odd
 description: x
