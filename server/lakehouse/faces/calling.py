@@ -31,8 +31,10 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
     _keep_logs(invocation)
     command = following.spelled(invocation.home, invocation.config)
     given = dict(arguments)
-    if name in following.STARTS and "background" not in given:
-        given.setdefault("wait", 0)
+    # What ran by itself in this process ends with it; elsewhere it may go on when its caller wants that.
+    leaves = {"background", "wait"} & given.keys()
+    if name in following.STARTS and not leaves:
+        given["wait"] = following.FIRST_SECS
     followed = False
 
     async def called() -> Any:
@@ -46,8 +48,7 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
                     raise
             if following.begun(answer) and name not in REPORTS:
                 followed = True
-                # What ran by itself in this process ends with it; elsewhere it may go on when its caller wants that.
-                if not lake.attached_to or given.get("wait") == 0:
+                if not lake.attached_to or not leaves:
                     try:
                         answer = await following.follow(lake, answer, command, asks=not invocation.json)
                     except anyio.get_cancelled_exc_class():

@@ -1,5 +1,6 @@
 """Runs of workflows as people see them: a tree that is drawn anew while they go on, and lines."""
 
+import json
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -189,7 +190,17 @@ def show_run(report: Report, command: str, *, drawn: bool = False) -> None:
     if report.get("outcome") is not None:
         click.echo(f"outcome: {'yes' if report['outcome'] else 'no'}")
     if report.get("result"):
-        click.echo(report["result"])
+        click.echo(readable(report["result"]))
+
+
+def readable(result: str) -> str:
+    """What a run returned; of an object that only wraps a text, as markdown is, that text."""
+    try:
+        found = json.loads(result) if result.startswith("{") else None
+    except ValueError:
+        found = None
+    values = list(found.values()) if isinstance(found, dict) else []
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else result
 
 
 def event(one: Mapping[str, Any]) -> str:

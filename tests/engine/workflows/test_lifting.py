@@ -17,14 +17,15 @@ from lakehouse.errors import Conflict, Forbidden, InvalidInput, NotFound, Unproc
 
 pytestmark = pytest.mark.anyio
 KEEP = {"embed.provider": "hash", "observer.keep_bytes": 100_000}
-CHAIN = """
-  - {id: load, mode: ingest.file, with: {name: orders, content: "id,price\\n1,5\\n2,7\\n"}}
-  - {id: sum, mode: sql.query, depends_on: [load], with: {sql: "SELECT 'order-' || arg_max(id, price) AS best FROM orders"}}
+BEST = "SELECT 'order-' || arg_max(id, price) AS best FROM orders"
+CHAIN = f"""
+  - {{id: load, mode: ingest.file, with: {{name: orders, content: "id,price\\n1,5\\n2,7\\n"}}}}
+  - {{id: sum, mode: sql.query, depends_on: [load], with: {{sql: "{BEST}"}}}}
   - id: note
     mode: playbook.record
     depends_on: [sum]
-    with: {query_text: the best order, answer_id: $sum.output.rows.0.best, answer_corpus: roles, score: 1}
-  - {id: words, prompt: hi, depends_on: [note], when: "$sum.output.row_count == 99"}
+    with: {{query_text: the best order, answer_id: $sum.output.rows.0.0, answer_corpus: roles, score: 1}}
+  - {{id: words, prompt: hi, depends_on: [note], when: "$sum.output.row_count == 99"}}
 """
 
 
@@ -33,7 +34,9 @@ def facts(name: str) -> ModeFacts | None:
     if name == "none":
         return None
     properties = {"size": {"enum": ["small", "large"]}}
-    return ModeFacts(name, "", "writes" if name == "put" else "reads", {"properties": properties, "required": ["n"]}, {})
+    return ModeFacts(
+        name, "", "writes" if name == "put" else "reads", {"properties": properties, "required": ["n"]}, {}
+    )
 
 
 def calls(*given: tuple[str, dict[str, Any], Any]) -> list[Recorded]:
@@ -81,7 +84,9 @@ def test_equal_inputs_are_one_and_different_ones_of_a_name_are_two() -> None:
 
 def test_what_reads_waits_for_what_wrote_and_the_other_way_round() -> None:
     """Reads between two writes have no order among them."""
-    given = [(op, {"k": False}, {}) for op in ("get", "put", "get", "get", "put", "get")]
+    given: list[tuple[str, dict[str, Any], Any]] = [
+        (op, {"k": False}, {}) for op in ("get", "put", "get", "get", "put", "get")
+    ]
     made = lifted(calls(*given), facts)
     assert {node["id"]: node.get("depends_on", []) for node in made.nodes} == {
         "get": [],
@@ -118,9 +123,11 @@ async def again(lake: Lakehouse, text: str, **inputs: Any) -> list[Any]:
     return [yaml.safe_load(node.text) for node in state.nodes]
 
 
+@pytest.mark.slow
 async def test_a_run_is_lifted_and_gives_the_same(lake: Lakehouse) -> None:
     """Ingest, SQL and playbook: in the same lake, and with other inputs."""
     state = await ran(lake, CHAIN)
+    assert state.status == "completed", [node.failure for node in state.nodes]
     made = await lake.call("workflow.from_ops", {"of": [state.record.id], "name": "orders-total"})
     assert (made["nodes"], made["notes"]) == (3, ["words: it is a prompt, no call."])
     found = yaml.safe_load(made["workflow"])
@@ -129,10 +136,13 @@ async def test_a_run_is_lifted_and_gives_the_same(lake: Lakehouse) -> None:
     assert found["nodes"][2]["with"]["answer_id"].startswith("$sql_query.output.rows.0.")
     outputs = await again(lake, made["workflow"])
     assert outputs[1]["rows"] == yaml.safe_load(made["stubs"])["sql_query"]["rows"]
-    outputs = await again(lake, made["workflow"], name="more", content="id,price\n1,40\n", sql="SELECT 'order-40' AS best")
+    outputs = await again(
+        lake, made["workflow"], name="more", content="id,price\n1,40\n", sql="SELECT 'order-40' AS best"
+    )
     assert outputs[0]["name"] == "more"
 
 
+@pytest.mark.slow
 async def test_calls_that_were_kept_are_lifted(home: Path, tmp_path: Path) -> None:
     """Of a source, or by their ids; without credentials; what failed or was too long is told."""
     async with lakehouse.open(home, overrides=KEEP) as lake:
@@ -180,4 +190,3 @@ async def test_what_was_not_kept_is_refused_with_what_to_do(lake: Lakehouse) -> 
     with pytest.raises(Unprocessable):
         await lake.call("workflow.from_ops", {"of": [state.record.id]})
     assert not (lake.home / "observer" / "calls.jsonl").exists()
-

@@ -148,8 +148,8 @@ class Workflows:
         record = self._present.new(bundle, workflow, starter, inputs or {}, message)
         record = record.changed(id=id or record.id)
         if dry is not None:
-            return await self._present.rehearse(record, workflow, dry)
-        return await self._present.begin(record, workflow)
+            return await self._present.rehearse(record, loaded, dry)
+        return await self._present.begin(record, loaded)
 
     async def checked(self, workflow: Workflow, shell: bool | None) -> tuple[list[Problem], list[Problem]]:
         """What is wrong with a workflow that could be read, and what is strange. `shell`: see checks.check."""
@@ -188,10 +188,10 @@ class Workflows:
         record = record.changed(rerun_of=old.id)
         await self._root(old)
         if from_node is None:
-            return await self._present.begin(record, workflow)
+            return await self._present.begin(record, loaded)
         nodes = copied(record.plan, await self._present.nodes(run), from_node, record.started_at)
         await anyio.to_thread.run_sync(self.store.outputs.copy, old.id, record.id)
-        return await self._present.begin(record, workflow, nodes)
+        return await self._present.begin(record, loaded, nodes)
 
     async def resume(self, run: str, background: bool = False) -> RunRecord:
         """Go on with a run that failed, was cancelled or interrupted: what completed is kept, the rest runs again.
@@ -275,7 +275,8 @@ class Workflows:
         gates: Sequence[NodeRecord] = state.gates
         if state.record.status == "paused" and not gates:  # it waits for a run below it
             gates = [node for _, node in await self._present.gates(state.record) if waits(node)]
-        return await anyio.to_thread.run_sync(report_of, state.record, state.status, state.nodes, gates, drawn)
+        told = await self._present.warnings(run)
+        return await anyio.to_thread.run_sync(report_of, state.record, state.status, state.nodes, gates, drawn, told)
 
     async def runs(
         self,

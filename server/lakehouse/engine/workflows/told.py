@@ -12,10 +12,10 @@ from lakehouse.engine.workflows.library import files_under
 from lakehouse.engine.workflows.lifting.tested import failures_of
 from lakehouse.engine.workflows.model import Input
 from lakehouse.engine.workflows.runs.record import Starter
-from lakehouse.errors import NotFound
+from lakehouse.errors import InvalidInput, NotFound, did_you_mean
 
 if TYPE_CHECKING:
-    from lakehouse.engine.workflows.part import Workflows
+    from lakehouse.engine.workflows.part import RunState, Workflows
 
 
 class Listed(BaseModel):
@@ -74,6 +74,13 @@ class Validation(BaseModel):
     count: int = Field(description="How many.")
 
 
+def check_named(name: str, definition: str | None) -> None:
+    """Raises InvalidInput unless it is said what is to run, in one way."""
+    if bool(name) == (definition is not None):
+        said = "both are given" if name else "neither is given"
+        raise InvalidInput(f"workflow or definition: {said}.", fix="Give the name of a workflow, or its text.")
+
+
 async def listing(workflows: "Workflows", starter: Starter) -> Listing:
     """The workflows by name; those with errors, too."""
     found = [_listed(one, starter) for one in await workflows.listing(starter)]
@@ -112,6 +119,15 @@ async def _named(workflows: "Workflows", name: str, starter: Starter) -> list[st
     if not found:
         raise NotFound(f"there is no workflow in {name[:200]}.", fix="Name a folder with YAML files.")
     return [str(path.absolute()) for path in found]
+
+
+def output_of(state: "RunState", path: str) -> str:
+    """All that a node of a run put out. Raises NotFound."""
+    node = next((one for one in state.nodes if one.path == path), None)
+    if node is None:
+        fix = did_you_mean(path, [one.path for one in state.nodes])
+        raise NotFound(f"run {state.record.id} has no node {path[:80]!r}.", fix=fix)
+    return node.text
 
 
 def _listed(loaded: Loaded, starter: Starter) -> Listed:

@@ -25,6 +25,8 @@ TYPES: dict[str, type | tuple[type, ...]] = {
 }
 ROOT = keys("root")
 MAX_DEPTH = 3  # of runs below runs
+# Archon loads a file in which one of these is wrong, without it.
+DROPPED = frozenset("model effort modelReasoningEffort thinking interactive tags persist_sessions".split())
 
 
 def understood(file: File) -> Workflow | None:
@@ -35,7 +37,7 @@ def understood(file: File) -> Workflow | None:
     findings.warnings += strange
     if mapping is None:
         return None
-    fields = Fields(mapping, "", findings, "root")
+    fields = Fields(mapping, "", findings, "root", DROPPED)
     if "steps" in mapping:
         findings.used("root.steps")
         fix = "Write nodes: instead, each with an id, and with depends_on: the one before it."

@@ -118,9 +118,9 @@ def _resolve(step: Step) -> None:
     else:
         scope = scope.bound(step.node.given)
     if isinstance(body, Prompt):
-        scope.text(body.text)
+        scope.prompt(body.text)
     elif isinstance(body, Loop):
-        scope.text(body.prompt.text)
+        scope.prompt(body.prompt.text)
     elif isinstance(body, Bash):
         scope.shell(body.script)
     elif isinstance(body, Script) and not body.name:

@@ -128,7 +128,7 @@ class Graph:
                 held = self.scope.when(node.when)
                 reason = held.reason
                 if held.warning:
-                    self.live.tell("node_warned", self._record(node).path, warning=held.warning)
+                    self.live.warn(held.warning, path=self._record(node).path)
             except LakehouseError as missing:
                 error = missing
         if not reason and error is None:

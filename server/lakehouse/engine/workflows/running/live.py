@@ -13,6 +13,7 @@ from lakehouse.engine.workflows.language import Loaded
 from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.runs import Event, NodeRecord, RunRecord, Store
+from lakehouse.engine.workflows.runs.record import MAX_WARNINGS, WARNED, warning
 from lakehouse.errors import LakehouseError, TooLarge
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Live:
         self._idle: dict[str, tuple[float, float]] = {}  # seconds of silence, and when its time is up, by path
         self._heard: anyio.Event | None = None
         self.happened = 0  # events so far
+        self.warnings: dict[str, None] = {}  # what was found strange since this process runs it, in order
         self.latest: deque[tuple[str, str]] = deque(maxlen=MAX_LATEST)  # the kind and path of the newest
 
     @property
@@ -97,11 +99,18 @@ class Live:
     def tell(self, kind: str, path: str = "", **data: Any) -> None:
         """Keep an event, with the next write, and wake who watches."""
         self.store.tell(self.record.id, Event(time.time(), kind, path, data))
+        if kind == WARNED and len(self.warnings) < MAX_WARNINGS:
+            self.warnings[warning(path, data)] = None
         self.happened += 1
         self.latest.append((kind, path))
         if self._heard is not None:
             self._heard.set()
             self._heard = None
+
+    def warn(self, *messages: str, path: str = "") -> None:
+        """Keep, and have told, what is strange about a node, or about the run's file."""
+        for message in messages[:MAX_WARNINGS]:
+            self.tell(WARNED, path, message=message)
 
     def watch(self, path: str, scope: anyio.CancelScope, idle: float, until: float) -> None:
         """Have an attempt end after so many seconds without a beat, or at a moment of the loop's clock."""

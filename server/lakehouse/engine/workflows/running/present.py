@@ -3,9 +3,8 @@
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from lakehouse.engine.workflows.running.run import execute
 from lakehouse.engine.workflows.runs import NodeRecord, Planned, RunRecord, Starter, Store
 from lakehouse.engine.workflows.runs.again import again, child_id
 from lakehouse.engine.workflows.runs.outputs import check_inputs
-from lakehouse.engine.workflows.runs.record import OVER, Failure
+from lakehouse.engine.workflows.runs.record import MAX_WARNINGS, OVER, WARNED, Failure, warning
 from lakehouse.engine.workflows.shells import check_open, missing
 from lakehouse.errors import Conflict, LakehouseError, Unavailable, Unprocessable, foreseen
 
@@ -118,26 +117,31 @@ class Present:
 
         return await anyio.to_thread.run_sync(work)
 
-    async def rehearse(self, record: RunRecord, workflow: Workflow, dry: Dry) -> RunRecord:
+    async def rehearse(self, record: RunRecord, loaded: Loaded, dry: Dry) -> RunRecord:
         """Begin a dry run. Raises CannotRun, Forbidden, InvalidInput for stubs, Unavailable."""
-        await self._check(record, workflow, dry.exec_code)
+        workflow = runnable(record.workflow, loaded)
+        strange = await self._check(record, workflow, dry.exec_code)
         dry.check(workflow.nodes)
         record = record.changed(dry=vars(dry))
         live = self._made(record, workflow, {}, dry=dry)
         while len(self.rehearsed) >= MAX_REHEARSED:
             del self.rehearsed[next(iter(self.rehearsed))]
         self.rehearsed[record.id] = live
+        live.warn(*map(str, (*loaded.warnings, *loaded.placed(strange))))
         self._begin(live)
         return record
 
     async def begin(
-        self, record: RunRecord, workflow: Workflow, nodes: Mapping[str, NodeRecord] | None = None
+        self, record: RunRecord, loaded: Loaded, nodes: Mapping[str, NodeRecord] | None = None
     ) -> RunRecord:
         """Begin a run; it has these nodes already. Raises CannotRun, Forbidden, Unavailable."""
-        await self._check(record, workflow)
+        workflow = runnable(record.workflow, loaded)
+        strange = await self._check(record, workflow)
         with self.claim(record.id):
             await self._store.add_run(record, tuple((nodes or {}).values()))
-            self._begin(self._made(record, workflow, nodes or {}))
+            live = self._made(record, workflow, nodes or {})
+            live.warn(*map(str, (*loaded.warnings, *loaded.placed(strange))))
+            self._begin(live)
         return record
 
     async def child(
@@ -225,6 +229,14 @@ class Present:
         live = self.live.get(run) or self.rehearsed.get(run)
         return dict(live.nodes) if live is not None else await self._store.nodes(run)
 
+    async def warnings(self, run: str) -> Sequence[str]:
+        """What is strange about a run or its file, or was left out, each once."""
+        live = self.live.get(run) or self.rehearsed.get(run)
+        if live is None:
+            events = await self._store.events_of(run, WARNED)
+            return list(dict.fromkeys(warning(event.path, event.data) for event in events))[:MAX_WARNINGS]
+        return list(live.warnings)
+
     async def gates(self, record: RunRecord) -> list[tuple[RunRecord, NodeRecord]]:
         """The gates of a run and of those below it that wait, or that were answered and have not gone on."""
         found = []
@@ -311,14 +323,14 @@ class Present:
     def _shell(self, record: RunRecord) -> bool:
         return record.starter.shell or (self._settings.allow_shell and bool(record.bundle["path"]))
 
-    async def _check(self, record: RunRecord, workflow: Workflow, programs: bool = True) -> None:
-        """Raises CannotRun and Forbidden for what would fail in any case, before anything of it runs."""
+    async def _check(self, record: RunRecord, workflow: Workflow, programs: bool = True) -> list[Problem]:
+        """What is strange. Raises CannotRun and Forbidden for what would fail in any case, before any of it runs."""
         shell = self._shell(record) or not programs
         check_open(workflow, shell)
-        errors, _ = await self.checked(workflow, shell, programs)
+        errors, warnings = await self.checked(workflow, shell, programs)
         if errors:
-            line = (await self.understood(record.bundle)).line
-            raise CannotRun.of(workflow.name, [replace(one, line=line(one.where)) for one in errors])
+            raise CannotRun.of(workflow.name, (await self.understood(record.bundle)).placed(errors))
+        return warnings
 
     def check_background(self, background: bool, workflow: Workflow | None = None) -> None:
         """Raises Conflict for what cannot run while nobody waits for it: here at all, or a workflow that asks."""

@@ -52,6 +52,7 @@ class RunReport(BaseModel):
     dry_run: bool | None = Field(None, description="true: nothing was called, and nothing is kept.")
     parent: str | None = Field(None, description="The run it belongs to.")
     rerun_of: str | None = Field(None, description="The run it was made of.")
+    warnings: Sequence[str] | None = Field(None, description="What is strange about it, or was left out.")
     timeline: Timeline | None = Field(None, description="When what ran.")
 
 
@@ -76,7 +77,12 @@ class RunPage(BaseModel):
 
 
 def report_of(
-    record: RunRecord, status: str, nodes: Sequence[NodeRecord], gates: Sequence[NodeRecord], timeline: Timeline | None
+    record: RunRecord,
+    status: str,
+    nodes: Sequence[NodeRecord],
+    gates: Sequence[NodeRecord],
+    timeline: Timeline | None,
+    warnings: Sequence[str] = (),
 ) -> RunReport:
     """A run with its nodes, its status as it is shown, and the gates that wait."""
     modes = {one.id: one.mode for one in record.plan}
@@ -95,6 +101,7 @@ def report_of(
         parent=record.parent,
         rerun_of=record.rerun_of,
         timeline=timeline,
+        warnings=warnings or None,
     )
 
 

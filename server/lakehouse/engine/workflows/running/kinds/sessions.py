@@ -28,7 +28,7 @@ def inherited(step: Step) -> Session:
         before = context.removeprefix("resume:").strip()
         found = _kept(step, prefix + before)
         if not found:
-            step.tell("warned", message=f"context: {before[:80]} left no conversation")
+            step.warn(f"context: {before[:80]} left no conversation")
         return found
     threads = _around(step)
     if context != "shared" and node.id not in threads.alone:
