@@ -1,6 +1,8 @@
 """Triggers: what starts workflows by itself, each occasion once, whatever the clock does and wherever it is killed."""
 
 import json
+import signal
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
