@@ -5,8 +5,8 @@
     python bench/runners/run.py --peers bare,ours
 
 What a node of each does is nothing, so that all is overhead; how each is set, and what it keeps, its adapter says. CPU,
-bytes and memory are those of a runner with the processes it starts. A step that takes over 300 s is ended, and the peer
-with it. To resume, a process is killed with SIGKILL as half the nodes have run, and a new one goes on: times are from
+bytes and memory are those of a runner with the processes it starts. A step that took 20 s has no second round; one that takes over 300 s is ended, and the peer
+with it. The disk and the load of the machine are those of the moment a peer begins. To resume, a process is killed with SIGKILL as half the nodes have run, and a new one goes on: times are from
 when it opens what is there. Times are of one run on this machine: compare them with each other only.
 """
 
@@ -202,6 +202,7 @@ def shown(found: dict[str, dict[str, Any]]) -> dict[str, str]:
         elif "skipped" in answer:
             continue
         elif step == "open":
+            lines["fsync of 4 KiB, ms; load"] = f"{answer['fsync_ms']:.2f}; {answer['load']:.1f}"
             lines["open + first run, ms"] = f"{answer['open_ms']:.0f} + {answer['first_ms']:.0f}"
         elif step == "fsync":
             lines["fsyncs a node: chain, layered"] = f"{answer['chain']:.2f}, {answer['layered']:.2f}"
