@@ -101,7 +101,7 @@ def no_blocking_calls() -> Iterator[BlockBuster]:
     """A blocking call on the event loop fails the test."""
     with blockbuster_ctx(scanned_modules=["lakehouse"]) as guard:
         # It asks the kernel, not a disk, and each attached call needs it.
-        guard.functions["os.getcwd"].can_block_in("lakehouse/lake/door.py", {"_working_folder"})
+        guard.functions["os.getcwd"].can_block_in("lakehouse/lake/door.py", {"working_folder"})
         yield guard
 
 

@@ -1,17 +1,29 @@
 """What workflows are made of, and their runs."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from lakehouse import Lakehouse, tool
+from lakehouse import Lakehouse, mode, resource, tool
+from lakehouse.engine.workflows.lifting.lift import FromOps
+from lakehouse.engine.workflows.running.dry import dry_of
 from lakehouse.engine.workflows.runs.diff import RunDiff
 from lakehouse.engine.workflows.runs.logs import Logs
 from lakehouse.engine.workflows.runs.report import RunPage, RunReport, page_of
+from lakehouse.engine.workflows.runs.timeline import Timeline
+from lakehouse.engine.workflows.told import Listing, Validation, check_named, listing, output_of, validation
+from lakehouse.engine.workflows.triggers.report import TriggerList
+
+INSTRUCTIONS = (
+    "Work of several steps, durable and with approvals: workflow_list and workflow_run; workflow_modes for what a node "
+    "can do when you write one."
+)
 
 Run = Annotated[str, "The run."]
 Gate = Annotated[str | None, "The node that waits, where there are several."]
 Background = Annotated[bool, "Answer at once."]
+Wait = Annotated[Annotated[float, Field(ge=0)] | None, "Seconds to wait for it."]
 Status = Literal["running", "completed", "failed", "cancelled", "paused", "interrupted"]
 
 
@@ -28,8 +40,14 @@ class Step(BaseModel):
 class Steps(BaseModel):
     """What there is."""
 
-    modes: list[Step] = Field(description="In the order of the catalogue.")
+    modes: Sequence[Step] = Field(description="In the order of the catalogue.")
     count: int = Field(description="How many there are.")
+
+
+class Values(BaseModel):
+    """What there is to choose from."""
+
+    values: Sequence[str] = Field(description="In order.")
 
 
 @tool(toolset="workflow", route="GET /v1/observer/workflow/modes", title="List workflow modes")
@@ -38,7 +56,7 @@ async def modes(lake: Lakehouse, name: Annotated[str | None, "Only this one, wit
 
     Example: {"name": "sql.query"}.
     """
-    wanted = [lake.catalogue.find(name)] if name is not None else list(lake.catalogue.values())
+    wanted = [lake.catalogue.find(name)] if name is not None else [*lake.catalogue.values()]
     found = [
         Step(
             mode=capability.name,
@@ -59,21 +77,48 @@ async def modes(lake: Lakehouse, name: Annotated[str | None, "Only this one, wit
     route="POST /v1/observer/workflow/run",
     title="Run a workflow",
     long=True,
-    short="run WORKFLOW",
 )
 async def run(
     lake: Lakehouse,
-    workflow: Annotated[str, "Its name; see workflow_list."],
+    workflow: Annotated[str, "Its name."] = "",
+    definition: Annotated[str | None, "Its YAML, in place of a name."] = None,
     input: Annotated[dict[str, Any] | None, "Its inputs by name."] = None,
     message: Annotated[str, "What `$ARGUMENTS` stands for."] = "",
     background: Background = False,
+    wait: Wait = None,
+    dry_run: Annotated[bool, "Call nothing, keep nothing."] = False,
+    stubs: Annotated[dict[str, Any] | None, "Dry: what nodes put out, by id."] = None,
+    exec_code: Annotated[bool, "Dry: run scripts."] = False,
+    pause_at_gates: Annotated[bool, "Dry: stop at gates."] = False,
+    provider_map: Annotated[dict[str, str] | None, "Models for providers or models its file names."] = None,
 ) -> RunReport:
-    """Run a workflow and wait for it; a long one goes on by itself, and its run_id finds it again.
+    """Run a workflow of workflow_list and wait for it. A long one goes on by itself: workflow_status takes its run_id.
 
     Example: {"workflow": "fixture-chain", "input": {"word": "hello"}}.
     """
-    record = await lake.workflows.start(workflow, lake.starter, inputs=input, message=message, background=background)
-    return await _followed(lake, record.id, background)
+    lake.check_starts()
+    check_named(workflow, definition)
+    record = await lake.workflows.start(
+        workflow,
+        lake.starter,
+        definition=definition,
+        inputs=input,
+        message=message,
+        background=background,
+        dry=dry_of(dry_run, stubs, exec_code, pause_at_gates),
+        providers=provider_map,
+    )
+    return await lake.followed(record.id, 0 if background else wait, own=True)
+
+
+@tool(toolset="workflow", route="POST /v1/observer/workflow/validate", title="Examine workflows")
+async def validate(
+    lake: Lakehouse,
+    workflow: Annotated[str, "Its name; else all."] = "",
+    definition: Annotated[str | None, "Its YAML, in place of a name."] = None,
+) -> Validation:
+    """Tell what is wrong or strange about a workflow before it runs."""
+    return await validation(lake.workflows, workflow, definition, lake.starter)
 
 
 @tool(toolset="workflow", route="GET /v1/observer/workflow/runs/{run}", title="Show a run")
@@ -93,7 +138,7 @@ async def runs(
     before: Annotated[str | None, "`next` of the page before."] = None,
     limit: Annotated[int, Field(ge=1, le=500), "At most."] = 20,
 ) -> RunPage:
-    """List runs of workflows, the newest first. Example: {"status": "paused"}."""
+    """List runs of workflows, the newest first."""
     found = await lake.workflows.runs(limit + 1, workflow=workflow, status=status, parent=parent, before=before)
     return page_of(found, limit)
 
@@ -125,11 +170,11 @@ async def cancel(lake: Lakehouse, run: Run, reason: Annotated[str, "Why."] = "")
 
 
 @tool("writes", toolset="workflow", route="/v1/observer/workflow/runs/{run}/resume", title="Resume a run", long=True)
-async def resume(lake: Lakehouse, run: Run, background: Background = False) -> RunReport:
+async def resume(lake: Lakehouse, run: Run, wait: Wait = None) -> RunReport:
     """Go on with a run that failed, was cancelled or interrupted: what completed is kept, the rest runs again."""
-    record = await lake.workflows.resume(run, background)
+    record = await lake.workflows.resume(run)
     await lake.record("resume", "run", record.id)
-    return await _followed(lake, record.id, background)
+    return await lake.followed(record.id, wait)
 
 
 @tool(
@@ -146,10 +191,10 @@ async def approve(
     text: Annotated[str, "What is said with it; what a loop asks for."] = "",
     node: Gate = None,
     decision: Annotated[str, "One that the gate offers."] = "approve",
-    background: Background = False,
+    wait: Wait = None,
 ) -> RunReport:
     """Answer what a paused run waits for, and let it go on. Example: {"run": "…", "text": "fine"}."""
-    return await _answered(lake, run, node, decision, text, background)
+    return await _answered(lake, run, node, decision, text, wait)
 
 
 @tool(
@@ -165,10 +210,10 @@ async def reject(
     run: Run,
     text: Annotated[str, "Why; what is to be done again is told it."] = "",
     node: Gate = None,
-    background: Background = False,
+    wait: Wait = None,
 ) -> RunReport:
     """Say no where a run waits: it is cancelled, or done over where its gate has that."""
-    return await _answered(lake, run, node, "reject", text, background)
+    return await _answered(lake, run, node, "reject", text, wait)
 
 
 @tool("writes", toolset="workflow", route="/v1/observer/workflow/runs/{run}/rerun", title="Run again", long=True)
@@ -178,14 +223,12 @@ async def rerun(
     from_node: Annotated[str | None, "Begin here: what completed before or beside it is taken over."] = None,
     input: Annotated[dict[str, Any] | None, "Inputs that are to be others."] = None,
     current: Annotated[bool, "The file as it is now, in place of as it was."] = False,
-    background: Background = False,
+    wait: Wait = None,
 ) -> RunReport:
     """Run again what a run ran, as a new run, from its beginning or from a node."""
-    record = await lake.workflows.rerun(
-        run, lake.starter, from_node=from_node, inputs=input, current=current, background=background
-    )
+    record = await lake.workflows.rerun(run, lake.starter, from_node=from_node, inputs=input, current=current)
     await lake.record("rerun", "run", record.id, after={"rerun_of": run})
-    return await _followed(lake, record.id, background)
+    return await lake.followed(record.id, wait, own=True)
 
 
 @tool(toolset="workflow", route="GET /v1/observer/workflow/diff", title="Compare two runs")
@@ -194,16 +237,85 @@ async def diff(lake: Lakehouse, a: Run, b: Run) -> RunDiff:
     return await lake.workflows.diff(a, b)
 
 
-async def _followed(lake: Lakehouse, run: str, background: bool) -> RunReport:
-    """The run once it has ended or pauses; one in the background, or that takes long, as it is."""
-    state = await lake.workflows.wait(run, 0 if background else None, lake.progress)
-    return await lake.workflows.report(state)
+@mode()
+async def names(lake: Lakehouse, prefix: Annotated[str, "How the names begin."] = "") -> Values:
+    """List the names of workflows."""
+    found = await listing(lake.workflows, lake.starter)
+    return Values(values=[one.name for one in found.workflows if one.valid and one.name.startswith(prefix)])
+
+
+@mode()
+async def ids(lake: Lakehouse, prefix: Annotated[str, "How the ids begin."] = "") -> Values:
+    """List the newest runs."""
+    found = await lake.workflows.runs(100)
+    return Values(values=[record.id for record, _ in found if record.id.startswith(prefix)])
+
+
+@resource(
+    "lakehouse://workflows/{name}",
+    title="A workflow's file",
+    mime_type="text/yaml",
+    complete={"name": "workflow.names"},
+    listed=True,
+)
+async def file(lake: Lakehouse, name: Annotated[str, "The workflow."]) -> str:
+    """The text of a workflow."""
+    source, _ = await lake.workflows.load(name)
+    return source.text
+
+
+@resource("lakehouse://runs/{id}", title="A run", complete={"id": "workflow.ids"})
+async def report(lake: Lakehouse, id: Annotated[str, "The run."]) -> RunReport:
+    """How a run stands."""
+    return await status(lake, id)
+
+
+@resource("lakehouse://runs/{id}/timeline", title="When what ran in a run", complete={"id": "workflow.ids"})
+async def timeline(lake: Lakehouse, id: Annotated[str, "The run."]) -> Timeline:
+    """A run as it can be drawn."""
+    return await lake.workflows.timeline(id)
+
+
+@resource(
+    "lakehouse://runs/{id}/nodes/{node}",
+    title="What a node put out",
+    mime_type="text/plain",
+    complete={"id": "workflow.ids"},
+)
+async def output(lake: Lakehouse, id: Annotated[str, "The run."], node: Annotated[str, "The node."]) -> str:
+    """All that a node of a run put out; of a loop group's, write `group#2/id` as `group%232%2Fid`."""
+    return output_of(await lake.workflows.state(id), node)
+
+
+@tool(toolset="workflow", route="GET /v1/observer/workflow/triggers", title="List triggers")
+async def triggers(lake: Lakehouse) -> TriggerList:
+    """List what starts workflows by itself: when it is due, its last run, what was missed."""
+    found = await lake.triggers.report()
+    return TriggerList(enabled=lake.triggers.enabled, triggers=found, count=len(found))
+
+
+@tool("writes", toolset="workflow", route="/v1/observer/workflow/from-ops", title="Make a workflow of calls")
+async def from_ops(
+    lake: Lakehouse,
+    of: Annotated[Sequence[str], "A run; calls by id; or mcp, cli: its last calls."],
+    last: Annotated[int, Field(ge=1, le=1000), "So many."] = 10,
+    name: Annotated[str, "Its name."] = "",
+    save: Annotated[bool, "As a file."] = False,
+) -> FromOps:
+    """Make a workflow file of recorded calls, with inputs, stubs and a test. Example: {"of": ["…"]}."""
+    return await lake.lifting.lift(of, lake.starter, last=last, name=name, save=save)
 
 
 async def _answered(
-    lake: Lakehouse, run: str, node: str | None, decision: str, text: str, background: bool
+    lake: Lakehouse, run: str, node: str | None, decision: str, text: str, wait: float | None
 ) -> RunReport:
     by = lake.caller.name or lake.via
-    record = await lake.workflows.answer(run, node, decision, text, by, background)
+    record = await lake.workflows.answer(run, node, decision, text, by)
     await lake.record("answer", "run", run, after={"node": node, "decision": decision})
-    return await _followed(lake, record.id, background)
+    return await lake.followed(record.id, wait)
+
+
+@tool(toolset="workflow", route="GET /v1/observer/workflow/list", title="List workflows")
+async def list(lake: Lakehouse) -> Listing:
+    """List the workflows there are, with what they are for and take."""
+    return await listing(lake.workflows, lake.starter)

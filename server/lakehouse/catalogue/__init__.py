@@ -16,7 +16,7 @@ from lakehouse.catalogue.loading import refuse_nesting, run_source, set_apart
 from lakehouse.declare import Capability, capabilities_in
 from lakehouse.errors import Conflict, LakehouseError, NotFound, did_you_mean
 from lakehouse.observe import log
-from lakehouse.sources import plugin_files, query_files, source_of
+from lakehouse.sources import plugin_files, query_files, source_of, workflow_tools
 from lakehouse.verified import parsed
 
 GROUP = "lakehouse"  # of the entry points of installed plugins
@@ -72,7 +72,7 @@ class Catalogue(dict[str, Capability]):
     """
 
     def __init__(self, folders: Sequence[Path] = (), home: Path | None = None) -> None:
-        """`folders` are projects with tools, modes and queries; `home` a data directory with saved queries."""
+        """`folders` are projects with tools, modes, queries and workflows; `home` a data directory with saved ones."""
         super().__init__()
         refuse_nesting()
         self.skipped: list[Skipped] = []
@@ -82,6 +82,7 @@ class Catalogue(dict[str, Capability]):
         self.instructions: dict[str, str] = {}
         self.by_mcp_name: dict[str, Capability] = {}
         self.watched: set[str] = set()  # the files of installed plugins
+        self._files: set[str] = set()  # the workflow files that are tools
         self._claimed: dict[str, dict[str, Capability]] = {}
         self._words: dict[str, str] = {}  # who may use a first word of the command line: the prefix of its holder
         ours = plugin_files(())
@@ -97,6 +98,8 @@ class Catalogue(dict[str, Capability]):
             self._try_package(plugin)
         for path in query_files(folders, home):
             self._try_query(path)
+        for path in workflow_tools(folders, home):
+            self._try_workflow(path, folders, home)
 
     def _try_file(self, path: Path) -> None:
         origin, name = str(path), _project_module(path)
@@ -113,6 +116,26 @@ class Catalogue(dict[str, Capability]):
             self._add(_examined(Part(queries.PREFIX, [queries.published(query, path, self[queries.RUN])])))
         except (LakehouseError, OSError, ValueError, TypeError) as error:
             self._skip(str(path), _reason(error))
+
+    def _try_workflow(self, path: Path, folders: Sequence[Path], home: Path | None) -> None:
+        from lakehouse.catalogue import workflows  # 20 ms, for those who have one
+
+        try:
+            found = workflows.read(path, source_of(path), folders, home)
+            if found is not None:
+                tool = workflows.published(*found, path, self[workflows.RUN])
+                if (before := self.get(tool.name)) is not None and before.origin in self._files:
+                    self._drop(before)  # a later place wins, as it does for runs by name
+                self._add(_examined(Part(workflows.PREFIX, [tool])))
+                self._files.add(tool.origin)
+        except (LakehouseError, OSError, ValueError, TypeError) as error:
+            self._skip(str(path), _reason(error))
+
+    def _drop(self, capability: Capability) -> None:
+        del self[capability.name], self.by_mcp_name[capability.mcp_name]
+        for taken in self._claimed.values():
+            for name in [name for name, holder in taken.items() if holder is capability]:
+                del taken[name]
 
     def _try_package(self, plugin: EntryPoint) -> None:
         origin = f"package entry point {plugin.name}"

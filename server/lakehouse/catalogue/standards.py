@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from lakehouse.declare import Capability, Facts
 
 MAX_INSTRUCTIONS = 300  # characters of a plugin's INSTRUCTIONS: all files' together reach models that read 2,000
-OWN_COMMANDS = frozenset({"bench", "call", "config", "demo", "doctor", "init", "install", "restore", "serve", "stdio"})
+OWN_COMMANDS = frozenset("bench call config demo doctor init install restore run serve stdio".split())
 OWN_OPTIONS = frozenset({"config", "help", "home", "json"})
 OWN_PATH = "/v1/call/{rest:path}"
 

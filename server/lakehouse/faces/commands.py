@@ -1,5 +1,6 @@
 """Commands derived from the catalogue: one per tool, typed from its schema, and the short words people expect."""
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -151,6 +152,25 @@ def taken(ctx: click.Context, given: dict[str, Any]) -> Invocation:
         given.pop("profile_", None) or base.profile,
         base.run,
     )
+
+
+def own(function: Callable[..., None]) -> Callable[..., None]:
+    """One of our own commands: it takes the options of the whole command line too, as its first argument."""
+
+    @click.pass_context
+    def callback(ctx: click.Context, /, **given: Any) -> None:
+        function(taken(ctx, given), **given)
+
+    command = functools.wraps(function)(callback)
+    command.__click_params__ = global_options()  # type: ignore[attr-defined]
+    return command
+
+
+def home_of(given: str | None) -> Path:
+    """The data directory: the one given, else the usual one."""
+    from lakehouse.sources import default_home
+
+    return Path(given).expanduser().resolve() if given else default_home()
 
 
 def _option(name: str, schema: Mapping[str, Any], needed: bool) -> click.Option:

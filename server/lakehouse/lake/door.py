@@ -171,6 +171,19 @@ class Lakehouse(Standing):
         """Make a call that is described whole, as a node of a workflow does."""
         return (await self._watched(call, arguments, None))[0]
 
+    async def posted(self, name: str, body: bytes, signature: str, caller: Caller | None, key: str = "") -> str:
+        """Start the workflow of a hook; see Triggers.posted. `caller` is whoever showed a token, else None."""
+        await self.start()
+        starter = None
+        if caller is not None:
+            from lakehouse.lake.steps import starter_of
+
+            self.permit((await self.load()).find("workflow.run"), caller)
+            starter = starter_of(access.bound(caller, self.config))
+        if self.attached_to:
+            raise Unavailable("another process owns the data directory.", fix="Post to that one, or end it.")
+        return await (await self._triggered()).posted(name, body, signature, starter, key)
+
     def permit(self, capability: Capability, caller: Caller) -> None:
         """Raises Forbidden for what a caller from outside may not call, as the call itself would."""
         access.permit(self.catalogue, capability, Call(capability.name, access.bound(caller, self.config)))
@@ -215,7 +228,7 @@ class Lakehouse(Standing):
             await self.start()
             if (attachment := self._attachment) is None:
                 return await self._here((await self.load()).find(call.name), call, arguments, upload)
-            caller = call.caller if call.caller.folder else replace(call.caller, folder=_working_folder())
+            caller = call.caller if call.caller.folder else replace(call.caller, folder=working_folder())
             try:
                 return await attachment.call(
                     attach.Asked(call.name, arguments, caller, upload, call.limit), call.progress
@@ -361,7 +374,8 @@ class Lakehouse(Standing):
                 observe.log.exception("observer.failed %s", call.id)
 
 
-def _working_folder() -> str:
+def working_folder() -> str:
+    """Where this process stands."""
     try:
         return os.getcwd()
     except FileNotFoundError:  # it was removed: nothing is below this one

@@ -1,14 +1,23 @@
 """Who makes the running call, and what that decides: the open lake as its caller stands to it."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
+import anyio
+
 from lakehouse import observe
+from lakehouse.errors import Conflict, Unprocessable
 from lakehouse.lake.hold import Hold
 from lakehouse.observe import Caller
 
 if TYPE_CHECKING:
     from lakehouse.engine.profiles import Profile
     from lakehouse.engine.workflows.runs import Starter
+    from lakehouse.engine.workflows.runs.report import RunReport
+
+
+RUN_SECS = 60.0  # that a call waits for a run: clients give up on longer ones
+SPARE_SECS = 2.0  # of its time limit that it leaves for beginning and telling
 
 
 class Standing(Hold):
@@ -44,6 +53,35 @@ class Standing(Hold):
         """The same whenever the running call of a workflow's node is made again; empty for other calls."""
         call = observe.current.get()
         return call.key if call is not None else ""
+
+    def check_starts(self) -> None:
+        """Raises Unprocessable within a node of a run: such a call could start itself, over and over."""
+        call = observe.current.get()
+        if call is not None and call.node:
+            raise Unprocessable(
+                f"{call.name} cannot be called from a node.",
+                fix="Use a node `workflow: NAME`: it counts how deep runs lie, and is resumed with them.",
+            )
+
+    async def followed(self, run: str, wait: float | None = None, *, own: bool = False) -> "RunReport":
+        """A run once it has ended or pauses; one that takes longer than `wait` seconds as it is then.
+
+        Nobody waits past the running call's time limit, nor where this process ends with its call: whoever made that
+        call follows the run. `own`: the call began it, so that it is cancelled with the call.
+        """
+        call = observe.current.get()
+        limit = max(0.0, self.config.server.long_timeout_secs - SPARE_SECS)
+        patience = min(RUN_SECS if wait is None else wait, limit)
+        if self.brief and (call is None or call.parent is None):
+            patience = 0.0
+        try:
+            state = await self.workflows.wait(run, patience, call.progress if call is not None else observe.no_progress)
+        except anyio.get_cancelled_exc_class():
+            if own and not self.stopping:
+                with anyio.CancelScope(shield=True), suppress(Conflict):
+                    await self.workflows.cancel(run, "whoever started it cancelled the call.")
+            raise
+        return await self.workflows.report(state)
 
     @property
     def starter(self) -> "Starter":

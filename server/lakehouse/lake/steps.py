@@ -114,7 +114,12 @@ def caller_of(starter: Starter) -> Caller:
 
 
 def starter_of(caller: Caller) -> Starter:
-    """What is kept of whoever starts a run."""
+    """What is kept of whoever starts a run; of a command line also where it stands: a resumed run stands there, too."""
+    from lakehouse.lake.door import working_folder
+
+    folder = caller.folder
+    if folder is None and caller.via == "cli" and not caller.remote:
+        folder = working_folder()
     return Starter(
         caller.via,
         caller.remote,
@@ -122,7 +127,7 @@ def starter_of(caller: Caller) -> Starter:
         tuple(sorted(caller.toolsets)),
         caller.name,
         caller.profile,
-        caller.folder,
+        folder,
     )
 
 

@@ -9,6 +9,7 @@ from tests.flows import PATIENCE, by_id, ran, scripted, started, workflow
 
 import lakehouse
 from lakehouse import Lakehouse
+from lakehouse.engine.workflows.problems import CannotRun
 
 pytestmark = pytest.mark.anyio
 
@@ -181,14 +182,15 @@ async def test_a_thousand_items(lake: Lakehouse, home: Path) -> None:
 
 
 async def test_inputs_a_child_does_not_take_are_refused(lake: Lakehouse, home: Path) -> None:
-    """By name; of a fan-out, in the place of the item."""
-    saved(home, "up", LOUD, "inputs: {word: {required: true}}")
-    state = await ran(lake, "  - {id: it, workflow: up, with: {ward: x}}")
-    assert "'ward'" in (state.record.error or by_id(state)["it"].failure).detail
-    state = await ran(lake, EACH.replace("CHILD", "up").replace("as: word", "as: ward"), message="[1, 2]")
-    slots = json.loads(by_id(state)["all"].text)
-    assert [slot["archon_failed"] for slot in slots] == [True, True]
-    assert "'ward'" in slots[1]["error"]
+    """By name, before anything runs; what only an item shows, in the place of the item."""
+    saved(home, "up", "  - {id: it, bash: 'echo $ARGUMENTS'}", "inputs: {word: {required: true, type: integer}}")
+    with pytest.raises(CannotRun, match=r"ward.*'up' has no such input. Did you mean word"):
+        await ran(lake, "  - {id: it, workflow: up, with: {ward: x}}")
+    state = await ran(lake, EACH.replace("CHILD", "up"), message='[1, "x", 2]')
+    first, second, third = json.loads(by_id(state)["all"].text)
+    assert (first, third) == ("1", "2")
+    assert (second["archon_failed"], second["status"]) == (True, "failed")
+    assert "word" in second["error"]
 
 
 async def test_the_workflow_of_the_readme(lake: Lakehouse, home: Path) -> None:

@@ -165,7 +165,7 @@ async def test_what_is_noted(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -
     node = await said(lake, "printf 'a\\xff'; sleep 1000 & true")
     assert node.text == "a\ufffd"
     run = (await lake.workflows.store.runs(1))[0].id
-    told = [event.data["message"] for _, event in await lake.workflows.store.events(run) if event.kind == "warning"]
+    told = [event.data["message"] for _, event in await lake.workflows.store.events(run) if event.kind == "warned"]
     assert len(told) == 2 and "UTF-8" in str(told) and "outlived" in str(told)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lakehouse.engine.workflows.language import Loaded, Problem, Source, load
 from lakehouse.engine.workflows.language.reading import MAX_BYTES, read
+from lakehouse.engine.workflows.runs.record import Starter
 from lakehouse.errors import NotFound, Unprocessable, did_you_mean
 
 YAML = frozenset({".yaml", ".yml"})
@@ -205,6 +206,17 @@ class Surroundings:
         return None
 
 
+def places_of(starter: Starter | None) -> tuple[Path | None, Path | None]:
+    """Where the paths of somebody on this machine are meant from, and the folder whose `.archon/` they have.
+
+    Programs do not have the latter: they are started in the folders of strangers.
+    """
+    if starter is None or not starter.shell:
+        return None, None
+    base = Path(starter.folder) if starter.folder else Path.cwd()
+    return base, base if starter.via == "cli" else None
+
+
 def _as_path(name: str, base: Path) -> Path | None:
     if "\0" in name or not (Path(name).suffix in YAML or os.sep in name):
         return None
@@ -221,6 +233,12 @@ def _workflows(place: Path) -> Iterator[tuple[Path, Stamp]]:
             alone = list(_files(package, YAML))
             if len(alone) == 1:
                 yield from alone
+
+
+def files_under(folder: Path) -> list[Path]:
+    """The workflow files of a folder: in `workflows/` and `.archon/workflows/`, else in itself."""
+    places = [place for place in (folder / "workflows", folder / ".archon" / "workflows") if place.is_dir()]
+    return [path for place in places or [folder] for path, _ in _workflows(place)]
 
 
 def _folders_of(place: Path) -> list[Path]:

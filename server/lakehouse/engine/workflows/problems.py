@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lakehouse.errors import Unprocessable
+from lakehouse.errors import InvalidInput, Unprocessable
 
 MAX_TOLD = 8
 
@@ -28,10 +28,22 @@ class CannotRun(Unprocessable):
     @classmethod
     def of(cls, name: str, errors: Sequence[Problem]) -> "CannotRun":
         """The error for these findings."""
-        told = "; ".join(map(str, errors[:MAX_TOLD]))
-        more = f"; and {len(errors) - MAX_TOLD} more" if len(errors) > MAX_TOLD else ""
-        return cls(
-            f"workflow {name or 'without a name'} cannot run: {told}{more}",
+        kind = UnknownMode if any(map(_names_no_mode, errors)) else cls
+        apart = "\n  " if len(errors) > 1 else " "
+        told = "".join(f"{apart}{error}" for error in errors[:MAX_TOLD])
+        more = f"{apart}and {len(errors) - MAX_TOLD} more." if len(errors) > MAX_TOLD else ""
+        return kind(
+            f"workflow {name or 'without a name'} cannot run:{told}{more}",
             fix="Mend the file; workflow_validate tells everything that is wrong with it.",
             data={"errors": [vars(error) for error in errors]},
         )
+
+
+class UnknownMode(CannotRun):
+    """A workflow that names a mode there is not: what was asked for is wrong, wherever it came from."""
+
+    code, http, exit = InvalidInput.code, InvalidInput.http, InvalidInput.exit
+
+
+def _names_no_mode(problem: Problem) -> bool:
+    return problem.where.endswith(".mode")

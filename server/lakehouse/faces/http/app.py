@@ -12,6 +12,7 @@ from starlette.routing import Route
 from lakehouse.faces.http.drain import Drain
 from lakehouse.faces.http.endpoint import Endpoint
 from lakehouse.faces.http.guard import Guard
+from lakehouse.faces.http.hooks import Hooks
 from lakehouse.faces.http.metrics import Counted
 from lakehouse.faces.http.rest import Rest
 from lakehouse.faces.http.state import State
@@ -26,7 +27,11 @@ def http_app(lake: Lakehouse, rendering: dict[str, Any], *, show: Show = mcp_ser
 
     `show` makes the MCP server of a view. `app.state.drain` is how a server that stops says so.
     """
-    drain = Drain()
+
+    def stopping() -> None:
+        lake.stopping = True
+
+    drain = Drain(stopping)
     endpoint = Endpoint(lake, lambda view: show(lake, rendering, view), drain)
     state = State(lake, rendering)
     rest = Rest(lake, rendering, state.metrics)
@@ -38,7 +43,7 @@ def http_app(lake: Lakehouse, rendering: dict[str, Any], *, show: Show = mcp_ser
             yield
 
     app = Starlette(
-        routes=[Route("/mcp", endpoint), *state.routes(), *rest.routes()],
+        routes=[Route("/mcp", endpoint), *state.routes(), *Hooks(lake).routes(), *rest.routes()],
         middleware=[
             Middleware(Counted, metrics=state.metrics),
             Middleware(Guard, settings=lake.config, drain=drain),

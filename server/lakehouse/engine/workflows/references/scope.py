@@ -24,6 +24,7 @@ from lakehouse.engine.workflows.references.templates import (
     CONTEXT,
     OURS,
     Reference,
+    quotes,
     references,
     replaced,
     sole,
@@ -96,13 +97,18 @@ class Scope:
         return replaced(template, self._text)
 
     def prompt(self, template: str) -> str:
-        """As `text`, for a model: a context that the template does not mention stands at its end."""
+        """As `text`, for a model: a context that the template does not mention stands at its end.
+
+        In Markdown code, a reference to a node that there is not stays as it is: such a prompt tells how to write one.
+        """
         context = self.variables.get("CONTEXT", "")
-        named = False
+        named, quoted = False, quotes(template)
 
         def put(reference: Reference) -> str | None:
             nonlocal named
             named = named or reference.name in CONTEXT
+            if quoted(reference) and not self._has(reference):
+                return None
             return self._text(reference)
 
         written = replaced(template, put)
@@ -242,6 +248,15 @@ class Scope:
             scope = scope.outer
         fix = did_you_mean(reference.name, known, "" if known else "There are no nodes.")
         raise MissingReference(f"{reference}: there is no node {reference.name}.", fix=fix)
+
+    def _has(self, reference: Reference) -> bool:
+        if reference.kind not in ("output", "previous"):
+            return True
+        try:
+            self._producer(reference)
+        except MissingReference:
+            return False
+        return True
 
     def _json(self, record: NodeRecord) -> Any:
         """A node's output as data, read once; what is no JSON is the text."""

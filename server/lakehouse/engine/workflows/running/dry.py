@@ -74,6 +74,16 @@ class Dry:
         return _placeholder(step)
 
 
+def dry_of(
+    wanted: bool, stubs: Mapping[str, Any] | None = None, exec_code: bool = False, pause_at_gates: bool = False
+) -> Dry | None:
+    """What a dry run is given; None for a run. Raises InvalidInput for what only a dry run takes."""
+    given = {"stubs": stubs, "exec_code": exec_code, "pause_at_gates": pause_at_gates}
+    if not wanted and (named := [name for name, value in given.items() if value]):
+        raise InvalidInput(f"{named[0]} is for dry runs.", fix="Give dry_run, too, or leave it out.")
+    return Dry(stubs or {}, exec_code, pause_at_gates) if wanted else None
+
+
 class Unkept(Store):
     """A store for a dry run: it keeps the events of one run in memory, and nothing else."""
 
@@ -104,13 +114,13 @@ def _resolve(step: Step) -> None:
     """Look up everything a node refers to, so that what is missing fails it here as it would."""
     body, scope = step.node.body, step.scope
     if isinstance(body, Mode):
-        scope.given(step.node.given)
+        step.tell("resolved", arguments=scope.given(step.node.given))
     else:
         scope = scope.bound(step.node.given)
     if isinstance(body, Prompt):
-        scope.text(body.text)
+        scope.prompt(body.text)
     elif isinstance(body, Loop):
-        scope.text(body.prompt.text)
+        scope.prompt(body.prompt.text)
     elif isinstance(body, Bash):
         scope.shell(body.script)
     elif isinstance(body, Script) and not body.name:

@@ -72,9 +72,9 @@ async def run_program(step: Step, source: Source, command: Command, timeout: flo
         with anyio.CancelScope(shield=True):
             await log.close()
     if done.left:
-        step.tell("warning", message=f"{done.left} processes outlived the program that started them and were ended.")
+        step.warn(f"{done.left} processes outlived the program that started them and were ended.")
     if done.replaced:
-        step.tell("warning", message="its output is not UTF-8: what is not was replaced by U+FFFD.")
+        step.warn("its output is not UTF-8: what is not was replaced by U+FFFD.")
     return done
 
 

@@ -18,12 +18,13 @@ async def run_approval(step: Step) -> Output:
     body = step.node.body
     assert isinstance(body, Approval)
     rework = Rework(step, body.on_reject) if body.on_reject else None
-    offered = [*(one.id for one in body.decisions if one.id not in DECISIONS), *DECISIONS]
+    decisions = [one.id for one in body.decisions]
+    offered = dict.fromkeys([*decisions, *DECISIONS])  # there is always a way to say no
     while True:
         number = kept(step).get("heard", 0)
         message = step.scope.text(body.message)
-        answer = asked(step, number, f"{message}\n\n{rework.told}" if rework and rework.told else message, offered)
-        if body.decisions and (answer.decision != "reject" or "reject" in {one.id for one in body.decisions}):
+        answer = asked(step, number, f"{message}\n\n{rework.told}" if rework and rework.told else message, [*offered])
+        if answer.decision in decisions:
             return Output.of({"decision": answer.decision, "text": answer.text})
         if answer.decision == "approve":
             return Output((answer.text or "Approved") if body.capture_response else "")

@@ -34,10 +34,11 @@ async def ask(step: Step, text: str, agent: Agent, session: Session | None = Non
     system = [step.scope.text(agent.system)] if agent.system else []
     system += [RULE] if tools.offers else []
     before = [Message("system", "\n\n".join(system))] if system else []
+    provider, model = step.live.asked(agent.provider, agent.model)
     request = ChatRequest(
         (*before, *restored(session or []), Message("user", text)),
-        model=agent.model,
-        provider=agent.provider,
+        model=model,
+        provider=provider,
         tools=tools.offers,
         schema=agent.output_format,
         effort=agent.effort,
@@ -91,6 +92,6 @@ async def _reply(step: Step, request: ChatRequest, agent: Agent, told: set[str])
     for note in notes:
         if note not in told:
             told.add(note)
-            step.tell("warned", message=note)
+            step.warn(note)
     step.spend(reply.cost_usd, reply.input_tokens + reply.output_tokens)
     return reply

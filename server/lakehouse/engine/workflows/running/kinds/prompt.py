@@ -3,7 +3,7 @@
 from lakehouse.engine.workflows.model import Prompt
 from lakehouse.engine.workflows.references import Output
 from lakehouse.engine.workflows.running.kinds.asking import ask
-from lakehouse.engine.workflows.running.kinds.sessions import inherited, keep
+from lakehouse.engine.workflows.running.kinds.sessions import inherited, leave
 from lakehouse.engine.workflows.running.step import Step
 
 
@@ -13,5 +13,5 @@ async def run_prompt(step: Step) -> Output:
     assert isinstance(body, Prompt)
     step.scope = step.scope.bound(step.node.given)  # what `with:` gives a command
     answer = await ask(step, step.scope.prompt(body.text), body.agent, inherited(step))
-    await keep(step, answer.session)
+    leave(step, answer.session)
     return Output(answer.text) if body.agent.output_format is None else Output.of(answer.value)

@@ -28,7 +28,7 @@ def inherited(step: Step) -> Session:
         before = context.removeprefix("resume:").strip()
         found = _kept(step, prefix + before)
         if not found:
-            step.tell("warned", message=f"context: {before[:80]} left no conversation")
+            step.warn(f"context: {before[:80]} left no conversation")
         return found
     threads = _around(step)
     if context != "shared" and node.id not in threads.alone:
@@ -36,10 +36,11 @@ def inherited(step: Step) -> Session:
     return next((kept for id in threads.before(node.id) if (kept := _kept(step, prefix + id))), [])
 
 
-async def keep(step: Step, session: Session) -> None:
-    """Keep a conversation with the node, where another may go on with it."""
+def leave(step: Step, session: Session) -> None:
+    """Leave a conversation with the node, where another may go on with it: durable when the node's end is."""
     if _around(step).wanted(step.node.id):
-        await step.keep(session=session)
+        record = step.live.nodes[step.path]
+        step.live.nodes[step.path] = record.changed(extra={**record.extra, "session": session})
 
 
 def restored(session: Session) -> list[Message]:

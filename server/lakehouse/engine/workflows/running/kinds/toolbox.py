@@ -46,10 +46,10 @@ class Toolbox:
                 if not found.tool:
                     raise NotFound(f"{given[:80]} is no tool.")
             except NotFound:
-                step.tell("warned", message=f"allowed_tools: there is no tool {given[:80]} here; it is left out")
+                step.warn(f"allowed_tools: there is no tool {given[:80]} here; it is left out")
                 continue
             except Forbidden as error:
-                step.tell("warned", message=f"allowed_tools: {given[:80]} is left out: {error.detail}")
+                step.warn(f"allowed_tools: {given[:80]} is left out: {error.detail}")
                 continue
             if not (found.tool in names or denied & {found.tool, found.name} or found.name.startswith("workflow.")):
                 names[found.tool] = found.name
@@ -59,18 +59,19 @@ class Toolbox:
     async def result(self, call: ToolCall) -> Message:
         """What a call answers, for the model to read: also why it failed."""
         began = time.perf_counter()
-        op, error = "", ""
+        error, ops = "", self._step.ops
+        known = len(ops)
         try:
-            content, op = await self._answer(call)
+            content = await self._answer(call)
         except LakehouseError as failure:
             content = error = str(failure)
         self._step.beat()
         milliseconds = round((time.perf_counter() - began) * 1000)
-        failed = {"error": error[:300]} if error else {}
-        self._step.tell("tool_called", tool=call.name[:80], ok=not error, op=op, duration_ms=milliseconds, **failed)
+        more = ({"op": ops[-1]} if len(ops) > known else {}) | ({"error": error[:300]} if error else {})
+        self._step.tell("tool_called", tool=call.name[:80], ok=not error, duration_ms=milliseconds, **more)
         return Message("tool", f"<data>\n{content}\n</data>", tool_call_id=call.id)
 
-    async def _answer(self, call: ToolCall) -> tuple[str, str]:
+    async def _answer(self, call: ToolCall) -> str:
         self._calls += 1
         name = self._names.get(call.name)
         if name is None:
@@ -85,9 +86,9 @@ class Toolbox:
         self._made[made] += 1
         # One node may call a tool twice: the key is the same only for the same call of another attempt.
         asked = replace(step.asked, key=f"{step.asked.key}:{made}.{self._made[made]}")
-        answer, op = await step.live.door.call(asked, name, arguments)
+        answer, _ = await step.live.door.call(asked, name, arguments)
         limit = step.live.settings.max_tool_result_bytes
-        return await anyio.to_thread.run_sync(_fitted, answer, limit), op
+        return await anyio.to_thread.run_sync(_fitted, answer, limit)
 
 
 def _ours(name: str) -> str:
