@@ -205,3 +205,31 @@ async def test_a_run_and_its_file_are_resources(lake: Lakehouse) -> None:
 async def test_nobody_waits_for_what_asks_somebody(lake: Lakehouse) -> None:
     with pytest.raises(Conflict):
         await lake.call("workflow.run", {"definition": f"interactive: true\n{ECHO}", "background": True})
+
+
+async def test_what_is_strange_is_told_with_the_run(lake: Lakehouse) -> None:
+    """The file's own warnings with their lines and those of nodes, while the run is live, afterwards, and of a dry run."""
+    text = """\
+name: odd
+description: x
+nodes:
+  - {id: a, mode: fixture.echo, with: {value: 3}}
+  - {id: b, depend_on: [a], mode: fixture.echo, with: {value: 1}}
+  - {id: c, depends_on: [a], when: "$a.output = 3", mode: fixture.echo, with: {value: 1}}
+"""
+    for dry in (False, True):
+        report = await lake.call("workflow.run", {"definition": text, "dry_run": dry})
+        assert report["status"] == "completed"
+        assert (
+            report["warnings"][0]
+            == "nodes.b.depend_on (line 5): 'depend_on' is not a key here. Did you mean depends_on?"
+        )
+        assert any(one.startswith("nodes.c.when (line 6): ") for one in report["warnings"])
+        assert any(one.startswith("c: ") for one in report["warnings"])
+        if not dry:
+            assert (await lake.call("workflow.status", {"run": report["run_id"]}))["warnings"] == report["warnings"]
+    plain = await lake.call("workflow.run", {"workflow": "fixture-chain"})
+    assert "warnings" not in plain
+    with pytest.raises(Unprocessable, match="cannot run:\n  nodes.a.*\n  nodes.a"):
+        wrong = {"definition": "name: x\ndescription: x\nnodes: [{id: a, mode: sql.query, with: {query: x}}]\n"}
+        await lake.call("workflow.run", wrong)

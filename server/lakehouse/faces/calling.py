@@ -56,7 +56,7 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
                         raise
             # Before the end: other processes' calls may still run here, and are waited for.
             if not invocation.json and following.begun(answer):
-                show = functools.partial(show_run, answer, command, drawn=followed and sys.stderr.isatty())
+                show = functools.partial(show_run, answer, command, followed=followed)
             else:
                 show = functools.partial(terminal.show, answer, as_json=invocation.json)
             await anyio.to_thread.run_sync(show)

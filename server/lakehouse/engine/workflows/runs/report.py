@@ -154,4 +154,4 @@ def _told(failure: Failure | None) -> str | None:
 
 
 def _ms(begin: float | None, end: float | None) -> float | None:
-    return round((end - begin) * 1000, 3) if begin is not None and end is not None else None
+    return round(max(0.0, end - begin) * 1000, 3) if begin is not None and end is not None else None
