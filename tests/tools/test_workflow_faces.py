@@ -186,7 +186,7 @@ async def test_nobody_waits_for_what_asks_somebody(lake: Lakehouse) -> None:
 
 
 async def test_what_is_strange_is_told_with_the_run(lake: Lakehouse) -> None:
-    """The file's own warnings with their lines and those of nodes, while the run is live, afterwards, and of a dry run."""
+    """The file's own warnings with their lines and those of nodes, at once, afterwards, and of a dry run."""
     text = """\
 name: odd
 description: x
@@ -208,6 +208,6 @@ nodes:
             assert (await lake.call("workflow.status", {"run": report["run_id"]}))["warnings"] == report["warnings"]
     plain = await lake.call("workflow.run", {"workflow": "fixture-chain"})
     assert "warnings" not in plain
-    with pytest.raises(Unprocessable, match="cannot run:\n  nodes.a.*\n  nodes.a"):
+    with pytest.raises(Unprocessable, match=r"cannot run:\n  nodes.a.*\n  nodes.a"):
         wrong = {"definition": "name: x\ndescription: x\nnodes: [{id: a, mode: sql.query, with: {query: x}}]\n"}
         await lake.call("workflow.run", wrong)
