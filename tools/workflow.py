@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from lakehouse import Lakehouse, mode, resource, tool
+from lakehouse.engine.workflows.lifting.lift import FromOps
 from lakehouse.engine.workflows.running.dry import dry_of
 from lakehouse.engine.workflows.runs.diff import RunDiff
 from lakehouse.engine.workflows.runs.logs import Logs
@@ -87,7 +88,7 @@ async def run(
     wait: Wait = None,
     dry_run: Annotated[bool, "Call nothing, keep nothing."] = False,
     stubs: Annotated[dict[str, Any] | None, "Dry: what nodes put out, by id."] = None,
-    exec_code: Annotated[bool, "Dry: run scripts all the same."] = False,
+    exec_code: Annotated[bool, "Dry: run scripts."] = False,
     pause_at_gates: Annotated[bool, "Dry: stop at gates."] = False,
     provider_map: Annotated[dict[str, str] | None, "Models for providers or models its file names."] = None,
 ) -> RunReport:
@@ -116,7 +117,7 @@ async def validate(
     workflow: Annotated[str, "Its name; else all."] = "",
     definition: Annotated[str | None, "Its YAML, in place of a name."] = None,
 ) -> Validation:
-    """Tell what is wrong or strange about a workflow before it runs. Example: {"definition": "name: …"}."""
+    """Tell what is wrong or strange about a workflow before it runs."""
     return await validation(lake.workflows, workflow, definition, lake.starter)
 
 
@@ -137,7 +138,7 @@ async def runs(
     before: Annotated[str | None, "`next` of the page before."] = None,
     limit: Annotated[int, Field(ge=1, le=500), "At most."] = 20,
 ) -> RunPage:
-    """List runs of workflows, the newest first. Example: {"status": "paused"}."""
+    """List runs of workflows, the newest first."""
     found = await lake.workflows.runs(limit + 1, workflow=workflow, status=status, parent=parent, before=before)
     return page_of(found, limit)
 
@@ -291,6 +292,18 @@ async def triggers(lake: Lakehouse) -> TriggerList:
     """List what starts workflows by itself: when it is due, its last run, what was missed."""
     found = await lake.triggers.report()
     return TriggerList(enabled=lake.triggers.enabled, triggers=found, count=len(found))
+
+
+@tool("writes", toolset="workflow", route="/v1/observer/workflow/from-ops", title="Make a workflow of calls")
+async def from_ops(
+    lake: Lakehouse,
+    of: Annotated[Sequence[str], "A run; calls by id; or mcp, cli: its last calls."],
+    last: Annotated[int, Field(ge=1, le=1000), "So many."] = 10,
+    name: Annotated[str, "Its name."] = "",
+    save: Annotated[bool, "As a file."] = False,
+) -> FromOps:
+    """Make a workflow file of recorded calls, with inputs, stubs and a test. Example: {"of": ["…"]}."""
+    return await lake.lifting.lift(of, lake.starter, last=last, name=name, save=save)
 
 
 async def _answered(

@@ -29,6 +29,28 @@ async def test_the_result_of_a_run(lake: Lakehouse) -> None:
     assert told["nodes"][0]["output"] == {"value": "said"}
 
 
+async def test_every_node_that_ended_has_every_key(lake: Lakehouse) -> None:
+    """S20.5, S20.6: also one that was skipped or failed; each is an op that names its workflow and node."""
+    text = (
+        "name: e\ndescription: e\nnodes:\n  - {id: a, mode: fixture.fail}\n"
+        "  - {id: b, mode: fixture.echo, depends_on: [a]}\n  - {id: c, prompt: hi, depends_on: [a]}\n"
+    )
+    told = await lake.call("workflow.run", {"definition": text})
+    for node in told["nodes"]:
+        assert {"id", "mode", "status", "output", "started_at", "duration_ms"} <= node.keys(), node
+    assert [(one["mode"], one["status"], one["output"]) for one in told["nodes"]] == [
+        ("fixture.fail", "failed", ""),
+        ("fixture.echo", "skipped", ""),
+        ("prompt", "skipped", ""),
+    ]
+    assert "error" in told["nodes"][0]
+    ops = {one["id"]: one for one in (await lake.call("observer.recent", {"source": "workflow"}))["ops"]}
+    assert [(ops[id]["workflow"], ops[id]["node_id"], ops[id]["success"], ops[id]["parent"]) for id in told["ops"]] == [
+        ("e", id, False, told["run_id"]) for id in "abc"
+    ]
+    assert [ops[id]["error"] for id in told["ops"]][1:] == ["skipped", "skipped"]
+
+
 async def test_texts_from_outside_run_no_programs(lake: Lakehouse) -> None:
     for via in ("mcp", "http"):
         with pytest.raises(Forbidden):

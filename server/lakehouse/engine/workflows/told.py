@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from lakehouse.engine.workflows.language import Loaded
 from lakehouse.engine.workflows.library import files_under
+from lakehouse.engine.workflows.lifting.tested import failures_of
 from lakehouse.engine.workflows.model import Input
 from lakehouse.engine.workflows.runs.record import Starter
 from lakehouse.errors import InvalidInput, NotFound, did_you_mean
@@ -94,7 +95,13 @@ async def validation(workflows: "Workflows", name: str, definition: str | None, 
     if definition is not None:
         reports = [await workflows.validate(name or "workflow", definition, starter)]
     else:
-        reports = [await workflows.validate(one, None, starter) for one in await _named(workflows, name, starter)]
+        reports = []
+        for one in await _named(workflows, name, starter):
+            report = await workflows.validate(one, None, starter)
+            if report["valid"]:
+                found = await failures_of(workflows, report["file"], one, starter)
+                report |= {"errors": [vars(problem) for problem in found], "valid": not found}
+            reports.append(report)
         if not name:
             whole = [one.report() for one in await workflows.listing(starter) if one.workflow is None]
             reports += whole

@@ -1,7 +1,6 @@
 """A whole run, from its first node to its verdict."""
 
 import json
-import time
 from collections.abc import Sequence
 
 import anyio
@@ -82,7 +81,7 @@ async def _end(live: Live, error: LakehouseError | None) -> None:
         await live.keep_run(
             status=status,
             error=failure,
-            ended_at=None if status == "paused" else time.time(),
+            ended_at=None if status == "paused" else live.now(),
             result=_result(live),
             outcome=_outcome(live),
         )
@@ -98,7 +97,7 @@ def _ended(live: Live, error: LakehouseError | None) -> list[NodeRecord]:
         reason = "timeout" if isinstance(error, TimedOut) else "budget"
         failure = Failure(error.code, error.detail, error.fix)
     found: list[NodeRecord] = []
-    now = time.time()
+    now = live.now()
     for record in live.records():
         if record.status in ("running", "paused"):
             record = record.changed(status="failed", reason=reason, failure=failure, ended_at=now)
