@@ -225,6 +225,17 @@ class Catalogue(dict[str, Capability]):
             return False
         return not any(capability.name in (c.facts.complete or {}).values() for c in self.values())
 
+    def steps(self, name: str | None = None) -> list[Capability]:
+        """What nodes of workflows can run; or the one of this name. Raises NotFound with the nearest names."""
+        there = {one.name: one for one in self.values() if one.public or self.is_step(one)}
+        if name is None:
+            return list(there.values())
+        found = self.get(name) or self.by_mcp_name.get(name)
+        if found is None or found.name not in there:
+            fix = did_you_mean(name, there, "workflow_modes lists them.")
+            raise NotFound(f"there is no mode {name[:100]!r}.", fix=fix)
+        return [found]
+
     def toolsets_of(self, capability: Capability) -> tuple[str, ...]:
         """The toolsets it is in; what is no tool is in those of the tools of its file, and in none beside none."""
         if capability.public:
