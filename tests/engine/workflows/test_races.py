@@ -8,7 +8,7 @@ import pytest
 from tests.flows import PATIENCE, by_id, ran, started, workflow
 
 from lakehouse import Conflict, Lakehouse, Unavailable, Upstream
-from lakehouse.engine.workflows.runs import NodeRecord, RunRecord, Starter, Store
+from lakehouse.engine.workflows.runs import NodeRecord, RunRecord, Store
 
 pytestmark = pytest.mark.anyio
 
