@@ -31,7 +31,7 @@ FEATURES: tuple[Feature, ...] = (
     *_all("run_second", "root", "outcome_field evidence_policy"),
     *_all("extension", "root", "tool title timeout max_cost_usd triggers"),
     Feature("root.budget", "run_second", "max_spend_usd is taken as max_cost_usd; max_work_units is left out"),
-    Feature("root.tags", "warn", "they are shown and do nothing"),
+    Feature("root.tags", "warn", "nothing is sorted or chosen by them"),
     Feature("root.worktree", "warn", "runs stand in the folder of whoever starts them"),
     Feature("root.container", "warn", "there are no containers"),
     Feature("root.mutates_checkout", "warn", "runs do not lock the folder they stand in"),

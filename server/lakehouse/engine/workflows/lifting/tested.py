@@ -23,7 +23,6 @@ from lakehouse.engine.workflows.running.dry import Dry
 from lakehouse.engine.workflows.runs import Starter
 from lakehouse.errors import LakehouseError
 
-RESOLVED = "arguments"  # the event of a dry run that tells what a node would call with
 PATIENCE = 60.0
 KEYS = frozenset({"workflow", "input", "message", "stubs", "expect"})
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 
 from lakehouse import config
-from lakehouse.engine.workflows.language import Loaded
 from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.runs import Event, NodeRecord, RunRecord, Store
@@ -25,7 +24,7 @@ MAX_LATEST = 256  # events that who watches may come late for
 
 
 class Children(Protocol):
-    """Workflows.child, of one run."""
+    """Present.child, of one run."""
 
     async def __call__(
         self,
@@ -81,7 +80,7 @@ class Live:
         self.broken: LakehouseError | None = None  # the store failed: what it holds is how far the run came
         self.scope = anyio.CancelScope()
         self.cost_usd = 0.0  # of its nodes and of its children's
-        self.children: Children | None = None  # runs other workflows below this one: see Workflows.child
+        self.children: Children | None = None  # runs other workflows below this one: see Present.child
         self.below: list[Live] = []  # those that run now
         self.passed: dict[str, float] = {}  # of that, what runs below cost, by the path of the node that runs them
         self._idle: dict[str, tuple[float, float]] = {}  # seconds of silence, and when its time is up, by path
@@ -243,6 +242,3 @@ class Live:
     def doing(self) -> str:
         """The paths of the nodes that run."""
         return ", ".join(self.running)
-
-
-__all__ = ["Live", "Loaded"]
