@@ -38,7 +38,8 @@ ARROWS = {
     "attach": {"attach", "errors", "observe", "preview", "transfer"},
     "stdout": set(),
     "verified": {"errors"},
-    "catalogue": {"catalogue", "declare", "errors", "observe", "sources", "stdout", "verified"},
+    "offered": {"engine", "errors", "sources"},
+    "catalogue": {"catalogue", "declare", "errors", "observe", "offered", "sources", "stdout", "verified"},
     "rendered": {"", "catalogue", "declare", "errors", "observe", "sources"},
     "engine": {"engine", "config", "errors", "verified"},
     "lake": {

@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 import anyio.to_thread
@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from lakehouse.engine.vectors import Vectors
     from lakehouse.engine.vectors.calibration import Calibration
     from lakehouse.engine.workflows import Workflows
+    from lakehouse.engine.workflows.lifting.lift import Lifting
     from lakehouse.engine.workflows.triggers.watch import Triggers
+    from lakehouse.lake.door import Lakehouse
 
 T = TypeVar("T")
 _RESUMED_SECS = 1.0  # a command is over by then
@@ -206,6 +208,15 @@ class Parts:
             enabled=self.config.workflows.triggers,
             profile=self.config.server.profile or None,
         )
+
+    @Whole
+    def lifting(self) -> "Lifting":
+        """Workflows made of recorded calls."""
+        from lakehouse.engine.workflows.lifting.lift import Lifting
+        from lakehouse.lake.steps import Steps
+
+        steps = Steps(cast("Lakehouse", self))
+        return Lifting(self.home, self.everything.workflows, Parts.observer.of(self).kept, steps)
 
     @Whole
     def observer(self) -> "Observer":

@@ -93,7 +93,15 @@ async def validation(workflows: "Workflows", name: str, definition: str | None, 
     if definition is not None:
         reports = [await workflows.validate(name or "workflow", definition, starter)]
     else:
-        reports = [await workflows.validate(one, None, starter) for one in await _named(workflows, name, starter)]
+        reports = []
+        for one in await _named(workflows, name, starter):
+            report = await workflows.validate(one, None, starter)
+            if report["valid"]:
+                from lakehouse.engine.workflows.lifting.tested import failures_of
+
+                found = await failures_of(workflows, report["file"], one, starter)
+                report |= {"errors": [vars(problem) for problem in found], "valid": not found}
+            reports.append(report)
         if not name:
             whole = [one.report() for one in await workflows.listing(starter) if one.workflow is None]
             reports += whole

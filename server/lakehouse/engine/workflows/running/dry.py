@@ -115,7 +115,7 @@ def _resolve(step: Step) -> None:
     """Look up everything a node refers to, so that what is missing fails it here as it would."""
     body, scope = step.node.body, step.scope
     if isinstance(body, Mode):
-        scope.given(step.node.given)
+        step.tell("resolved", arguments=scope.given(step.node.given))
     else:
         scope = scope.bound(step.node.given)
     if isinstance(body, Prompt):

@@ -26,16 +26,16 @@ class Watched:
 class TriggerReport(BaseModel):
     """A trigger; of one that is wrong, what is."""
 
-    workflow: str
-    kind: str = ""
+    workflow: str = Field(description="What it starts.")
+    kind: str = Field("", description="cron, dataset or webhook.")
     on: str = Field("", description="The cron expression, dataset or hook.")
     next: str | None = Field(None, description="When it is due, UTC.")
-    last_run: str | None = None
+    last_run: str | None = Field(None, description="Its newest run.")
     status: str | None = Field(None, description="Of that run.")
     missed: int = Field(0, description="Occasions while nobody watched.")
     missed_at: str | None = Field(None, description="When that was noticed.")
     skipped: int = Field(0, description="Those while the run before was not over.")
-    skipped_at: str | None = None
+    skipped_at: str | None = Field(None, description="When the last was.")
     problem: str | None = Field(None, description="Why it does not fire, or began no run.")
 
     @classmethod
@@ -64,8 +64,8 @@ class TriggerList(BaseModel):
     """The triggers of this machine's workflow files."""
 
     enabled: bool = Field(description="Whether workflows.triggers is set.")
-    triggers: list[TriggerReport]
-    count: int
+    triggers: list[TriggerReport] = Field(description="Each of them.")
+    count: int = Field(description="How many.")
 
 
 def _text(seconds: float | None) -> str | None:
