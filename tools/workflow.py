@@ -34,7 +34,8 @@ class Step(BaseModel):
     description: str = Field(description="What it does.")
     effect: str = Field(description="reads, writes or destroys.")
     tool: bool = Field(description="Whether it is a tool too; the others are steps only.")
-    arguments: dict[str, Any] | None = Field(None, description="What it takes, as a JSON Schema; of a named one only.")
+    arguments: dict[str, Any] | None = Field(None, description="Of a named one: what `with:` takes, as a JSON Schema.")
+    output: dict[str, Any] | None = Field(None, description="Of a named one: what `$node.output` is, as a JSON Schema.")
 
 
 class Steps(BaseModel):
@@ -56,17 +57,16 @@ async def modes(lake: Lakehouse, name: Annotated[str | None, "Only this one, wit
 
     Example: {"name": "sql.query"}.
     """
-    wanted = [lake.catalogue.find(name)] if name is not None else [*lake.catalogue.values()]
     found = [
         Step(
-            mode=capability.name,
-            description=capability.description.partition("\n")[0],
-            effect=capability.effect,
-            tool=capability.public,
-            arguments=None if name is None else capability.input_schema,
+            mode=one.name,
+            description=" ".join(one.description.partition("Example: ")[0].split()),
+            effect=one.effect,
+            tool=one.public,
+            arguments=one.input_schema if name is not None else None,
+            output=one.output_schema if name is not None else None,
         )
-        for capability in wanted
-        if capability.facts.kind in ("tool", "mode")
+        for one in lake.catalogue.steps(name)
     ]
     return Steps(modes=found, count=len(found))
 

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lakehouse.faces import cli
-from lakehouse.faces.drawing import lines, readable, tree
+from lakehouse.faces.drawing import advice, lines, readable, tree
 from lakehouse.faces.following import EXITS
 
 FLOW = """\
@@ -52,7 +52,7 @@ def test_a_file_is_run_up_to_its_gate_and_approved(home: Path, file: Path, tmp_p
     assert report["waits"] == [{"node": "ask", "message": "Send dear all hello 3?", "decisions": ["approve", "reject"]}]
     assert "✓ write completed" in ran.stderr and "? ask paused" in ran.stderr
     approved = run(home, "workflow", "approve", report["run_id"], "--text", "now")
-    assert approved.exit_code == 0 and approved.stdout.endswith("sent now\n")
+    assert approved.exit_code == 0 and approved.stdout == "sent now\n"
     assert f"letter  {report['run_id']}  ✓ completed" in run(home, "workflow", "status", report["run_id"]).stdout
     events = run(home, "workflow", "logs", report["run_id"]).stdout
     assert re.search(r"node_completed\s+sent", events)
@@ -148,20 +148,27 @@ def test_what_the_tree_says() -> None:
         {"id": "g#2/in", "status": "failed", "error": "it \x1b[31mfailed"},
         {"id": "c", "status": "pending"},
     )
-    text = tree(report, "lakehouse", {"c": ["a", "b"]}, {"a": ["line"]}, [report]).plain
+    text = tree(report, {"c": ["a", "b"]}, {"a": ["line"]}, [report]).plain
     assert "✓ a  bash  1.5 s  attempt 2\n      line" in text and "    ✗ in  bash  it [31mfailed" in text
     assert "· c  bash  waits for b" in text and "↳ ▶ w  r1" in text
     many = a_run(*({"id": f"n{number}"} for number in range(50)), {"id": "now", "status": "running"})
-    assert tree(many, "lakehouse", room=5).plain.splitlines()[1:] == ["  … 50 of 51 nodes ended", "  ▶ now  bash"]
+    assert tree(many, room=5).plain.splitlines()[1:] == ["  … 50 of 51 nodes ended", "  ▶ now  bash"]
 
 
 def test_what_somebody_can_do_is_said() -> None:
-    gate = {"node": "ask", "message": "Go\non?", "decisions": ["approve", "later-on"]}
-    said = tree(a_run(status="paused", waits=[gate]), "lakehouse --home h").plain
-    assert "ask asks: Go on?" in said and "lakehouse --home h workflow approve r1\n" in said
+    """A gate's whole message; going on as it was started or with a changed file; what is strange, not without end."""
+    gate = {"node": "ask", "message": "Go\non?\x1b[31m" + "x" * 500, "decisions": ["approve", "later-on"]}
+    said = "\n".join(advice(a_run(status="paused", waits=[gate]), "lakehouse --home h"))
+    assert f"ask asks: Go\non? [31m{'x' * 500}\n" in said and "lakehouse --home h workflow approve r1\n" in said
     assert "workflow approve r1 --decision later-on" in said
-    failed = tree(a_run(status="failed", error="a: no."), "lakehouse").plain
-    assert "error: a: no." in failed and "lakehouse workflow resume r1" in failed
+    node = {"id": "g#2/a", "status": "failed", "error": "no. See workflow_logs."}
+    failed = a_run(node, status="failed", error="a: no. See workflow_logs.", warnings=[f"w{n}" for n in range(10)])
+    said = "\n".join(advice(failed, "lakehouse"))
+    assert "error: a: no. See `lakehouse workflow logs`." in said and "lakehouse workflow resume r1" in said
+    assert "workflow rerun r1 --from-node g --current" in said
+    assert said.count("warning: ") == 8 and "… and 2 warnings more" in said
+    assert "error" not in "".join(advice(failed, "lakehouse", failures=False))
+    assert "resume" not in "".join(advice({**failed, "dry_run": True}, "lakehouse"))
 
 
 def test_lines_tell_each_change_once() -> None:

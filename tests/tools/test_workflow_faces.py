@@ -29,6 +29,28 @@ async def test_the_result_of_a_run(lake: Lakehouse) -> None:
     assert told["nodes"][0]["output"] == {"value": "said"}
 
 
+async def test_every_node_that_ended_has_every_key(lake: Lakehouse) -> None:
+    """S20.5, S20.6: also one that was skipped or failed; each is an op that names its workflow and node."""
+    text = (
+        "name: e\ndescription: e\nnodes:\n  - {id: a, mode: fixture.fail}\n"
+        "  - {id: b, mode: fixture.echo, depends_on: [a]}\n  - {id: c, prompt: hi, depends_on: [a]}\n"
+    )
+    told = await lake.call("workflow.run", {"definition": text})
+    for node in told["nodes"]:
+        assert {"id", "mode", "status", "output", "started_at", "duration_ms"} <= node.keys(), node
+    assert [(one["mode"], one["status"], one["output"]) for one in told["nodes"]] == [
+        ("fixture.fail", "failed", ""),
+        ("fixture.echo", "skipped", ""),
+        ("prompt", "skipped", ""),
+    ]
+    assert "error" in told["nodes"][0]
+    ops = {one["id"]: one for one in (await lake.call("observer.recent", {"source": "workflow"}))["ops"]}
+    assert [(ops[id]["workflow"], ops[id]["node_id"], ops[id]["success"], ops[id]["parent"]) for id in told["ops"]] == [
+        ("e", id, False, told["run_id"]) for id in "abc"
+    ]
+    assert [ops[id]["error"] for id in told["ops"]][1:] == ["skipped", "skipped"]
+
+
 async def test_texts_from_outside_run_no_programs(lake: Lakehouse) -> None:
     for via in ("mcp", "http"):
         with pytest.raises(Forbidden):
@@ -183,3 +205,47 @@ async def test_a_run_and_its_file_are_resources(lake: Lakehouse) -> None:
 async def test_nobody_waits_for_what_asks_somebody(lake: Lakehouse) -> None:
     with pytest.raises(Conflict):
         await lake.call("workflow.run", {"definition": f"interactive: true\n{ECHO}", "background": True})
+
+
+async def test_readers_bound_to_a_profile_see_their_own_runs(lake: Lakehouse) -> None:
+    """As resources and for completion, too; the files are everybody's."""
+    await lake.call("storage.put", {"bucket": "primary", "key": "in/x.txt", "text": "x"})
+    await lake.call("profiles.set", {"name": "eu", "bucket": "primary"})
+    bound = lakehouse.observe.Caller(via="mcp", profile="eu")
+    run = (await lake.call("workflow.run", {"workflow": "fixture-chain"}))["run_id"]
+    theirs = (await lake.call("workflow.run", {"workflow": "fixture-chain"}, caller=bound))["run_id"]
+    assert (await lake.call("workflow.ids", caller=bound))["values"] == [theirs]
+    for name, given in (("report", {}), ("timeline", {}), ("output", {"node": "echo"}), ("status", {}), ("logs", {})):
+        id = "run" if name in ("status", "logs") else "id"
+        with pytest.raises(NotFound):
+            await lake.call(f"workflow.{name}", {id: run, **given}, caller=bound)
+        await lake.call(f"workflow.{name}", {id: theirs, **given}, caller=bound)
+    assert "fixture-chain" in (await lake.call("workflow.names", caller=bound))["values"]
+
+
+async def test_what_is_strange_is_told_with_the_run(lake: Lakehouse) -> None:
+    """The file's own warnings with their lines, and those of nodes: of a live run, one that is over, a dry one."""
+    text = """\
+name: odd
+description: x
+nodes:
+  - {id: a, mode: fixture.echo, with: {value: 3}}
+  - {id: b, depend_on: [a], mode: fixture.echo, with: {value: 1}}
+  - {id: c, depends_on: [a], when: "$a.output = 3", mode: fixture.echo, with: {value: 1}}
+"""
+    for dry in (False, True):
+        report = await lake.call("workflow.run", {"definition": text, "dry_run": dry})
+        assert report["status"] == "completed"
+        assert (
+            report["warnings"][0]
+            == "nodes.b.depend_on (line 5): 'depend_on' is not a key here. Did you mean depends_on?"
+        )
+        assert any(one.startswith("nodes.c.when (line 6): ") for one in report["warnings"])
+        assert any(one.startswith("c: ") for one in report["warnings"])
+        if not dry:
+            assert (await lake.call("workflow.status", {"run": report["run_id"]}))["warnings"] == report["warnings"]
+    plain = await lake.call("workflow.run", {"workflow": "fixture-chain"})
+    assert "warnings" not in plain
+    with pytest.raises(Unprocessable, match=r"cannot run:\n  nodes\.a.*\n  nodes\.a"):
+        wrong = {"definition": "name: x\ndescription: x\nnodes: [{id: a, mode: sql.query, with: {query: x}}]\n"}
+        await lake.call("workflow.run", wrong)

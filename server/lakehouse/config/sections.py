@@ -94,7 +94,7 @@ class Plugins(Section):
     """Capabilities of your own."""
 
     folders: tuple[Path, ...] = Field(
-        (), description="Project folders whose tools/, modes/ and queries/ are loaded too."
+        (), description="Project folders whose tools/, modes/, queries/ and workflows/ are loaded too."
     )
 
 

@@ -11,7 +11,7 @@ import anyio.to_thread
 import click
 
 from lakehouse.errors import LakehouseError, NotFound
-from lakehouse.faces.drawing import Drawn, lines, told
+from lakehouse.faces.drawing import Drawn, lines, whole
 from lakehouse.lake import Lakehouse
 
 # What a command that ran a workflow ends with; what could not be run at all ends as its error says.
@@ -75,7 +75,7 @@ async def _until_it_rests(lake: Lakehouse, report: Report, command: str) -> Repo
             await watch.changed()
             report = await watch.report()
     plan = await watch.plan() if report["status"] == "running" else {}
-    with Drawn(command) as drawn:
+    with Drawn() as drawn:
         while True:
             drawn.show(report, plan, await watch.tails(report), await watch.below(report))
             if report["status"] != "running":
@@ -149,7 +149,7 @@ async def _answered(report: Report) -> tuple[str, dict[str, Any]] | None:
 
 def _asked(gate: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
     choices = [*gate["decisions"], "later"]
-    click.echo(f"\n{told(gate['message'])}", err=True)
+    click.echo(f"\n{whole(gate['message'])}", err=True)
     try:
         decision = click.prompt(gate["node"], type=click.Choice(choices), default="later", err=True)
         if decision == "later":

@@ -82,7 +82,6 @@ class Workflows:
         self.library = Library(folders)
         self.store = Store(self.folder, settings.max_output_bytes)
         self._present = Present(self.folder, settings, self.store, door, later, brief, self.load)
-        self._answering = anyio.Lock(fast_acquire=True)
         self._profile: str | None = None
 
     async def load(
@@ -215,7 +214,7 @@ class Workflows:
         """
         record = await self._found(run)
         self._present.check_background(background)
-        async with self._answering:
+        async with self._present.answering:
             at, gate = await self._gate(record, node)
             given = answers(gate.extra)
             root = await self._root(at)
@@ -227,28 +226,38 @@ class Workflows:
                 await (live.keep(kept) if live is not None else self.store.put_node(at.id, kept))
             elif gate.status != "paused" or at.status in OVER:
                 return root  # it has gone on with this answer
-        if root.id in self._present.live:
-            return root  # its other branches run still; it goes on when they have ended
+        if self._present.runs(root.id):
+            return root  # its other branches run still, and it goes on when they have ended; or it is about to
         return await self._present.go_on(root)
 
     async def cancel(self, run: str, reason: str = "") -> RunRecord:
         """End a run and those below it; of a cancelled one, nothing. Raises NotFound, Conflict when it is over."""
         record = await self._found(run)
-        if record.status in ("completed", "failed"):
-            raise Conflict(f"run {run} is over: it {_ended(record)}.", fix="There is nothing to cancel.")
-        if record.status == "cancelled":
-            return record
-        if (live := self._present.live.get(run)) is not None:
-            live.cancel(reason)
+        while record.status not in OVER:
+            await self._present.unclaimed(run)
+            if (live := self._present.live.get(run)) is None:
+                record = await self._ended_here(run, reason)
+                continue
+            live.cancel(reason or "cancelled.")
             while self._present.live.get(run) is live:
                 await live.heard.wait()
-            return live.record
+            if live.broken is not None:
+                raise live.broken
+            record = live.record  # paused, where it came to that before it heard
+        if record.status != "cancelled":
+            raise Conflict(f"run {run} is over: it {_ended(record)}.", fix="There is nothing to cancel.")
+        return record
+
+    async def _ended_here(self, run: str, reason: str) -> RunRecord:
+        """Cancel a run that nobody runs, with those below it, unless it is over."""
         with self._present.claim(run):
-            for below in await self.store.below(run):
-                if below.status not in OVER:
-                    await self.store.put_run(_cancelled(below, reason))
-            record = _cancelled(record, reason)
-            await self.store.put_run(record)
+            record = await self.store.run(run)
+            if record.status not in OVER:
+                for below in await self.store.below(run):
+                    if below.status not in OVER:
+                        await self.store.put_run(_cancelled(below, reason))
+                record = _cancelled(record, reason)
+                await self.store.put_run(record)
         return record
 
     async def wait(self, run: str, seconds: float | None = None, progress: Progress = unheard) -> RunState:
@@ -266,7 +275,7 @@ class Workflows:
         """A run as it is now. Raises NotFound."""
         record = await self._found(run)
         nodes = await self._present.nodes(run)
-        return RunState(record, ordered(record.plan, nodes), run in self._present.live)
+        return RunState(record, ordered(record.plan, nodes), self._present.runs(run))
 
     async def report(self, state: RunState, *, timeline: bool = False) -> RunReport:
         """A run as it is told, with when what ran if that is wanted."""
@@ -303,7 +312,7 @@ class Workflows:
             among=tuple(self._present.live) if status == "running" else None,
             without=tuple(self._present.live) if status == "interrupted" else (),
         )
-        return [(record, status_of(record, record.id in self._present.live)) for record in found]
+        return [(record, status_of(record, self._present.runs(record.id))) for record in found]
 
     def within(self, profile: str) -> "Workflows":
         """The same for callers bound to a profile: they see the runs of that profile."""
@@ -339,7 +348,7 @@ class Workflows:
         """Forget runs that the settings do not keep, with all below them; those that are not over stay."""
         if not await anyio.to_thread.run_sync(self.folder.is_dir):
             return Forgotten()
-        return await forget(self.store, self.settings, self._present.runs, dry_run=dry_run)
+        return await forget(self.store, self.settings, self._present.claim, dry_run=dry_run)
 
     async def resolved(self, run: str) -> dict[str, Any]:
         """The arguments that the mode nodes of a dry run would have called with, by path."""
@@ -393,7 +402,8 @@ def _ended(record: RunRecord) -> str:
 
 
 def _cancelled(record: RunRecord, reason: str) -> RunRecord:
-    return record.changed(status="cancelled", ended_at=time.time(), error=Failure("cancelled", reason or "cancelled."))
+    ended = max(time.time(), record.started_at)  # clocks are set back
+    return record.changed(status="cancelled", ended_at=ended, error=Failure("cancelled", reason or "cancelled."))
 
 
 __all__ = ["SHELL_KINDS", "Dry", "RunState", "Workflows"]

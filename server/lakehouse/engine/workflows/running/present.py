@@ -28,7 +28,7 @@ from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.running.run import execute
 from lakehouse.engine.workflows.runs import NodeRecord, Planned, RunRecord, Starter, Store
 from lakehouse.engine.workflows.runs.again import again, child_id
-from lakehouse.engine.workflows.runs.outputs import check_inputs
+from lakehouse.engine.workflows.runs.outputs import check_inputs, clean
 from lakehouse.engine.workflows.runs.record import MAX_WARNINGS, OVER, WARNED, Failure, warning
 from lakehouse.engine.workflows.shells import check_open, missing
 from lakehouse.errors import Conflict, LakehouseError, Unavailable, Unprocessable, foreseen
@@ -67,7 +67,10 @@ class Present:
         self.live: dict[str, Live] = {}
         self.broken: dict[str, Failure] = {}  # what ended runs and could not be written down
         self.rehearsed: dict[str, Live] = {}  # the newest dry runs
-        self._claimed: set[str] = set()
+        self._claimed: dict[str, anyio.Event] = {}
+        # Held while an answer is kept, and from where a run's nodes are read until it goes on with them: an answer that
+        # came between would be written over.
+        self.answering = anyio.Lock(fast_acquire=True)
         self._below: WeakKeyDictionary[Live, dict[str, tuple[Mapping[str, Any], Workflow]]] = WeakKeyDictionary()
 
     def runs(self, run: str) -> bool:
@@ -79,11 +82,16 @@ class Present:
         """Nobody else begins it meanwhile. Raises Conflict when somebody does, or it runs."""
         if self.runs(run):
             raise Conflict(f"run {run} runs already.", fix="Wait for it with workflow_status.")
-        self._claimed.add(run)
+        self._claimed[run] = anyio.Event()
         try:
             yield
         finally:
-            self._claimed.discard(run)
+            self._claimed.pop(run).set()
+
+    async def unclaimed(self, run: str) -> None:
+        """Wait until nobody is about to begin it."""
+        while (claimed := self._claimed.get(run)) is not None:
+            await claimed.wait()
 
     def new(
         self, bundle: Mapping[str, Any], workflow: Workflow, starter: Starter, inputs: Mapping[str, Any], message: str
@@ -96,7 +104,7 @@ class Present:
             workflow=workflow.name,
             bundle=bundle,
             inputs=given,
-            message=message,
+            message=clean(message),
             starter=starter,
             started_at=time.time(),
             plan=tuple(map(_planned, workflow.nodes)),
@@ -187,7 +195,7 @@ class Present:
                 await self._store.add_run(fresh)
                 live = self._made(fresh, understood, {}, (parent, path))
             else:
-                live = self._made(await self._reopened(found), understood, await self._store.nodes(id), (parent, path))
+                live = await self._reopened(found, understood, (parent, path))
         await self._executed(live)
         return live.record
 
@@ -217,12 +225,11 @@ class Present:
             if record.status == "paused" and asking and len(asking) == len(gates):
                 detail = f"run {record.id} waits for an answer at {', '.join(asking)}."
                 raise Conflict(detail, fix="Use workflow_approve or workflow_reject.")
-            nodes = await self._store.nodes(record.id)
             workflow = runnable(record.workflow, await self.understood(record.bundle))
             await self._door.ready()
-            record = await self._reopened(record)
-            self._begin(self._made(record, workflow, nodes))
-        return record
+            live = await self._reopened(record, workflow)
+            self._begin(live)
+        return live.record
 
     async def nodes(self, run: str) -> Mapping[str, NodeRecord]:
         """The nodes of a run, as they are now."""
@@ -247,10 +254,13 @@ class Present:
     async def _answered(self, record: RunRecord) -> bool:
         return any(not waits(node) for _, node in await self.gates(record))
 
-    async def _reopened(self, record: RunRecord) -> RunRecord:
+    async def _reopened(self, record: RunRecord, workflow: Workflow, above: tuple[Live, str] | None = None) -> Live:
+        """A live run that goes on with what is kept; its gates wait no more until they ask again."""
         record = record.changed(status="running", ended_at=None, error=None, result="", outcome=None)
-        await self._store.put_run(record)
-        return record
+        async with self.answering:
+            nodes = await self._store.nodes(record.id)
+            await self._store.reopen(record, [again(node) for node in nodes.values() if node.status == "paused"])
+            return self._made(record, workflow, nodes, above)
 
     async def understood(self, bundle: Mapping[str, Any]) -> Loaded:
         """What a bundle holds."""
@@ -277,7 +287,7 @@ class Present:
             dry=dry,
         )
         live.children = partial(self.child, live)
-        live.nodes.update({path: again(node) for path, node in nodes.items()})
+        live.goes_on(nodes)
         self.broken.pop(record.id, None)
         self.live[record.id] = live
         return live

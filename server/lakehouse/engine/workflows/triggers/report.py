@@ -1,13 +1,15 @@
 """How triggers stand, as it is told."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
 from lakehouse.engine import moment
-from lakehouse.engine.workflows.triggers import due
-from lakehouse.engine.workflows.triggers.state import State
-from lakehouse.engine.workflows.triggers.trigger import Trigger
+
+if TYPE_CHECKING:
+    from lakehouse.engine.workflows.triggers.state import State
+    from lakehouse.engine.workflows.triggers.trigger import Trigger
 
 
 @dataclass(frozen=True)
@@ -15,8 +17,8 @@ class Watched:
     """A trigger with what is kept of it; `last` is its newest run."""
 
     workflow: str
-    trigger: Trigger
-    state: State | None
+    trigger: "Trigger"
+    state: "State | None"
     last: str | None
     status: str | None
 
@@ -39,6 +41,8 @@ class TriggerReport(BaseModel):
     @classmethod
     def of(cls, watched: Watched, now: float | None) -> "TriggerReport":
         """A trigger as of now; None: triggers are switched off, and nothing is due."""
+        from lakehouse.engine.workflows.triggers import due
+
         trigger, state = watched.trigger, watched.state
         at = due.following(trigger.on, trigger.timezone, now) if trigger.kind == "cron" and now is not None else None
         return cls(
