@@ -1,6 +1,7 @@
 """A whole run, from its first node to its verdict."""
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.runs import Failure, NodeRecord
 from lakehouse.engine.workflows.runs.record import RunStatus
 from lakehouse.errors import LakehouseError, TimedOut, foreseen
+
+log = logging.getLogger("lakehouse")
 
 
 async def execute(live: Live) -> None:
@@ -33,6 +36,10 @@ async def execute(live: Live) -> None:
             live.cancelled_for = live.cancelled_for or "the run it belongs to ended."
             with anyio.CancelScope(shield=True):
                 await _end(live, None)
+        elif live.above is None and live.dry is None:
+            log.warning(
+                "workflow.interrupted run %s of %s: workflow_resume goes on with it", live.record.id, live.workflow.name
+            )
         raise
 
 
