@@ -191,10 +191,10 @@ def test_the_workflow_runs(tmp_path: Path, scripts: Path) -> None:
     for line in commands()[:2]:
         in_shell(line, tmp_path, scripts)
     assert "ok" in in_shell(lines[0], tmp_path, scripts)
-    assert "completed" in in_shell(lines[1], tmp_path, scripts)
+    assert "[done]" in in_shell(lines[1], tmp_path, scripts)
     paused = json.loads(in_shell(f"{lines[2].partition('#')[0]} --json || test $? = 4", tmp_path, scripts))
     assert paused["status"] == "paused" and "Nurse" in paused["waits"][0]["message"]
-    assert "\nTo advertise: Nurse." in in_shell(lines[3].replace("RUN", paused["run_id"]), tmp_path, scripts)
+    assert "To advertise: Nurse." in in_shell(lines[3].replace("RUN", paused["run_id"]), tmp_path, scripts)
     told = json.loads(in_shell(lines[4].replace("RUN", paused["run_id"]), tmp_path, scripts))
     assert told["status"] == "completed" and told["timeline"]["waits"]
     assert len(lines) == 5

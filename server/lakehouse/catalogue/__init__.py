@@ -118,12 +118,13 @@ class Catalogue(dict[str, Capability]):
             self._skip(str(path), _reason(error))
 
     def _try_workflow(self, path: Path, folders: Sequence[Path], home: Path | None) -> None:
-        from lakehouse.catalogue import workflows  # 20 ms, for those who have one
+        from lakehouse.catalogue import workflows  # the language takes 20 ms to load: for those who have one
+        from lakehouse.offered import offered
 
         try:
-            found = workflows.read(path, source_of(path), folders, home)
+            found = offered(path, source_of(path), folders, home)
             if found is not None:
-                tool = workflows.published(*found, path, self[workflows.RUN])
+                tool = workflows.published(found, path, self[workflows.RUN])
                 if (before := self.get(tool.name)) is not None and before.origin in self._files:
                     self._drop(before)  # a later place wins, as it does for runs by name
                 self._add(_examined(Part(workflows.PREFIX, [tool])))

@@ -1,10 +1,13 @@
 """Triggers: what starts workflows by itself, each occasion once, whatever the clock does and wherever it is killed."""
 
 import json
+import signal
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from tests.tables import commit
 
@@ -219,6 +222,7 @@ async def test_programs_run_only_where_the_settings_let_them(lake: Lakehouse, cl
     assert "allow_shell" in ((await watch.report())[0].problem or "")
 
 
+@pytest.mark.slow
 async def test_a_new_version_of_a_dataset_starts_what_waits_for_it(lake: Lakehouse, clock: Clock) -> None:
     """Each version one run; of versions that came while nobody watched the number is told."""
     import pyarrow as pa
@@ -245,6 +249,7 @@ async def test_a_new_version_of_a_dataset_starts_what_waits_for_it(lake: Lakehou
     assert len(await runs(lake)) == 3
 
 
+@pytest.mark.slow
 async def test_a_workflow_that_writes_its_own_dataset_does_not_go_round(home: Path) -> None:
     """Not by itself, and not by way of another workflow. The lake fires by itself here."""
     append = '  - {{id: a, mode: ingest.file, with: {{name: {0}, content: "a\\n1\\n", mode: append}}}}'
@@ -391,3 +396,74 @@ async def test_hooks_of_one_name_and_without_a_secret_are_told(lake: Lakehouse, 
     if (await lake.workflows.state(run)).status == "running":
         with pytest.raises(Conflict):
             await watch.posted("c", b"", "", Starter())
+
+
+KILLED = """
+import os, signal, sys, anyio, lakehouse
+sys.path.insert(0, {tests!r})
+from tests.engine.workflows.test_triggers import NOON, Clock, watcher
+
+async def main(home, when):
+    clock = Clock()
+    async with lakehouse.open(home, overrides={{"embed.provider": "hash"}}) as lake:
+        await lake.start()
+        watch = watcher(lake, clock)
+        await watch.tick()
+        clock.now += 60
+        start = lake.workflows.start
+        async def killed(*given, **more):
+            if when == "after":
+                await start(*given, **more)
+            os.kill(os.getpid(), signal.SIGKILL)
+        lake.workflows.start = killed
+        await watch.tick()
+
+anyio.run(main, *sys.argv[1:3])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_killed_around_the_start_of_the_run_there_is_one(home: Path, clock: Clock, when: str) -> None:
+    """kill -9 before the run's first commit, and after it, before the firing is noted."""
+    write(home, "[{cron: '* * * * *'}]")
+    script = KILLED.format(tests=str(Path(__file__).parents[3]))
+    command = [sys.executable, "-c", script, str(home), when]
+    ended = await anyio.run_process(command, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    clock.now += 90
+    async with lakehouse.open(home, overrides={"embed.provider": "hash"}) as lake:
+        await lake.start()
+        watch = watcher(lake, clock)
+        for _ in range(2):
+            await watch.tick()
+        (told,) = await watch.report()
+        (record,) = [record for record, _ in await lake.workflows.runs()]
+        assert (told.last_run, told.missed) == (record.id, 0)
+        assert json.loads(record.message)["at"] == "2026-06-01T12:01:00.000000Z"
+
+
+ATTACHED = """
+import sys, anyio, lakehouse
+
+async def main(home):
+    async with lakehouse.open(home, overrides={"workflows.triggers": True}) as lake:
+        await lake.call("ingest.file", {"name": "orders", "content": "a\\n1\\n"})
+        print(lake.attached_to != "", (await lake.call("workflow.triggers"))["triggers"][0]["workflow"])
+
+anyio.run(main, sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+async def test_of_two_processes_the_owner_fires(home: Path) -> None:
+    """The other one attaches to it: its commit is the owner's, and starts one run, there."""
+    write(home, "[{dataset: orders}]")
+    async with lakehouse.open(home, overrides={"workflows.triggers": True, "embed.provider": "hash"}) as lake:
+        await lake.start()
+        await lake.triggers.tick()
+        done = await anyio.run_process([sys.executable, "-c", ATTACHED, str(home)])
+        assert done.stdout.split() == [b"True", b"daily"]
+        await lake.triggers.tick()
+        (run,) = await runs(lake)
+        assert json.loads((await lake.workflows.state(run)).record.message)["version"] == 1

@@ -238,7 +238,7 @@ class Workflows:
             if (live := self._present.live.get(run)) is None:
                 record = await self._ended_here(run, reason)
                 continue
-            live.cancel(reason)
+            live.cancel(reason or "cancelled.")
             while self._present.live.get(run) is live:
                 await live.heard.wait()
             if live.broken is not None:

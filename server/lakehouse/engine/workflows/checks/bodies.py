@@ -5,7 +5,7 @@ import re
 from lakehouse.engine.chat.schemas import check as check_schema
 from lakehouse.engine.workflows.checks.arguments import check_arguments
 from lakehouse.engine.workflows.checks.level import Findings, Level
-from lakehouse.engine.workflows.checks.quotes import quoted_references
+from lakehouse.engine.workflows.checks.quotes import strange_places
 from lakehouse.engine.workflows.model import Approval, Bash, Child, Control, Loop, LoopGroup, Mode, Node, Script
 from lakehouse.engine.workflows.references.fields import data_of
 from lakehouse.engine.workflows.references.templates import references
@@ -80,11 +80,11 @@ def _check_shell(level: Level, node: Node, findings: Findings) -> None:
         if findings.shell is False:
             fix = "Run it with `lakehouse run` on this machine, or set workflows.allow_shell for files of this machine."
             findings.error(where, "bash and scripts are not open to whoever starts it.", fix)
-        for reference, quote in quoted_references(script):
-            message = f"{reference} stands in {quote} quotes, but is quoted already: bash would run what its text says."
-            findings.warn(where, message, "Write it without quotes.")
+        for reference, told, fix in strange_places(script):
+            findings.warn(where, f"{reference} {told}", fix)
     if isinstance(body, Script) and not body.name:
         outputs = [str(one) for one in references(body.source) if one.kind in ("output", "previous")]
         if outputs:
-            message = f"{outputs[0]} becomes a part of the source, whatever it holds."
-            findings.warn(level.place(node.id, "script"), message, "Give it with with:, and read INPUTS_… there.")
+            message = f"{outputs[0]} becomes a part of the source: whoever has a say in what it holds writes code here."
+            fix = "Give it with with: {name: " + outputs[0] + "}, and read the environment variable INPUTS_NAME."
+            findings.warn(level.place(node.id, "script"), message, fix)

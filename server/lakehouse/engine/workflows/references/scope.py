@@ -18,8 +18,17 @@ from lakehouse.engine.workflows.references.fields import (
     within,
 )
 from lakehouse.engine.workflows.references.output import plain
-from lakehouse.engine.workflows.references.quoting import Quoting, Spill, needs_no_quotes
-from lakehouse.engine.workflows.references.templates import CALLERS, CONTEXT, OURS, Reference, quotes, replaced, sole
+from lakehouse.engine.workflows.references.quoting import Left, Put, Quoting, Script, Spill, needs_no_quotes
+from lakehouse.engine.workflows.references.templates import (
+    CALLERS,
+    CONTEXT,
+    OURS,
+    Reference,
+    quotes,
+    references,
+    replaced,
+    sole,
+)
 from lakehouse.engine.workflows.runs.record import NodeRecord
 from lakehouse.errors import Unprocessable, did_you_mean
 
@@ -105,23 +114,22 @@ class Scope:
         written = replaced(template, put)
         return f"{written}\n\n---\n\n{context}" if context and not named else written
 
-    def shell(self, template: str, spill: Spill | None = None) -> str:
-        """As `text`, for bash: outputs are quoted words, and what a caller has a say in is left to the environment.
+    def shell(self, template: str, spill: Spill | None = None) -> Script:
+        """As `text`, for bash: outputs are in it as `quoting` has them, what a caller has a say in is left to bash.
 
         Long outputs are read from files that `spill` writes: it takes a text and gives the file's path. Raises
         MissingReference, and Unprocessable for an output that holds a NUL byte.
         """
-        quoting = Quoting(spill)
+        found = list(references(template))
+        return Quoting(spill).script(template, found, [self._in_shell(one) for one in found])
 
-        def put(reference: Reference) -> str | None:
-            if reference.kind == "input" or reference.name in CALLERS:
-                return None
-            if reference.kind == "variable":
-                value = self._variable(reference.name)
-                return value if needs_no_quotes(value) else None
-            return quoting.word(self._resolved(reference), str(reference))
-
-        return replaced(template, put)
+    def _in_shell(self, reference: Reference) -> Any:
+        if reference.kind == "input" or reference.name in CALLERS:
+            return Left()
+        if reference.kind == "variable":
+            value = self._variable(reference.name)
+            return Put(value) if needs_no_quotes(value) else Left()
+        return self._resolved(reference)
 
     def source(self, template: str) -> str:
         """As `text`, for a script: outputs stand in it as they are; what a caller has a say in is left alone."""

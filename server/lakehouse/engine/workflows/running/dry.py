@@ -21,7 +21,6 @@ from lakehouse.engine.workflows.model import (
     Script,
 )
 from lakehouse.engine.workflows.references import Output
-from lakehouse.engine.workflows.running.kinds import EXECUTORS
 from lakehouse.engine.workflows.running.placeholder import placeholder
 from lakehouse.engine.workflows.running.step import Executor, Pause, Step, Stop
 from lakehouse.engine.workflows.runs import Event, NodeRecord, RunRecord, Store
@@ -52,6 +51,8 @@ class Dry:
 
     def executor(self, kind: type) -> Executor:
         """What stands in for the nodes of a kind."""
+        from lakehouse.engine.workflows.running.kinds import EXECUTORS  # the tools import this module
+
         if kind in (Bash, Script) and self.exec_code:
             return EXECUTORS[kind]
         if kind is Approval and self.pause_at_gates:
