@@ -7,7 +7,16 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PARTS = (
     *("protocol.py", "over_http.py", "attach.py", "tokens.py", "sql.py", "lineitem.py", "ingest.py", "vectors.py"),
-    *("nearest/run.py", "lexical.py", "buckets.py", "catalog.py", "merge.py", "quality.py", "workflows.py"),
+    *(
+        "nearest/run.py",
+        "lexical.py",
+        "buckets.py",
+        "catalog.py",
+        "merge.py",
+        "quality.py",
+        "workflows.py",
+        "runners/run.py",
+    ),
 )
 
 

@@ -25,7 +25,7 @@ def test_the_demo(tmp_path: Path, command: list[str], home: Path) -> None:
     assert from_the_shell(command, kept, "lakehouse sql 'SELECT count(*) FROM workers'", tmp_path)["rows"] == [[400]]
     write_workers(tmp_path / "workers.csv", ROWS)
     shutil.copytree(kept / "cache", home / "cache")  # the vectors of its texts, so that they are not made twice
-    ingested, asked, built, found, joined, noted, again, refused = (step.result for step in played)
+    ingested, asked, built, found, joined, noted, again, flow, refused = (step.result for step in played)
     assert ingested["row_count"] == built["count"] == 400
     assert len(asked["rows"]) == 5
     assert len(found["results"]) == 5
@@ -38,7 +38,12 @@ def test_the_demo(tmp_path: Path, command: list[str], home: Path) -> None:
     assert noted["playbook_id"] and refused["status"] == 400
     for step in played:
         said = from_the_shell(command, home, step.command, tmp_path)
-        if "results" in step.result:
+        if "shortlist" in step.result:
+            assert [node["output"]["markdown"] for node in said["nodes"] if node["id"] == "shortlist"] == [
+                flow["shortlist"]
+            ]
+            assert f"| {served} |" in flow["shortlist"]
+        elif "results" in step.result:
             assert [hit["id"] for hit in said["results"]] == [hit["id"] for hit in step.result["results"]]
             given = set(said["results"][0]["metadata"])
             assert set(CORPUS["metadata"]) <= given and "pay_rate" not in given

@@ -180,6 +180,26 @@ def test_the_query_works(tmp_path: Path, home: Path) -> None:
     assert anyio.run(call) == [[1], [4], [9]]
 
 
+@pytest.mark.slow
+def test_the_workflow_runs(tmp_path: Path, scripts: Path) -> None:
+    """It is examined, rehearsed, run up to its gate, approved and shown."""
+    ((file, text),) = [block for block in blocks("yaml") if block[0].startswith("workflows/")]
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_text(text, encoding="utf-8")
+    ((_, shown),) = blocks("sh")
+    lines = shown.splitlines()
+    for line in commands()[:2]:
+        in_shell(line, tmp_path, scripts)
+    assert "ok" in in_shell(lines[0], tmp_path, scripts)
+    assert "[done]" in in_shell(lines[1], tmp_path, scripts)
+    paused = json.loads(in_shell(f"{lines[2].partition('#')[0]} --json || test $? = 4", tmp_path, scripts))
+    assert paused["status"] == "paused" and "Nurse" in paused["waits"][0]["message"]
+    assert "To advertise: Nurse." in in_shell(lines[3].replace("RUN", paused["run_id"]), tmp_path, scripts)
+    told = json.loads(in_shell(lines[4].replace("RUN", paused["run_id"]), tmp_path, scripts))
+    assert told["status"] == "completed" and told["timeline"]["waits"]
+    assert len(lines) == 5
+
+
 def test_the_host_entry_is_the_file() -> None:
     assert [json.loads(text) for _, text in blocks("json")] == [json.loads((ROOT / "mcp.json").read_text("utf-8"))]
 

@@ -28,8 +28,9 @@ BUILT = set(
     "query_history query_sql register_dataset register_delta restore_dataset rollback_index run_query save_query "
     "schema_card search_vectors set_expectations set_profile snapshot_index storage_delete storage_errors "
     "storage_get storage_list storage_put storage_replay swap_index verify_query "
-    "workflow_approve workflow_cancel workflow_diff workflow_logs "
-    "workflow_modes workflow_reject workflow_rerun workflow_resume workflow_run workflow_runs workflow_status".split()
+    "workflow_approve workflow_cancel workflow_diff workflow_from_ops workflow_list workflow_logs "
+    "workflow_modes workflow_reject workflow_rerun workflow_resume workflow_run workflow_runs workflow_status "
+    "workflow_triggers workflow_validate".split()
 )
 each_tool = pytest.mark.parametrize("tool", TOOLS, ids=lambda c: c.mcp_name)
 each_schema = pytest.mark.parametrize(
@@ -139,12 +140,21 @@ def test_all_tools_fit_in_a_prompt() -> None:
         ({"type": "boolean", "default": False}, {"type": "boolean"}),
         ({"type": "integer", "default": 0}, None),
         ({"type": "string", "format": "path"}, {"type": "string"}),
+        ({"type": "integer", "minimum": 1, "maximum": 9, "default": 2}, {"type": "integer", "default": 2}),
+        ({"type": "array", "items": {"type": "string", "maxLength": 3}, "minItems": 1}, None),
+        ({"type": "string", "default": ""}, {"type": "string"}),
+        ({"anyOf": [{"type": "integer"}, {"type": "number"}]}, {"anyOf": [{"type": "number"}]}),
+        ({"anyOf": [{"type": "integer"}, {"type": "string"}]}, None),
+        ({"description": "All.", "contains": {"description": "One."}}, None),
+        ({"properties": {"minimum": {}, "maxLength": {"default": {"minItems": 1}}}}, None),
         ({"properties": {"format": {"enum": ["a", False]}, "default": {}}, "items": [{"format": "x"}]}, None),
     ],
 )
 def test_what_models_are_not_shown(whole: dict[str, Any], shown: dict[str, Any] | None) -> None:
-    """Only what the checks and the shell read; names, types, choices, limits and other defaults stay."""
-    if "items" in whole:
+    """Only what the checks and the shell read; names, types, choices and other defaults stay."""
+    if "minItems" in whole:
+        shown = {"type": "array", "items": {"type": "string"}}
+    elif "items" in whole:
         shown = whole | {"items": [{}]}
     assert brief(whole) == (whole if shown is None else shown)
 

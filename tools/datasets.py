@@ -159,10 +159,7 @@ async def get(
     as_of: Annotated[int | str | None, "Or a version or moment: 2026-05-01T12:00Z."] = None,
     profile: Annotated[str | None, "Only what this profile sees."] = None,
 ) -> Manifest:
-    """Describe one dataset: columns with types, rows, files, version, where it came from. To write SQL: schema_card.
-
-    Example: {"name": "orders"}
-    """
+    """Describe one dataset: columns with types, rows, files, version, where it came from. To write SQL: schema_card."""
     if as_of is not None and version is not None:
         raise InvalidInput("version, as_of: only one of the two can be given.", fix="Leave one out.")
     async with lake.within(profile):

@@ -31,7 +31,7 @@ async def profile(
 ) -> Profile:
     """Say what each column holds: type, nulls, distinct, range, mean, frequent values, samples, signs of personal data.
 
-    To write SQL, schema_card has the gist of it. Example: {"name": "orders"}
+    To write SQL, schema_card has the gist of it.
     """
     return await lake.profiler.profile(lake.datasets, name, as_of)
 

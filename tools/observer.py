@@ -20,7 +20,9 @@ class Op(BaseModel):
     input_summary: str = Field(description="Its arguments, shortened, without credentials.")
     output_summary: str = Field(description="Its result, shortened, without credentials.")
     error: str | None = Field(None, description="What went wrong.")
-    parent: str | None = Field(None, description="The call that made this one.")
+    parent: str | None = Field(None, description="The call that made this one, or the run of a workflow.")
+    workflow: str | None = Field(None, description="Of a workflow's node: which.")
+    node_id: str | None = Field(None, description="That node, by its path in the run.")
 
 
 class Ops(BaseModel):

@@ -33,10 +33,7 @@ async def ingest(
     quarantine: Annotated[bool, "Set bad rows aside."] = False,
     expectations: Annotated[list[dict[str, Any]] | None, "Rules."] = None,
 ) -> Plan:
-    """Say what ingest_file would do, storing nothing: format, types, first rows, and whether it would be refused, why.
-
-    Example: {"name": "orders", "path": "orders.csv"}
-    """
+    """Say what ingest_file would do, storing nothing: format, types, first rows, and why it would be refused."""
     asked: Asked = {
         "source": source,
         "delimiter": delimiter,

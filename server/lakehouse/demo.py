@@ -1,4 +1,4 @@
-"""The main job on made-up data, a step at a time: file to table, question to rows, plain words to records."""
+"""The main job on made-up data, a step at a time: from a file to a table, to answers, to a workflow."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -86,6 +86,14 @@ async def steps(folder: Path, home: Path | None = None) -> AsyncIterator[Step]:
             "Asked again, in other words, it comes first",
             f'lakehouse search "{OTHER_WORDS}" --corpora workers -k 3 --use-playbook',
             _hits(found),
+        )
+        flow: dict[str, Any] = {"need": OTHER_WORDS, "k": 3}
+        found = await call("workflow.run", workflow="staffing-match", input=flow)
+        shortlist = next(node["output"]["markdown"] for node in found["nodes"] if node["id"] == "shortlist")
+        yield Step(
+            "A workflow does all of it: each step is durable, and can ask somebody or a model",
+            f'lakehouse run staffing-match --input need="{OTHER_WORDS}" --input k=3',
+            {"status": found["status"], "shortlist": shortlist},
         )
         try:
             await call("sql.query", sql=REFUSED)

@@ -10,7 +10,7 @@ CONFIG = """\
 # Use it with: lakehouse --config {file}
 
 [plugins]
-folders = ["."]            # tools/, modes/, queries/ and corpora/ beside this file are loaded
+folders = ["."]            # tools/, modes/, queries/, workflows/ and corpora/ beside this file
 
 # [storage]
 # url = "file:///data/lake"   # where datasets and vectors are kept; default: the data directory

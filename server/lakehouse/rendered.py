@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import lakehouse
 from lakehouse.errors import TooLarge
-from lakehouse.sources import cache_folder, plugin_files, query_files, source_of
+from lakehouse.sources import cache_folder, plugin_files, query_files, source_of, workflow_tools
 
 if TYPE_CHECKING:
     from lakehouse.catalogue import Catalogue
     from lakehouse.declare import Capability
 
-FORMAT = 5
+FORMAT = 6
 
 
 def rendered(folders: Sequence[Path] = (), home: Path | None = None) -> dict[str, Any]:
     """The rendering of the shipped and the given project folders' capabilities, from the cache when it is current.
 
-    With a `home`, that of the queries saved in that data directory, too.
+    With a `home`, that of the queries and workflows saved in that data directory, too.
     """
     path = cache_folder() / f"catalogue-{_key(folders, home)}.json"
     try:
@@ -134,7 +134,8 @@ def _key(folders: Sequence[Path], home: Path | None) -> str:
     for folder, below, names in os.walk(package):
         below[:] = sorted(f for f in below if f != "__pycache__")
         parts += [(folder, n, _stamp(Path(folder, n))) for n in sorted(names) if n.endswith(".py")]
-    parts += [(str(file), _digest(file)) for file in [*plugin_files(folders), *query_files(folders, home)]]
+    files = [*plugin_files(folders), *query_files(folders, home), *workflow_tools(folders, home)]
+    parts += [(str(file), _digest(file)) for file in files]
     # Installing or removing a package changes its folder's time; entry points themselves take 30 ms to read.
     parts += [(entry, _stamp(Path(entry))) for entry in sys.path if entry]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

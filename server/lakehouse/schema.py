@@ -26,21 +26,26 @@ def brief(schema: Any) -> Any:
     """A portable schema as models are shown it, at each turn: without what only the checks and the shell read.
 
     Those are `additionalProperties` of true or false (an unknown name is refused with the known ones all the same),
-    formats, bounds of numbers and lengths (a value outside is refused with its bound), and that a flag is off unless it
-    is given: a sixth of what all tools weigh. An object without properties stays closed, as clients want it.
+    formats, bounds of numbers and lengths (a value outside is refused with its bound), that a flag is off and a text or
+    list empty unless it is given, and what each item of a described list is called: a sixth of what all tools weigh. An
+    object without properties stays closed, as clients want it.
     """
     if isinstance(schema, list):
         return [brief(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     named = schema.get("properties") != {}
-    shown = {}
+    shown: dict[str, Any] = {}
     for key, value in schema.items():
         if key == "properties":
             shown[key] = {name: brief(inner) for name, inner in value.items()}
         elif key in _VALUES:
-            if value is not False:
+            if value is not False and not (key == "default" and value in ("", [], {})):
                 shown[key] = value
+        elif key == "anyOf" and _NUMBER in (kinds := brief(value)):
+            shown[key] = [kind for kind in kinds if kind != _WHOLE]  # each of which is a number, too
+        elif key == "items" and isinstance(value, dict) and "description" in schema:
+            shown[key] = {name: inner for name, inner in brief(value).items() if name != "description"}
         elif not (key in _UNSHOWN or (key == "additionalProperties" and isinstance(value, bool) and named)):
             shown[key] = brief(value)
     return shown
@@ -79,6 +84,7 @@ class _Cleaner:
 
 
 _VALUES = {"default", "enum", "const", "examples"}
+_WHOLE, _NUMBER = {"type": "integer"}, {"type": "number"}
 _BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength"}
 _UNSHOWN = _BOUNDS | {"format", "minItems", "maxItems"}
 _NULL = {"type": "null"}

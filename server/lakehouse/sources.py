@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 from lakehouse.errors import InvalidInput, TooLarge
 
 MAX_PLUGIN_BYTES = 4 * 2**20  # of one plugin file
+_TOOL = re.compile(rb"""\btool["']?[ \t]*:""")
 
 
 def default_home(environ: Mapping[str, str] | None = None) -> Path:
@@ -97,6 +99,23 @@ def query_files(folders: Sequence[Path], home: Path | None) -> list[Path]:
     """The verified queries of the configured folders and of a data directory, in loading order, each once."""
     places = [*folders, *([home] if home is not None else [])]
     return list(dict.fromkeys(path for place in places for path in sorted((place / "queries").glob("[!_.]*.yaml"))))
+
+
+def workflow_tools(folders: Sequence[Path], home: Path | None) -> list[Path]:
+    """The workflow files that may be tools, by a look at their text, in loading order, each once."""
+    found: list[Path] = []
+    for place in (shipped("workflows").parent, *folders, *([home] if home is not None else [])):
+        for base in (place / "workflows", place / ".archon" / "workflows"):
+            for depth in ("", "[!_.]*/", "[!_.]*/[!_.]*/"):
+                found += [path for path in sorted(base.glob(f"{depth}[!_.]*.y*ml")) if _may_be_tool(path)]
+    return list(dict.fromkeys(found))
+
+
+def _may_be_tool(path: Path) -> bool:
+    try:
+        return _TOOL.search(source_of(path)) is not None
+    except (OSError, TooLarge):
+        return False
 
 
 def source_of(path: Path) -> bytes:

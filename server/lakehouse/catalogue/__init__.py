@@ -16,7 +16,7 @@ from lakehouse.catalogue.loading import refuse_nesting, run_source, set_apart
 from lakehouse.declare import Capability, capabilities_in
 from lakehouse.errors import Conflict, LakehouseError, NotFound, did_you_mean
 from lakehouse.observe import log
-from lakehouse.sources import plugin_files, query_files, source_of
+from lakehouse.sources import plugin_files, query_files, source_of, workflow_tools
 from lakehouse.verified import parsed
 
 GROUP = "lakehouse"  # of the entry points of installed plugins
@@ -72,7 +72,7 @@ class Catalogue(dict[str, Capability]):
     """
 
     def __init__(self, folders: Sequence[Path] = (), home: Path | None = None) -> None:
-        """`folders` are projects with tools, modes and queries; `home` a data directory with saved queries."""
+        """`folders` are projects with tools, modes, queries and workflows; `home` a data directory with saved ones."""
         super().__init__()
         refuse_nesting()
         self.skipped: list[Skipped] = []
@@ -82,6 +82,7 @@ class Catalogue(dict[str, Capability]):
         self.instructions: dict[str, str] = {}
         self.by_mcp_name: dict[str, Capability] = {}
         self.watched: set[str] = set()  # the files of installed plugins
+        self._files: set[str] = set()  # the workflow files that are tools
         self._claimed: dict[str, dict[str, Capability]] = {}
         self._words: dict[str, str] = {}  # who may use a first word of the command line: the prefix of its holder
         ours = plugin_files(())
@@ -97,6 +98,8 @@ class Catalogue(dict[str, Capability]):
             self._try_package(plugin)
         for path in query_files(folders, home):
             self._try_query(path)
+        for path in workflow_tools(folders, home):
+            self._try_workflow(path, folders, home)
 
     def _try_file(self, path: Path) -> None:
         origin, name = str(path), _project_module(path)
@@ -113,6 +116,27 @@ class Catalogue(dict[str, Capability]):
             self._add(_examined(Part(queries.PREFIX, [queries.published(query, path, self[queries.RUN])])))
         except (LakehouseError, OSError, ValueError, TypeError) as error:
             self._skip(str(path), _reason(error))
+
+    def _try_workflow(self, path: Path, folders: Sequence[Path], home: Path | None) -> None:
+        from lakehouse.catalogue import workflows  # the language takes 20 ms to load: for those who have one
+        from lakehouse.offered import offered
+
+        try:
+            found = offered(path, source_of(path), folders, home)
+            if found is not None:
+                tool = workflows.published(found, path, self[workflows.RUN])
+                if (before := self.get(tool.name)) is not None and before.origin in self._files:
+                    self._drop(before)  # a later place wins, as it does for runs by name
+                self._add(_examined(Part(workflows.PREFIX, [tool])))
+                self._files.add(tool.origin)
+        except (LakehouseError, OSError, ValueError, TypeError) as error:
+            self._skip(str(path), _reason(error))
+
+    def _drop(self, capability: Capability) -> None:
+        del self[capability.name], self.by_mcp_name[capability.mcp_name]
+        for taken in self._claimed.values():
+            for name in [name for name, holder in taken.items() if holder is capability]:
+                del taken[name]
 
     def _try_package(self, plugin: EntryPoint) -> None:
         origin = f"package entry point {plugin.name}"
@@ -200,6 +224,17 @@ class Catalogue(dict[str, Capability]):
         if capability.facts.kind != "mode":
             return False
         return not any(capability.name in (c.facts.complete or {}).values() for c in self.values())
+
+    def steps(self, name: str | None = None) -> list[Capability]:
+        """What nodes of workflows can run; or the one of this name. Raises NotFound with the nearest names."""
+        there = {one.name: one for one in self.values() if one.public or self.is_step(one)}
+        if name is None:
+            return list(there.values())
+        found = self.get(name) or self.by_mcp_name.get(name)
+        if found is None or found.name not in there:
+            fix = did_you_mean(name, there, "workflow_modes lists them.")
+            raise NotFound(f"there is no mode {name[:100]!r}.", fix=fix)
+        return [found]
 
     def toolsets_of(self, capability: Capability) -> tuple[str, ...]:
         """The toolsets it is in; what is no tool is in those of the tools of its file, and in none beside none."""

@@ -94,7 +94,7 @@ class Plugins(Section):
     """Capabilities of your own."""
 
     folders: tuple[Path, ...] = Field(
-        (), description="Project folders whose tools/, modes/ and queries/ are loaded too."
+        (), description="Project folders whose tools/, modes/, queries/ and workflows/ are loaded too."
     )
 
 
@@ -310,6 +310,12 @@ class Observer(Section):
     """The record of calls."""
 
     ring_size: int = Field(1000, ge=1, description="Operations kept in memory.")
+    keep_bytes: int = Field(
+        0,
+        ge=0,
+        description="Bytes of JSON up to which a call's arguments and answer are kept whole, without credentials, so "
+        "that a workflow can be made of it (workflow_from_ops); 0: only summaries are kept.",
+    )
 
 
 class Results(Section):

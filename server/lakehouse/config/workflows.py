@@ -47,6 +47,11 @@ class Workflows(Section):
         description="Let bash and script nodes run in workflows started over MCP or HTTP, where their text is a file "
         "of this machine. Of a text that came over the network they never run.",
     )
+    triggers: bool = Field(
+        False,
+        description="Start workflows of this machine's files by their triggers: cron, datasets, hooks. Only a process "
+        "that stays does, the one that owns the data directory.",
+    )
     timeout_secs: float = Field(24 * 3600, gt=0, description="Seconds a run may take, where its file says nothing.")
     max_output_bytes: int = Field(16 * MIB, ge=1024, description="Bytes one node may put out.")
     keep_runs: int = Field(0, ge=0, description="Runs that gc keeps, the newest, of those that are over; 0: all.")

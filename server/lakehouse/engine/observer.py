@@ -12,6 +12,7 @@ import anyio.to_thread
 
 from lakehouse import config
 from lakehouse.engine import moment
+from lakehouse.engine.kept import Kept
 from lakehouse.engine.log import Behind, Log, Tail
 from lakehouse.engine.percentile import percentile
 from lakehouse.engine.redact import Redactor
@@ -19,6 +20,7 @@ from lakehouse.errors import InvalidInput
 
 GATHER_SECS = 0.005  # a write for each call, waited for, is 90 us of a call that takes 30
 WORKFLOW = "workflow"
+KEPT = ("id", "ts", "source", "op", "success", "parent")  # of a call that is kept whole
 SOURCES = ("api", "http", "mcp", "cli", "python", "page", WORKFLOW, "chat", "scrum", "audit", "harness")
 
 
@@ -63,6 +65,7 @@ class Observer:
 
     def __init__(self, home: Path, settings: config.Observer, redact: Redactor) -> None:
         self._journal = Log(home / "observer" / "ops.jsonl")
+        self.kept = Kept(home, settings.keep_bytes, redact)
         self._ring: deque[Op] = deque(maxlen=settings.ring_size)
         self._capacity = settings.ring_size
         self._redact = redact
@@ -132,6 +135,12 @@ class Observer:
             node_id=node_id,
         )
         self._count(observed)
+        if self.kept.limit:
+            try:
+                about = {name: getattr(observed, name) for name in KEPT}
+                await self.kept.put(about, input, output)
+            except OSError as failed:
+                self._fail(1, failed.strerror or str(failed))
         if not settled:
             if not self._behind.put(observed):
                 self._fail(1, "the disk does not keep up")
@@ -183,6 +192,7 @@ class Observer:
                 await self._flush()
                 await anyio.to_thread.run_sync(self._behind.close, limiter=self._thread)
                 await anyio.to_thread.run_sync(self._journal.close, limiter=self._thread)
+                await self.kept.aclose()
 
     def _count(self, op: Op) -> None:
         self._ring.append(op)

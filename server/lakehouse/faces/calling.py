@@ -24,15 +24,17 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
     import anyio
     import anyio.to_thread
 
-    from lakehouse.faces import following, terminal
+    from lakehouse.faces import following, terminal, workflows
     from lakehouse.faces.drawing import show_run
     from lakehouse.stdout import spared
 
     _keep_logs(invocation)
     command = following.spelled(invocation.home, invocation.config)
     given = dict(arguments)
-    if name in following.STARTS and "background" not in given:
-        given.setdefault("wait", 0)
+    # What ran by itself in this process ends with it; elsewhere it may go on when its caller wants that.
+    leaves = {"background", "wait"} & given.keys()
+    if name in following.STARTS and not leaves:
+        given["wait"] = following.FIRST_SECS
     followed = False
 
     async def called() -> Any:
@@ -46,8 +48,7 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
                     raise
             if following.begun(answer) and name not in REPORTS:
                 followed = True
-                # What ran by itself in this process ends with it; elsewhere it may go on when its caller wants that.
-                if not lake.attached_to or given.get("wait") == 0:
+                if not lake.attached_to or not leaves:
                     try:
                         answer = await following.follow(lake, answer, command, asks=not invocation.json)
                     except anyio.get_cancelled_exc_class():
@@ -55,7 +56,9 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
                         raise
             # Before the end: other processes' calls may still run here, and are waited for.
             if not invocation.json and following.begun(answer):
-                show = functools.partial(show_run, answer, command, drawn=followed and sys.stderr.isatty())
+                show = functools.partial(show_run, answer, command, followed=followed)
+            elif not invocation.json and name in workflows.SHOWN:
+                show = functools.partial(workflows.show, name, answer)
             else:
                 show = functools.partial(terminal.show, answer, as_json=invocation.json)
             await anyio.to_thread.run_sync(show)

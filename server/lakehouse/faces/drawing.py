@@ -1,6 +1,9 @@
 """Runs of workflows as people see them: a tree that is drawn anew while they go on, and lines."""
 
+import json
+import re
 import shlex
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
@@ -23,6 +26,13 @@ SIGNS: Mapping[str, tuple[str, str]] = {
 }
 _WIDE = 160  # characters of an output or an error in a tree
 _MARGIN = 8  # lines of the terminal that the tree leaves free
+_READ = 8000  # characters of what somebody is to read whole
+_WARNED = 8  # warnings that are shown; `workflow status` has all
+REASONS: Mapping[str, str] = {
+    "trigger_rule": "what it depends on did not end as its trigger_rule wants",
+    "when_condition": "its when does not hold",
+    "when_condition_parse_error": "its when cannot be read",
+}
 
 Report = Mapping[str, Any]
 
@@ -30,12 +40,10 @@ Report = Mapping[str, Any]
 class Drawn:
     """The tree of a run on stderr, for as long as the block lasts. What it showed last stays."""
 
-    def __init__(self, command: str) -> None:
-        """`command` is how people spell `lakehouse` here."""
+    def __init__(self) -> None:
         from rich.console import Console
         from rich.live import Live
 
-        self._command = command
         self._console = Console(stderr=True)
         self._live = Live(console=self._console, auto_refresh=False)
 
@@ -58,18 +66,17 @@ class Drawn:
         """Draw it as it is now."""
         over = report["status"] != "running"
         room = None if over else max(4, self._console.size.height - _MARGIN)
-        self._live.update(tree(report, self._command, plan, tails, below, room), refresh=True)
+        self._live.update(tree(report, plan, tails, below, room), refresh=True)
 
 
 def tree(
     report: Report,
-    command: str,
     plan: Mapping[str, Sequence[str]] | None = None,
     tails: Mapping[str, Sequence[str]] | None = None,
     below: Sequence[Report] = (),
     room: int | None = None,
 ) -> "Text":
-    """A run with its nodes, those of loop groups below them, and at its end what somebody can do."""
+    """A run with its nodes, those of loop groups below them."""
     from rich.text import Text
 
     text = Text(no_wrap=True, overflow="ellipsis")
@@ -95,8 +102,6 @@ def tree(
     for one in below:
         sign, style = SIGNS[one["status"]]
         text.append("\n      ↳ ").append(sign, style).append(f" {one['workflow']}  ").append(one["run_id"], "dim")
-    for line in advice(report, command):
-        text.append(f"\n{line}")
     return text
 
 
@@ -114,26 +119,55 @@ def _node(text: "Text", node: Report, indent: str, waits: Sequence[str]) -> None
     if node["status"] == "pending" and waits:
         text.append(f"  waits for {', '.join(waits)}", "dim")
     if node.get("error"):
-        text.append(f"  {told(node['error'])}", "red")
+        text.append(f"  {told(spoken(node['error']))}", "red")
     elif node.get("reason"):
-        text.append(f"  {node['reason']}", "dim")
+        text.append(f"  {REASONS.get(node['reason'], node['reason'])}", "dim")
 
 
-def advice(report: Report, command: str) -> Iterator[str]:
-    """What somebody can do about a run that waits or did not complete."""
+def advice(report: Report, command: str, *, failures: bool = True) -> Iterator[str]:
+    """What is strange about a run, and what somebody can do about one that waits or did not complete.
+
+    `command` is how people spell `lakehouse` here; without `failures`, those of nodes were told already.
+    """
     run = report["run_id"]
+    yield from warnings(report)
     for gate in report.get("waits", ()):
         several = f" --node {shlex.quote(gate['node'])}" if len(report["waits"]) > 1 else ""
-        yield f"{gate['node']} asks: {told(gate['message'])}"
+        yield f"{gate['node']} asks: {whole(gate['message'])}"
         for decision in gate["decisions"]:
             if decision in ("approve", "reject"):
                 yield f"  {command} workflow {decision} {run}{several}"
             else:
                 yield f"  {command} workflow approve {run}{several} --decision {decision}"
-    if report["status"] in ("failed", "interrupted") and report.get("ops") is not None:
-        if report.get("error"):
-            yield f"error: {told(report['error'])}"
-        yield f"Once that is mended:  {command} workflow resume {run}"
+    if report["status"] in ("failed", "interrupted"):
+        failed = next((node["id"].partition("#")[0] for node in report["nodes"] if node["status"] == "failed"), None)
+        if report.get("error") and (failures or failed is None):
+            yield f"error: {whole(spoken(report['error'], command))}"
+        if not report.get("dry_run"):
+            yield f"Once the cause is gone:     {command} workflow resume {run}"
+        if failed is not None and not report.get("dry_run"):
+            again = f"{command} workflow rerun {run} --from-node {shlex.quote(failed)} --current"
+            yield f"After a change of the file: {again}"
+
+
+def warnings(report: Report) -> Iterator[str]:
+    """What is strange about it, in lines."""
+    found = report.get("warnings") or ()
+    for one in found[:_WARNED]:
+        yield f"warning: {whole(one)}"
+    if len(found) > _WARNED:
+        yield f"… and {len(found) - _WARNED} warnings more"
+
+
+def spoken(text: str, command: str = "lakehouse") -> str:
+    """Advice that names a tool names the command."""
+    return re.sub(r"\bworkflow_([a-z]+)\b", lambda found: f"`{command} workflow {found[1]}`", text)
+
+
+def whole(text: str) -> str:
+    """A text of several lines that a terminal can be given."""
+    shown = "".join(c if c.isprintable() or c == "\n" else " " for c in str(text)[:_READ])
+    return shown if len(str(text)) <= _READ else f"{shown}… (`workflow status` has all of it)"
 
 
 def lines(report: Report, seen: dict[str, str]) -> Iterator[str]:
@@ -146,9 +180,9 @@ def lines(report: Report, seen: dict[str, str]) -> Iterator[str]:
         if state != seen.get(node["id"], "pending"):
             seen[node["id"]] = state
             more = (
-                f": {told(node['error'])}"
+                f": {told(spoken(node['error']), _READ)}"
                 if node.get("error")
-                else f" ({node['reason']})"
+                else f": {REASONS.get(node['reason'], node['reason'])}"
                 if node.get("reason")
                 else ""
             )
@@ -159,10 +193,10 @@ def lines(report: Report, seen: dict[str, str]) -> Iterator[str]:
         yield f"{report['workflow']} {report['status']}"
 
 
-def told(text: str) -> str:
+def told(text: str, wide: int = _WIDE) -> str:
     """A text as one line that a terminal can be given."""
-    line = " ".join("".join(c if c.isprintable() or c.isspace() else " " for c in str(text)[: 4 * _WIDE]).split())
-    return line if len(line) <= _WIDE else line[: _WIDE - 1] + "…"
+    line = " ".join("".join(c if c.isprintable() or c.isspace() else " " for c in str(text)[: 4 * wide]).split())
+    return line if len(line) <= wide else line[: wide - 1] + "…"
 
 
 def _seconds(node: Report) -> str:
@@ -177,19 +211,37 @@ def _seconds(node: Report) -> str:
     return f"{took / 1000:.1f} s" if took >= 100 else f"{took:.0f} ms"
 
 
-def show_run(report: Report, command: str, *, drawn: bool = False) -> None:
-    """Print a run: its tree, unless that was `drawn` already, and what it returned."""
+def show_run(report: Report, command: str, *, followed: bool = False) -> None:
+    """Print a run: its tree and what can be done about it, and what it returned.
+
+    Of one that was `followed` the former was shown on stderr: stdout has what it returned, and nothing else.
+    """
     from rich.console import Console
 
-    if not drawn:
+    if followed:
+        for line in advice(report, command, failures=sys.stderr.isatty()):
+            click.echo(line, err=True)
+    else:
         console = Console(highlight=False)
         if not console.is_terminal:
             console.width = 10_000  # a pipe has no width
-        console.print(tree(report, command))
+        console.print(tree(report))
+        for line in advice(report, command):
+            click.echo(line)
     if report.get("outcome") is not None:
-        click.echo(f"outcome: {'yes' if report['outcome'] else 'no'}")
+        click.echo(f"outcome: {'yes' if report['outcome'] else 'no'}", err=followed)
     if report.get("result"):
-        click.echo(report["result"])
+        click.echo(readable(report["result"]))
+
+
+def readable(result: str) -> str:
+    """What a run returned; of an object that only wraps a text, as markdown is, that text."""
+    try:
+        found = json.loads(result) if result.startswith("{") else None
+    except ValueError:
+        found = None
+    values = list(found.values()) if isinstance(found, dict) else []
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else result
 
 
 def event(one: Mapping[str, Any]) -> str:

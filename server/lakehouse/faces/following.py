@@ -11,7 +11,7 @@ import anyio.to_thread
 import click
 
 from lakehouse.errors import LakehouseError, NotFound
-from lakehouse.faces.drawing import Drawn, lines, told
+from lakehouse.faces.drawing import Drawn, lines, whole
 from lakehouse.lake import Lakehouse
 
 # What a command that ran a workflow ends with; what could not be run at all ends as its error says.
@@ -20,6 +20,7 @@ STARTS = frozenset(
     {"workflow.run", "workflow.resume", "workflow.rerun", "workflow.approve", "workflow.reject"}
     | {"workflow_run", "workflow_resume", "workflow_rerun", "workflow_approve", "workflow_reject"}
 )
+FIRST_SECS = 1.0  # that another process is waited for before its run is looked at again and again: each look is a call
 _POLL_SECS = 0.5  # between two looks at a run of another process
 _LOOK_SECS = 0.12  # between two drawings
 _TAIL = 3  # last lines of a program that are shown while it runs
@@ -48,7 +49,7 @@ async def follow(lake: Lakehouse, report: Report, command: str, *, asks: bool) -
                 return report
             name, given = answer
             try:
-                report = await lake.call(name, {"run": run, "wait": 0, **given}, via="cli")
+                report = await lake.call(name, {"run": run, "wait": FIRST_SECS, **given}, via="cli")
             except LakehouseError as error:
                 click.echo(f"{error.detail} {error.fix}", err=True)
     except anyio.get_cancelled_exc_class():
@@ -62,7 +63,8 @@ async def follow(lake: Lakehouse, report: Report, command: str, *, asks: bool) -
 
 async def _until_it_rests(lake: Lakehouse, report: Report, command: str) -> Report:
     watch = _Watch(lake, report["run_id"])
-    report = await watch.report()
+    if report["status"] == "running":
+        report = await watch.report()
     if not sys.stderr.isatty():
         seen: dict[str, str] = {}
         while True:
@@ -72,8 +74,8 @@ async def _until_it_rests(lake: Lakehouse, report: Report, command: str) -> Repo
                 return report
             await watch.changed()
             report = await watch.report()
-    plan = await watch.plan()
-    with Drawn(command) as drawn:
+    plan = await watch.plan() if report["status"] == "running" else {}
+    with Drawn() as drawn:
         while True:
             drawn.show(report, plan, await watch.tails(report), await watch.below(report))
             if report["status"] != "running":
@@ -147,7 +149,7 @@ async def _answered(report: Report) -> tuple[str, dict[str, Any]] | None:
 
 def _asked(gate: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
     choices = [*gate["decisions"], "later"]
-    click.echo(f"\n{told(gate['message'])}", err=True)
+    click.echo(f"\n{whole(gate['message'])}", err=True)
     try:
         decision = click.prompt(gate["node"], type=click.Choice(choices), default="later", err=True)
         if decision == "later":

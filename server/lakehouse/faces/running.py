@@ -16,6 +16,7 @@ from lakehouse.faces.commands import Invocation, own
 @click.argument("workflow")
 @click.argument("message", nargs=-1)
 @click.option("--input", "-i", "inputs", metavar="K=V", multiple=True, help="An input; K=@FILE reads a file.")
+@click.option("--message", "said", metavar="TEXT", help="The message, if it is no words after the workflow.")
 @click.option("--dry-run", is_flag=True, help="Call nothing and keep nothing: see which nodes would run.")
 @click.option("--stubs", metavar="FILE", help="What nodes put out in a dry run: YAML or JSON, by id.")
 @click.option("--exec-code", is_flag=True, help="Run bash and scripts in a dry run all the same.")
@@ -28,6 +29,7 @@ def run_workflow(
     workflow: str,
     message: tuple[str, ...],
     inputs: tuple[str, ...],
+    said: str | None,
     stubs: str | None,
     provider_map: tuple[str, ...],
     **given: bool,
@@ -41,8 +43,8 @@ def run_workflow(
       lakehouse run fixture-chain --input word=hello
     """
     arguments: dict[str, Any] = {"workflow": workflow, **{name: True for name, value in given.items() if value}}
-    if message:
-        arguments["message"] = " ".join(message)
+    if message or said is not None:
+        arguments["message"] = " ".join(message) if said is None else said
     if inputs:
         arguments["input"] = {name: _value(value) for name, value in (_pair(one, "--input") for one in inputs)}
     if stubs is not None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -48,8 +49,13 @@ class Lakehouse(Standing):
         """The catalogue; the plugin files are read in a worker thread the first time."""
         if "catalogue" not in vars(self):
             async with self._loading:
-                await anyio.to_thread.run_sync(lambda: (self.redactor, self.catalogue))
+                await anyio.to_thread.run_sync(self._read)
         return self.catalogue
+
+    def _read(self) -> None:
+        _ = self.redactor, self.catalogue
+        if not self.brief:
+            import_module("lakehouse.engine.workflows.part")  # 80 ms, for which a first run would hold up every call
 
     @asynccontextmanager
     async def within(self, profile: str | None) -> AsyncIterator[None]:
@@ -170,6 +176,19 @@ class Lakehouse(Standing):
     async def made(self, call: Call, arguments: Mapping[str, Any]) -> Any:
         """Make a call that is described whole, as a node of a workflow does."""
         return (await self._watched(call, arguments, None))[0]
+
+    async def posted(self, name: str, body: bytes, signature: str, caller: Caller | None, key: str = "") -> str:
+        """Start the workflow of a hook; see Triggers.posted. `caller` is whoever showed a token, else None."""
+        await self.start()
+        starter = None
+        if caller is not None:
+            from lakehouse.lake.steps import starter_of
+
+            self.permit((await self.load()).find("workflow.run"), caller)
+            starter = starter_of(access.bound(caller, self.config))
+        if self.attached_to:
+            raise Unavailable("another process owns the data directory.", fix="Post to that one, or end it.")
+        return await (await self._triggered()).posted(name, body, signature, starter, key)
 
     def permit(self, capability: Capability, caller: Caller) -> None:
         """Raises Forbidden for what a caller from outside may not call, as the call itself would."""

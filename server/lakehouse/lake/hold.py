@@ -104,9 +104,15 @@ class Hold(Parts):
         await self.everything.results.sweep()
         await Parts.observer.of(self).start()
         self.later(self._resume)
+        if self.config.workflows.triggers and not self.brief:
+            self.later(self._fire)
         with anyio.CancelScope(shield=True):
             await self._receive()
             self._looking = asyncio.create_task(self._look(), context=Context())
+
+    async def _fire(self) -> None:
+        """Start workflows by their triggers, as long as the data directory is ours."""
+        await (await self._triggered()).watch(lambda: not (self._lost or self._closed))
 
     async def _told(self, holder: dict[str, Any]) -> str:
         """Attach at the address that the owner's note gives; else why that will never do, or nothing."""

@@ -3,15 +3,17 @@
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 import anyio.to_thread
 
-from lakehouse import config
+from lakehouse import config, observe
 from lakehouse.catalogue import Catalogue
+from lakehouse.engine import moment
 from lakehouse.engine.places import shut
-from lakehouse.errors import Busy, Forbidden
+from lakehouse.errors import Busy, Forbidden, NotFound
 from lakehouse.lake.data import Data
 from lakehouse.lake.whole import Whole
 
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
     from lakehouse.engine.vectors import Vectors
     from lakehouse.engine.vectors.calibration import Calibration
     from lakehouse.engine.workflows import Workflows
+    from lakehouse.engine.workflows.lifting.lift import Lifting
+    from lakehouse.engine.workflows.triggers.watch import Triggers
+    from lakehouse.lake.door import Lakehouse
 
 T = TypeVar("T")
 _RESUMED_SECS = 1.0  # a command is over by then
@@ -185,6 +190,35 @@ class Parts:
         return self._data.workflows
 
     @Whole
+    def triggers(self) -> "Triggers":
+        """What starts workflows by itself."""
+        from lakehouse.engine.workflows.triggers.watch import Triggers
+
+        async def newest(dataset: str) -> tuple[int, float] | None:
+            try:
+                found = await self.everything.datasets.get(dataset)
+            except NotFound:
+                return None
+            return found.version, moment.seconds_of(found.created_at)
+
+        return Triggers(
+            self.home / "triggers",
+            self.everything.workflows,
+            newest,
+            enabled=self.config.workflows.triggers,
+            profile=self.config.server.profile or None,
+        )
+
+    @Whole
+    def lifting(self) -> "Lifting":
+        """Workflows made of recorded calls."""
+        from lakehouse.engine.workflows.lifting.lift import Lifting
+        from lakehouse.lake.steps import Steps
+
+        steps = Steps(cast("Lakehouse", self))
+        return Lifting(self.home, self.everything.workflows, Parts.observer.of(self).kept, steps)
+
+    @Whole
     def observer(self) -> "Observer":
         """The record of calls."""
         from lakehouse.engine.observer import Observer
@@ -296,8 +330,18 @@ class Parts:
         """Start work that ends with the lake at the latest; False where nothing runs beside the calls."""
         return False
 
+    async def _triggered(self) -> "Triggers":
+        """What starts workflows by itself; importing it takes a while."""
+        await anyio.to_thread.run_sync(import_module, "lakehouse.engine.workflows.triggers.watch")
+        return Parts.triggers.of(self)
+
     async def committed(self, manifest: "Manifest") -> None:
-        """A dataset has a new version: corpora that follow it are refreshed, beside the calls."""
+        """A dataset has a new version: corpora that follow it are refreshed, workflows begin, beside the calls."""
+        if self.config.workflows.triggers and not self.brief:
+            call = observe.current.get()
+            who = (call.caller.name, call.workflow) if call is not None else ("", "")
+            at = moment.seconds_of(manifest.created_at)
+            (await self._triggered()).committed(manifest.name, manifest.version, at, who)
         await self.everything.corpora.following.changed(manifest.name)
 
     async def caught_up(self) -> None:

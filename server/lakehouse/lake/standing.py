@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 import anyio
 
 from lakehouse import observe
-from lakehouse.errors import Conflict
+from lakehouse.errors import Conflict, Unprocessable
 from lakehouse.lake.hold import Hold
 from lakehouse.observe import Caller
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 RUN_SECS = 60.0  # that a call waits for a run: clients give up on longer ones
-LIMIT_SHARE = 0.9  # of its time limit, so that it answers before that is over
+SPARE_SECS = 2.0  # of its time limit that it leaves for beginning and telling
 
 
 class Standing(Hold):
@@ -54,6 +54,15 @@ class Standing(Hold):
         call = observe.current.get()
         return call.key if call is not None else ""
 
+    def check_starts(self) -> None:
+        """Raises Unprocessable within a node of a run: such a call could start itself, over and over."""
+        call = observe.current.get()
+        if call is not None and call.node:
+            raise Unprocessable(
+                f"{call.name} cannot be called from a node.",
+                fix="Use a node `workflow: NAME`: it counts how deep runs lie, and is resumed with them.",
+            )
+
     async def followed(self, run: str, wait: float | None = None, *, own: bool = False) -> "RunReport":
         """A run once it has ended or pauses; one that takes longer than `wait` seconds as it is then.
 
@@ -61,7 +70,8 @@ class Standing(Hold):
         call follows the run. `own`: the call began it, so that it is cancelled with the call.
         """
         call = observe.current.get()
-        patience = min(RUN_SECS if wait is None else wait, LIMIT_SHARE * self.config.server.long_timeout_secs)
+        limit = max(0.0, self.config.server.long_timeout_secs - SPARE_SECS)
+        patience = min(RUN_SECS if wait is None else wait, limit)
         if self.brief and (call is None or call.parent is None):
             patience = 0.0
         try:

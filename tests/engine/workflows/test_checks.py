@@ -80,9 +80,10 @@ def test_what_is_found(case: dict[str, Any]) -> None:
 def test_a_fan_out_is_over_what_a_reference_yields() -> None:
     a = Node("a", Bash("echo [1]"))
     good = Node("b", Child("w", fan_out=FanOut("$a.output")), depends_on=("a",))
-    bad = Node("c", Child("w", fan_out=FanOut("[1, 2]")), depends_on=("a",))
-    errors, _ = check(Workflow("t", "", (a, good, bad)), Modes())
-    agree(errors, [["nodes.c.fan_out.items", "is no reference"]])
+    written = Node("w", Child("w", fan_out=FanOut('["one", "two"]')))
+    bad = Node("c", Child("w", fan_out=FanOut("one, two")), depends_on=("a",))
+    errors, _ = check(Workflow("t", "", (a, good, written, bad)), Modes())
+    agree(errors, [["nodes.c.fan_out.items", "neither a reference nor a JSON array"]])
 
 
 def test_two_nodes_of_one_id() -> None:

@@ -118,7 +118,7 @@ async def test_a_condition_that_is_none_skips_with_a_warning_and_one_that_cannot
     first, second, _ = live.records()
     assert (first.status, first.reason) == ("skipped", "when_condition_parse_error")
     assert second.failure is not None and second.failure.detail.startswith("$INPUTS.words: ")
-    assert [path for path, _ in await told(live, "node_warned")] == ["a"]
+    assert [path for path, _ in await told(live, "warned")] == ["a"]
 
 
 async def test_a_skipped_node_says_why_and_its_op_is_an_error(lake: Lakehouse) -> None:

@@ -33,6 +33,7 @@ from lakehouse.engine.workflows.runs.store import unknown_run
 from lakehouse.engine.workflows.runs.timeline import Timeline, timeline_of
 from lakehouse.errors import Conflict, InvalidInput, NotFound
 
+MAX_EVENTS = 1_000_000  # of a dry run
 WAIT_SECS = 60.0  # that a call waits for a run which goes on by itself
 
 
@@ -81,7 +82,6 @@ class Workflows:
         self.library = Library(folders)
         self.store = Store(self.folder, settings.max_output_bytes)
         self._present = Present(self.folder, settings, self.store, door, later, brief, self.load)
-        self._answering = anyio.Lock(fast_acquire=True)
         self._profile: str | None = None
 
     async def load(
@@ -130,23 +130,25 @@ class Workflows:
         background: bool = False,
         dry: Dry | None = None,
         providers: Mapping[str, str] | None = None,
+        id: str | None = None,
     ) -> RunRecord:
         """Begin a run; it goes on by itself, as long as the lake is open.
 
         `background` says that nobody waits for it. A `dry` run calls nothing and is kept nowhere: `wait` and `state`
         know of the newest. `providers` are the models that names of providers (`claude`), of models, or of both
-        (`claude:opus`) stand for, in runs below it, too. Raises NotFound, CannotRun, InvalidInput for inputs and stubs,
-        TooLarge, Forbidden for a shell that is not open to the starter, Conflict for a background it cannot run in,
-        Unavailable.
+        (`claude:opus`) stand for, in runs below it, too; `id` is one that no run has. Raises NotFound, CannotRun,
+        InvalidInput for inputs and stubs, TooLarge, Forbidden for a shell that is not open to the starter, Conflict
+        for a background it cannot run in, Unavailable.
         """
         source, loaded = await self.load(name, definition, starter)
         workflow = runnable(name, loaded)
         self._present.check_background(background, workflow)
         bundle = pack(source, loaded) | ({"providers": dict(providers)} if providers else {})
         record = self._present.new(bundle, workflow, starter, inputs or {}, message)
+        record = record.changed(id=id or record.id)
         if dry is not None:
-            return await self._present.rehearse(record, workflow, dry)
-        return await self._present.begin(record, workflow)
+            return await self._present.rehearse(record, loaded, dry)
+        return await self._present.begin(record, loaded)
 
     async def checked(self, workflow: Workflow, shell: bool | None) -> tuple[list[Problem], list[Problem]]:
         """What is wrong with a workflow that could be read, and what is strange. `shell`: see checks.check."""
@@ -185,10 +187,10 @@ class Workflows:
         record = record.changed(rerun_of=old.id)
         await self._root(old)
         if from_node is None:
-            return await self._present.begin(record, workflow)
+            return await self._present.begin(record, loaded)
         nodes = copied(record.plan, await self._present.nodes(run), from_node, record.started_at)
         await anyio.to_thread.run_sync(self.store.outputs.copy, old.id, record.id)
-        return await self._present.begin(record, workflow, nodes)
+        return await self._present.begin(record, loaded, nodes)
 
     async def resume(self, run: str, background: bool = False) -> RunRecord:
         """Go on with a run that failed, was cancelled or interrupted: what completed is kept, the rest runs again.
@@ -212,7 +214,7 @@ class Workflows:
         """
         record = await self._found(run)
         self._present.check_background(background)
-        async with self._answering:
+        async with self._present.answering:
             at, gate = await self._gate(record, node)
             given = answers(gate.extra)
             root = await self._root(at)
@@ -224,28 +226,38 @@ class Workflows:
                 await (live.keep(kept) if live is not None else self.store.put_node(at.id, kept))
             elif gate.status != "paused" or at.status in OVER:
                 return root  # it has gone on with this answer
-        if root.id in self._present.live:
-            return root  # its other branches run still; it goes on when they have ended
+        if self._present.runs(root.id):
+            return root  # its other branches run still, and it goes on when they have ended; or it is about to
         return await self._present.go_on(root)
 
     async def cancel(self, run: str, reason: str = "") -> RunRecord:
         """End a run and those below it; of a cancelled one, nothing. Raises NotFound, Conflict when it is over."""
         record = await self._found(run)
-        if record.status in ("completed", "failed"):
-            raise Conflict(f"run {run} is over: it {_ended(record)}.", fix="There is nothing to cancel.")
-        if record.status == "cancelled":
-            return record
-        if (live := self._present.live.get(run)) is not None:
-            live.cancel(reason)
+        while record.status not in OVER:
+            await self._present.unclaimed(run)
+            if (live := self._present.live.get(run)) is None:
+                record = await self._ended_here(run, reason)
+                continue
+            live.cancel(reason or "cancelled.")
             while self._present.live.get(run) is live:
                 await live.heard.wait()
-            return live.record
+            if live.broken is not None:
+                raise live.broken
+            record = live.record  # paused, where it came to that before it heard
+        if record.status != "cancelled":
+            raise Conflict(f"run {run} is over: it {_ended(record)}.", fix="There is nothing to cancel.")
+        return record
+
+    async def _ended_here(self, run: str, reason: str) -> RunRecord:
+        """Cancel a run that nobody runs, with those below it, unless it is over."""
         with self._present.claim(run):
-            for below in await self.store.below(run):
-                if below.status not in OVER:
-                    await self.store.put_run(_cancelled(below, reason))
-            record = _cancelled(record, reason)
-            await self.store.put_run(record)
+            record = await self.store.run(run)
+            if record.status not in OVER:
+                for below in await self.store.below(run):
+                    if below.status not in OVER:
+                        await self.store.put_run(_cancelled(below, reason))
+                record = _cancelled(record, reason)
+                await self.store.put_run(record)
         return record
 
     async def wait(self, run: str, seconds: float | None = None, progress: Progress = unheard) -> RunState:
@@ -263,7 +275,7 @@ class Workflows:
         """A run as it is now. Raises NotFound."""
         record = await self._found(run)
         nodes = await self._present.nodes(run)
-        return RunState(record, ordered(record.plan, nodes), run in self._present.live)
+        return RunState(record, ordered(record.plan, nodes), self._present.runs(run))
 
     async def report(self, state: RunState, *, timeline: bool = False) -> RunReport:
         """A run as it is told, with when what ran if that is wanted."""
@@ -272,7 +284,8 @@ class Workflows:
         gates: Sequence[NodeRecord] = state.gates
         if state.record.status == "paused" and not gates:  # it waits for a run below it
             gates = [node for _, node in await self._present.gates(state.record) if waits(node)]
-        return await anyio.to_thread.run_sync(report_of, state.record, state.status, state.nodes, gates, drawn)
+        told = await self._present.warnings(run)
+        return await anyio.to_thread.run_sync(report_of, state.record, state.status, state.nodes, gates, drawn, told)
 
     async def runs(
         self,
@@ -299,7 +312,7 @@ class Workflows:
             among=tuple(self._present.live) if status == "running" else None,
             without=tuple(self._present.live) if status == "interrupted" else (),
         )
-        return [(record, status_of(record, record.id in self._present.live)) for record in found]
+        return [(record, status_of(record, self._present.runs(record.id))) for record in found]
 
     def within(self, profile: str) -> "Workflows":
         """The same for callers bound to a profile: they see the runs of that profile."""
@@ -335,7 +348,13 @@ class Workflows:
         """Forget runs that the settings do not keep, with all below them; those that are not over stay."""
         if not await anyio.to_thread.run_sync(self.folder.is_dir):
             return Forgotten()
-        return await forget(self.store, self.settings, self._present.runs, dry_run=dry_run)
+        return await forget(self.store, self.settings, self._present.claim, dry_run=dry_run)
+
+    async def resolved(self, run: str) -> dict[str, Any]:
+        """The arguments that the mode nodes of a dry run would have called with, by path."""
+        live = self._present.rehearsed.get(run)
+        events = await live.store.events(run, limit=MAX_EVENTS) if live is not None else []
+        return {event.path: event.data["arguments"] for _, event in events if event.kind == "resolved"}
 
     async def aclose(self) -> None:
         """Close the file of runs. What still runs was cancelled with the lake, and can be resumed."""
@@ -383,7 +402,8 @@ def _ended(record: RunRecord) -> str:
 
 
 def _cancelled(record: RunRecord, reason: str) -> RunRecord:
-    return record.changed(status="cancelled", ended_at=time.time(), error=Failure("cancelled", reason or "cancelled."))
+    ended = max(time.time(), record.started_at)  # clocks are set back
+    return record.changed(status="cancelled", ended_at=ended, error=Failure("cancelled", reason or "cancelled."))
 
 
 __all__ = ["SHELL_KINDS", "Dry", "RunState", "Workflows"]

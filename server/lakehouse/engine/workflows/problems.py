@@ -29,10 +29,11 @@ class CannotRun(Unprocessable):
     def of(cls, name: str, errors: Sequence[Problem]) -> "CannotRun":
         """The error for these findings."""
         kind = UnknownMode if any(map(_names_no_mode, errors)) else cls
-        told = "; ".join(map(str, errors[:MAX_TOLD]))
-        more = f"; and {len(errors) - MAX_TOLD} more" if len(errors) > MAX_TOLD else ""
+        apart = "\n  " if len(errors) > 1 else " "
+        told = "".join(f"{apart}{error}" for error in errors[:MAX_TOLD])
+        more = f"{apart}and {len(errors) - MAX_TOLD} more." if len(errors) > MAX_TOLD else ""
         return kind(
-            f"workflow {name or 'without a name'} cannot run: {told}{more}",
+            f"workflow {name or 'without a name'} cannot run:{told}{more}",
             fix="Mend the file; workflow_validate tells everything that is wrong with it.",
             data={"errors": [vars(error) for error in errors]},
         )

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 from pydantic import BaseModel, Field
 
-from lakehouse.engine.workflows.language import Loaded
-from lakehouse.engine.workflows.library import files_under
-from lakehouse.engine.workflows.model import Input
 from lakehouse.engine.workflows.runs.record import Starter
-from lakehouse.errors import NotFound
+from lakehouse.errors import InvalidInput, NotFound, did_you_mean
 
 if TYPE_CHECKING:
-    from lakehouse.engine.workflows.part import Workflows
+    from lakehouse.engine.workflows.language import Loaded
+    from lakehouse.engine.workflows.model import Input
+    from lakehouse.engine.workflows.part import RunState, Workflows
 
 
 class Listed(BaseModel):
@@ -73,6 +72,13 @@ class Validation(BaseModel):
     count: int = Field(description="How many.")
 
 
+def check_named(name: str, definition: str | None) -> None:
+    """Raises InvalidInput unless it is said what is to run, in one way."""
+    if bool(name) == (definition is not None):
+        said = "both are given" if name else "neither is given"
+        raise InvalidInput(f"workflow or definition: {said}.", fix="Give the name of a workflow, or its text.")
+
+
 async def listing(workflows: "Workflows", starter: Starter) -> Listing:
     """The workflows by name; those with errors, too."""
     found = [_listed(one, starter) for one in await workflows.listing(starter)]
@@ -87,7 +93,15 @@ async def validation(workflows: "Workflows", name: str, definition: str | None, 
     if definition is not None:
         reports = [await workflows.validate(name or "workflow", definition, starter)]
     else:
-        reports = [await workflows.validate(one, None, starter) for one in await _named(workflows, name, starter)]
+        reports = []
+        for one in await _named(workflows, name, starter):
+            report = await workflows.validate(one, None, starter)
+            if report["valid"]:
+                from lakehouse.engine.workflows.lifting.tested import failures_of
+
+                found = await failures_of(workflows, report["file"], one, starter)
+                report |= {"errors": [vars(problem) for problem in found], "valid": not found}
+            reports.append(report)
         if not name:
             whole = [one.report() for one in await workflows.listing(starter) if one.workflow is None]
             reports += whole
@@ -101,13 +115,24 @@ async def _named(workflows: "Workflows", name: str, starter: Starter) -> list[st
     folder = Path(starter.folder or "", name).expanduser()
     if not starter.shell or not await anyio.to_thread.run_sync(folder.is_dir):
         return [name]
+    from lakehouse.engine.workflows.library import files_under
+
     found = await anyio.to_thread.run_sync(files_under, folder)
     if not found:
         raise NotFound(f"there is no workflow in {name[:200]}.", fix="Name a folder with YAML files.")
     return [str(path.absolute()) for path in found]
 
 
-def _listed(loaded: Loaded, starter: Starter) -> Listed:
+def output_of(state: "RunState", path: str) -> str:
+    """All that a node of a run put out. Raises NotFound."""
+    node = next((one for one in state.nodes if one.path == path), None)
+    if node is None:
+        fix = did_you_mean(path, [one.path for one in state.nodes])
+        raise NotFound(f"run {state.record.id} has no node {path[:80]!r}.", fix=fix)
+    return node.text
+
+
+def _listed(loaded: "Loaded", starter: Starter) -> Listed:
     flow, source = loaded.workflow, loaded.source
     return Listed(
         name=flow.name if flow else source.name,
@@ -120,7 +145,7 @@ def _listed(loaded: Loaded, starter: Starter) -> Listed:
     )
 
 
-def described(one: Input) -> Mapping[str, Any]:
+def described(one: "Input") -> Mapping[str, Any]:
     """An input as it is told."""
     told: dict[str, Any] = {"type": one.type}
     if one.required:

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from lakehouse.faces.http.drain import Drain
 from lakehouse.faces.http.endpoint import Endpoint
 from lakehouse.faces.http.guard import Guard
+from lakehouse.faces.http.hooks import Hooks
 from lakehouse.faces.http.metrics import Counted
 from lakehouse.faces.http.rest import Rest
 from lakehouse.faces.http.state import State
@@ -42,7 +43,7 @@ def http_app(lake: Lakehouse, rendering: dict[str, Any], *, show: Show = mcp_ser
             yield
 
     app = Starlette(
-        routes=[Route("/mcp", endpoint), *state.routes(), *rest.routes()],
+        routes=[Route("/mcp", endpoint), *state.routes(), *Hooks(lake).routes(), *rest.routes()],
         middleware=[
             Middleware(Counted, metrics=state.metrics),
             Middleware(Guard, settings=lake.config, drain=drain),

@@ -5,9 +5,10 @@ import re
 from lakehouse.engine.chat.schemas import check as check_schema
 from lakehouse.engine.workflows.checks.arguments import check_arguments
 from lakehouse.engine.workflows.checks.level import Findings, Level
-from lakehouse.engine.workflows.checks.quotes import quoted_references
+from lakehouse.engine.workflows.checks.quotes import strange_places
 from lakehouse.engine.workflows.model import Approval, Bash, Child, Control, Loop, LoopGroup, Mode, Node, Script
-from lakehouse.engine.workflows.references.templates import references, sole
+from lakehouse.engine.workflows.references.fields import data_of
+from lakehouse.engine.workflows.references.templates import references
 from lakehouse.errors import Unprocessable
 
 RESUME = re.compile(r"resume:\s*(.+)")
@@ -18,9 +19,10 @@ def check_body(level: Level, node: Node, findings: Findings) -> None:
     body = node.body
     if isinstance(body, Mode):
         check_arguments(level, node, body.name, findings)
-    if isinstance(body, Child) and body.fan_out is not None and sole(body.fan_out.items.strip()) is None:
+    if isinstance(body, Child) and body.fan_out is not None and _no_items(body.fan_out.items):
         where = level.place(node.id, "fan_out.items")
-        findings.error(where, f"{body.fan_out.items[:80]!r} is no reference.", "Write items: $node.output.field.")
+        message = f"{body.fan_out.items[:80]!r} is neither a reference nor a JSON array."
+        findings.error(where, message, "Write items: $node.output.field.")
     if isinstance(body, Approval) and body.on_reject is not None and body.on_reject.reworks:
         _check_asks(level, node, "approval.on_reject.reworks", body.on_reject.reworks, findings)
     _check_shell(level, node, findings)
@@ -29,6 +31,11 @@ def check_body(level: Level, node: Node, findings: Findings) -> None:
     resumed = RESUME.fullmatch(node.context)
     if resumed is not None:
         _check_asks(level, node, "context", resumed[1].strip(), findings)
+
+
+def _no_items(items: str) -> bool:
+    """Whether what is to be fanned out can never be an array: nothing is put into it, and it is none."""
+    return next(references(items), None) is None and not isinstance(data_of(items), list)
 
 
 def _check_asks(level: Level, node: Node, key: str, id: str, findings: Findings) -> None:
@@ -73,11 +80,11 @@ def _check_shell(level: Level, node: Node, findings: Findings) -> None:
         if findings.shell is False:
             fix = "Run it with `lakehouse run` on this machine, or set workflows.allow_shell for files of this machine."
             findings.error(where, "bash and scripts are not open to whoever starts it.", fix)
-        for reference, quote in quoted_references(script):
-            message = f"{reference} stands in {quote} quotes, but is quoted already: bash would run what its text says."
-            findings.warn(where, message, "Write it without quotes.")
+        for reference, told, fix in strange_places(script):
+            findings.warn(where, f"{reference} {told}", fix)
     if isinstance(body, Script) and not body.name:
         outputs = [str(one) for one in references(body.source) if one.kind in ("output", "previous")]
         if outputs:
-            message = f"{outputs[0]} becomes a part of the source, whatever it holds."
-            findings.warn(level.place(node.id, "script"), message, "Give it with with:, and read INPUTS_… there.")
+            message = f"{outputs[0]} becomes a part of the source: whoever has a say in what it holds writes code here."
+            fix = "Give it with with: {name: " + outputs[0] + "}, and read the environment variable INPUTS_NAME."
+            findings.warn(level.place(node.id, "script"), message, fix)

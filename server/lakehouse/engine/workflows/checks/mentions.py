@@ -8,7 +8,7 @@ from lakehouse.engine.workflows.model import Approval, Loop, LoopGroup, Node, Pr
 from lakehouse.engine.workflows.references.conditions import Atom, Malformed, parsed
 from lakehouse.engine.workflows.references.fields import declared_fields
 from lakehouse.engine.workflows.references.scope import environment_key
-from lakehouse.engine.workflows.references.templates import Reference, references
+from lakehouse.engine.workflows.references.templates import Reference, quotes, references
 
 ANSWERS = ("decision", "text")  # what a gate with decisions puts out
 
@@ -17,8 +17,14 @@ def check_mentions(level: Level, node: Node, findings: Findings) -> None:
     """Find references of a node that lead nowhere, and those that may not be there yet."""
     for place in places(node):
         if "$" in place.text:
+            quoted = quotes(place.text if place.how == "prompt" else "")
             for reference in references(place.text, deep=place.how == "arguments"):
-                _check(level, node, place, reference, findings)
+                if not quoted(reference) or _leads(level, reference):
+                    _check(level, node, place, reference, findings)
+                else:
+                    message = f"{reference}: there is no node {reference.name}; in Markdown code it stays as it is."
+                    fix = findings.meant(reference.name, level.names(), "")
+                    findings.warn(level.place(node.id, place.key), message, fix)
     if node.when:
         _check_when(level, node, findings)
 
@@ -41,6 +47,14 @@ def _check(level: Level, node: Node, place: Place, reference: Reference, finding
     else:
         strict = place.how in ("given", "arguments")
         _check_producer(level, node, where, reference, findings, strict=strict)
+
+
+def _leads(level: Level, reference: Reference) -> bool:
+    """Whether there is what a reference names."""
+    if reference.kind not in ("output", "previous"):
+        return True
+    holder = level.holder(reference.name)
+    return holder is not None and (reference.kind == "output" or holder.group is not None)
 
 
 def _check_input(

@@ -19,7 +19,7 @@ from lakehouse.engine.workflows.model import (
     Script,
 )
 
-How = Literal["text", "shell", "source", "given", "arguments"]
+How = Literal["text", "prompt", "shell", "source", "given", "arguments"]
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ def places(node: Node) -> Iterator[Place]:
     """All texts of a node that may hold references, but `when`."""
     body = node.body
     if isinstance(body, Prompt):
-        yield Place("command" if body.command else "prompt", body.text)
+        yield Place("command" if body.command else "prompt", body.text, "prompt")
         yield Place("systemPrompt", body.agent.system)
     elif isinstance(body, Bash):
         yield Place("bash", body.script, "shell")
     elif isinstance(body, Script) and not body.name:  # a file of scripts/ runs as it is
         yield Place("script", body.source, "source")
     elif isinstance(body, Loop):
-        yield Place("loop.command" if body.prompt.command else "loop.prompt", body.prompt.text)
+        yield Place("loop.command" if body.prompt.command else "loop.prompt", body.prompt.text, "prompt")
         yield Place("systemPrompt", body.prompt.agent.system)
         yield from _control("loop", body.control, inner=False)
     elif isinstance(body, LoopGroup):
@@ -51,7 +51,7 @@ def places(node: Node) -> Iterator[Place]:
     elif isinstance(body, Approval):
         yield Place("approval.message", body.message)
         if body.on_reject is not None:
-            yield Place("approval.on_reject.prompt", body.on_reject.prompt)
+            yield Place("approval.on_reject.prompt", body.on_reject.prompt, "prompt")
     elif isinstance(body, Cancel):
         yield Place("cancel", body.reason)
     elif isinstance(body, Child):

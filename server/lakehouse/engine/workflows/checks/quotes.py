@@ -1,56 +1,41 @@
-"""References in a bash script that stand within quotes of its own, where quoting them once more undoes it."""
+"""References in a bash script that stand where they are not simply a word."""
 
+import re
 from collections.abc import Iterator
 
+from lakehouse.engine.workflows.references.places import read
+from lakehouse.engine.workflows.references.quoting import read_again
+from lakehouse.engine.workflows.references.standing import Place
 from lakehouse.engine.workflows.references.templates import Reference, references
 
+ENVIRONMENT = "Give it with with:, and read it from the environment there."
+_PROGRAMS = re.compile(
+    r"(?:^|[\s;&|(!/])(g?awk|mawk|perl|ruby|node|bun|deno|jq|sed|php|python[\d.]*|sqlite3|psql|duckdb)\s", re.DOTALL
+)
 
-def quoted_references(script: str) -> Iterator[tuple[Reference, str]]:
-    """Each reference to an output that stands in `single` or `double` quotes. Here-documents are not told apart."""
+
+def strange_places(script: str) -> Iterator[tuple[Reference, str, str]]:
+    """Each reference to an output that is not a word by itself; what becomes of it, and what to write instead."""
     found = [one for one in references(script) if one.kind in ("output", "previous")]
-    if not found:
-        return
-    inside = _quotes(script)
-    for reference in found:
-        kind = inside[reference.start]
-        if kind:
-            yield reference, "single" if kind == "'" else "double"
+    for reference, place in zip(found, read(script, found).places if found else (), strict=True):
+        told = _told(place)
+        if told is not None:
+            yield reference, *told
 
 
-def _quotes(script: str) -> list[str]:
-    """For each character the quote it stands in, if any."""
-    inside: list[str] = []
-    open_: list[str] = [""]  # the quotes and substitutions that are open, the innermost last
-    place = 0
-    while place < len(script):
-        char, state = script[place], open_[-1]
-        inside.append(state if state != "(" else "")
-        if state == "'":
-            if char == "'":
-                open_.pop()
-        elif char == "\\":
-            inside.append(inside[-1])
-            place += 1
-        elif script.startswith("$(", place):
-            open_.append("(")
-            inside.append(inside[-1])
-            place += 1
-        elif char == '"':
-            if state == '"':
-                open_.pop()
-            else:
-                open_.append('"')
-        elif state != '"':
-            if char == "'":
-                open_.append("'")
-            elif char == "(":
-                open_.append("(")
-            elif char == ")" and state == "(":
-                open_.pop()
-            elif char == "#" and (place == 0 or script[place - 1] in " \t\n;"):
-                end = script.find("\n", place)
-                end = len(script) if end < 0 else end
-                inside += [""] * (end - place - 1)
-                place = end - 1
-        place += 1
-    return inside
+def _told(place: Place) -> tuple[str, str] | None:
+    program, again = _PROGRAMS.search(place.command), read_again(place.command)
+    if again:
+        return "is read by a shell once more: what it says may be run.", "Give it to a program as an argument."
+    if place.taken != "text" or place.kind == "computed":
+        return "stands where bash computes: anything but a number fails there.", "Compare texts with == instead."
+    if place.kind in ("single", "double", "ansi") and program is not None:
+        return f"becomes a part of a program of {program[1]}, whatever it holds.", ENVIRONMENT
+    if place.kind in ("double", "here", "literal"):
+        where = "double quotes" if place.kind == "double" else "a here-document"
+        return f"stands in {where}, where its own single quotes are part of the text.", "Write it without quotes."
+    if place.kind in ("single", "ansi"):
+        return "stands in single quotes, where it is one word, which Archon splits.", "Write it without quotes."
+    if place.kind == "unsure":
+        return "stands in a script that is not understood here: it may come with quotes around it.", ENVIRONMENT
+    return None

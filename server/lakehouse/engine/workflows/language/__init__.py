@@ -39,10 +39,14 @@ class Loaded:
         """The line of a place in the file; 0 if it is not known."""
         return line_of(self.lines, where)
 
+    def placed(self, found: Iterable[Problem]) -> list[Problem]:
+        """What was found in the workflow, with its lines in the file."""
+        return [replace(one, line=self.line(one.where)) for one in found]
+
     def report(self, errors: Iterable[Problem] = (), warnings: Iterable[Problem] = ()) -> dict[str, Any]:
         """All of it as JSON, with what else was found, which gets its lines here."""
-        wrong = [*self.errors, *(replace(one, line=self.line(one.where)) for one in errors)]
-        strange = [*self.warnings, *(replace(one, line=self.line(one.where)) for one in warnings)]
+        wrong = [*self.errors, *self.placed(errors)]
+        strange = [*self.warnings, *self.placed(warnings)]
         return {
             "file": self.source.path,
             "name": self.workflow.name if self.workflow is not None else self.source.name,

@@ -12,12 +12,23 @@ from lakehouse.errors import did_you_mean
 class Fields:
     """The keys of a mapping at `where`. A key that is empty counts as not written."""
 
-    def __init__(self, given: Mapping[str, Any], where: str, findings: Findings, feature: str = "") -> None:
-        """`feature` is the prefix under which its keys are features of the language, if they are."""
+    def __init__(
+        self,
+        given: Mapping[str, Any],
+        where: str,
+        findings: Findings,
+        feature: str = "",
+        dropped: Collection[str] = (),
+    ) -> None:
+        """`feature` is the prefix under which its keys are features of the language, if they are.
+
+        `dropped` are keys of which a value that is wrong is left out with a warning.
+        """
         self.where = where
         self.findings = findings
         self._given = given
         self._feature = feature
+        self._dropped = dropped
         if isinstance(given, Mapped):
             mark = f"{where}." if where else ""
             findings.lines.update((mark + key, line) for key, line in given.lines.items())
@@ -34,8 +45,11 @@ class Fields:
         return plain(self._given.get(key))
 
     def wrong(self, key: str, message: str, fix: str = "") -> None:
-        """An error at a key."""
-        self.findings.error(self.at(key), message, fix)
+        """An error at a key, or a warning that it is left out."""
+        if key in self._dropped:
+            self.findings.warn(self.at(key), f"{message} It is left out.", fix)
+        else:
+            self.findings.error(self.at(key), message, fix)
 
     def only(self, known: Collection[str]) -> None:
         """Warn of every key that is not among these; mark those that are as used."""
@@ -135,7 +149,7 @@ class Fields:
         if not isinstance(value, Mapping):
             self.wrong(key, f"it is {_what(value)}, and must be a mapping.", f"Write {key}: with keys under it.")
             return None
-        return Fields(value, self.at(key), self.findings, feature)
+        return Fields(value, self.at(key), self.findings, feature, value if key in self._dropped else ())
 
     def items(self) -> list[tuple[str, Any]]:
         """The keys and what stands there."""

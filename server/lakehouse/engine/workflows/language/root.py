@@ -12,6 +12,7 @@ from lakehouse.engine.workflows.language.nodes import ID, nodes_of
 from lakehouse.engine.workflows.language.reading import read
 from lakehouse.engine.workflows.language.tiers import ABOUT, TIERS, keys
 from lakehouse.engine.workflows.model import Agent, Approval, Input, Loop, LoopGroup, Node, Workflow
+from lakehouse.engine.workflows.triggers.trigger import triggers_of
 from lakehouse.errors import did_you_mean
 
 TYPES: dict[str, type | tuple[type, ...]] = {
@@ -24,6 +25,8 @@ TYPES: dict[str, type | tuple[type, ...]] = {
 }
 ROOT = keys("root")
 MAX_DEPTH = 3  # of runs below runs
+# Archon loads a file in which one of these is wrong, without it.
+DROPPED = frozenset("model effort modelReasoningEffort thinking interactive tags persist_sessions".split())
 
 
 def understood(file: File) -> Workflow | None:
@@ -34,7 +37,7 @@ def understood(file: File) -> Workflow | None:
     findings.warnings += strange
     if mapping is None:
         return None
-    fields = Fields(mapping, "", findings, "root")
+    fields = Fields(mapping, "", findings, "root", DROPPED)
     if "steps" in mapping:
         findings.used("root.steps")
         fix = "Write nodes: instead, each with an id, and with depends_on: the one before it."
@@ -77,6 +80,8 @@ def understood(file: File) -> Workflow | None:
         agent=file.agent,
         tags=fields.texts("tags") or (),
     )
+    for problem in triggers_of(workflow.triggers, inputs, workflow.interactive)[1]:
+        findings.warn(problem.where, f"this trigger never fires: {problem.message}", problem.fix)
     workflow = _result(fields, workflow, mapping, file)
     return None if findings.errors else workflow
 

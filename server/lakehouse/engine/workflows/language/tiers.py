@@ -26,7 +26,7 @@ def _all(tier: Tier, prefix: str, names: str, about: str = "") -> tuple[Feature,
 CLAUDE = "it is for one provider's agent, which is not used here"
 FEATURES: tuple[Feature, ...] = (
     *_all("run", "root", "name description nodes provider model effort thinking inputs returns interactive"),
-    *_all("run", "root", "persist_sessions"),
+    Feature("root.persist_sessions", "run", "what persist_session is where a node says nothing of it"),
     Feature("root.modelReasoningEffort", "run", "an older spelling of effort"),
     *_all("run_second", "root", "outcome_field evidence_policy"),
     *_all("extension", "root", "tool title timeout max_cost_usd triggers"),
@@ -48,7 +48,8 @@ FEATURES: tuple[Feature, ...] = (
     Feature("node.timeout", "run", "milliseconds; on kinds other than bash and script it is ours"),
     *_all("run", "node", "runtime deps input isolation"),
     *_all("run", "node", "provider model effort thinking output_format allowed_tools denied_tools systemPrompt"),
-    *_all("run", "node", "maxBudgetUsd persist_session"),
+    *_all("run", "node", "maxBudgetUsd"),
+    Feature("node.persist_session", "run", "goes on where the starter's last run of the workflow left off"),
     *_all("warn", "node", "fallbackModel mcp skills agents hooks settingSources betas sandbox pi", CLAUDE),
     Feature("node.fan_out", "run_second"),
     Feature("fan_out.first_success", "refuse", "a race among children; write all_done or all_success"),

@@ -23,12 +23,21 @@ def checked_inputs(declared: Mapping[str, Input], given: Mapping[str, Any]) -> d
     """
     for name in given:
         if name not in declared:
-            raise InvalidInput(f"input: there is no input {name[:80]!r}.", fix=did_you_mean(name, declared))
+            raise InvalidInput(
+                f"input: there is no input {name[:80]!r}.",
+                fix=did_you_mean(name, declared, None if declared else "It takes none."),
+            )
     missing = [name for name, one in declared.items() if one.required and name not in given]
     if missing:
-        raise InvalidInput(f"input: {', '.join(missing)} is required.", fix="Give it.")
+        fix = "Give " + "; ".join(f"{name} ({_wanted(declared[name])})" for name in missing) + "."
+        raise InvalidInput(f"input: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} required.", fix=fix)
     defaults = {name: one.default if one.has_default else "" for name, one in declared.items()}
     return defaults | {name: _typed(declared[name], value) for name, value in given.items()}
+
+
+def _wanted(declared: Input) -> str:
+    about = " ".join(declared.description.split()).rstrip(".")
+    return f"{declared.type}: {about}" if about else declared.type
 
 
 def _typed(declared: Input, value: Any) -> Any:
@@ -41,5 +50,8 @@ def _typed(declared: Input, value: Any) -> Any:
         except ValueError:
             value = None
     if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
-        raise InvalidInput(f"input.{declared.name}: it is not of type {declared.type}.", fix="Give one that is.")
+        article = "an" if declared.type[0] in "aio" else "a"
+        raise InvalidInput(
+            f"input.{declared.name}: it is not of type {declared.type}.", fix=f"Give {article} {declared.type}."
+        )
     return value

@@ -18,8 +18,17 @@ from lakehouse.engine.workflows.references.fields import (
     within,
 )
 from lakehouse.engine.workflows.references.output import plain
-from lakehouse.engine.workflows.references.quoting import Quoting, Spill, needs_no_quotes
-from lakehouse.engine.workflows.references.templates import CALLERS, CONTEXT, OURS, Reference, replaced, sole
+from lakehouse.engine.workflows.references.quoting import Left, Put, Quoting, Script, Spill, needs_no_quotes
+from lakehouse.engine.workflows.references.templates import (
+    CALLERS,
+    CONTEXT,
+    OURS,
+    Reference,
+    quotes,
+    references,
+    replaced,
+    sole,
+)
 from lakehouse.engine.workflows.runs.record import NodeRecord
 from lakehouse.errors import Unprocessable, did_you_mean
 
@@ -88,35 +97,39 @@ class Scope:
         return replaced(template, self._text)
 
     def prompt(self, template: str) -> str:
-        """As `text`, for a model: a context that the template does not mention stands at its end."""
+        """As `text`, for a model: a context that the template does not mention stands at its end.
+
+        In Markdown code, a reference to a node that there is not stays as it is: such a prompt tells how to write one.
+        """
         context = self.variables.get("CONTEXT", "")
-        named = False
+        named, quoted = False, quotes(template)
 
         def put(reference: Reference) -> str | None:
             nonlocal named
             named = named or reference.name in CONTEXT
+            if quoted(reference) and not self._has(reference):
+                return None
             return self._text(reference)
 
         written = replaced(template, put)
         return f"{written}\n\n---\n\n{context}" if context and not named else written
 
-    def shell(self, template: str, spill: Spill | None = None) -> str:
-        """As `text`, for bash: outputs are quoted words, and what a caller has a say in is left to the environment.
+    def shell(self, template: str, spill: Spill | None = None) -> Script:
+        """As `text`, for bash: outputs are in it as `quoting` has them, what a caller has a say in is left to bash.
 
         Long outputs are read from files that `spill` writes: it takes a text and gives the file's path. Raises
         MissingReference, and Unprocessable for an output that holds a NUL byte.
         """
-        quoting = Quoting(spill)
+        found = list(references(template))
+        return Quoting(spill).script(template, found, [self._in_shell(one) for one in found])
 
-        def put(reference: Reference) -> str | None:
-            if reference.kind == "input" or reference.name in CALLERS:
-                return None
-            if reference.kind == "variable":
-                value = self._variable(reference.name)
-                return value if needs_no_quotes(value) else None
-            return quoting.word(self._resolved(reference), str(reference))
-
-        return replaced(template, put)
+    def _in_shell(self, reference: Reference) -> Any:
+        if reference.kind == "input" or reference.name in CALLERS:
+            return Left()
+        if reference.kind == "variable":
+            value = self._variable(reference.name)
+            return Put(value) if needs_no_quotes(value) else Left()
+        return self._resolved(reference)
 
     def source(self, template: str) -> str:
         """As `text`, for a script: outputs stand in it as they are; what a caller has a say in is left alone."""
@@ -235,6 +248,15 @@ class Scope:
             scope = scope.outer
         fix = did_you_mean(reference.name, known, "" if known else "There are no nodes.")
         raise MissingReference(f"{reference}: there is no node {reference.name}.", fix=fix)
+
+    def _has(self, reference: Reference) -> bool:
+        if reference.kind not in ("output", "previous"):
+            return True
+        try:
+            self._producer(reference)
+        except MissingReference:
+            return False
+        return True
 
     def _json(self, record: NodeRecord) -> Any:
         """A node's output as data, read once; what is no JSON is the text."""

@@ -28,6 +28,8 @@ def _pattern(path: str) -> "re.Pattern[str]":
     )
 
 
+# As Markdown has it: a block between fences, or a piece of one line between backticks.
+_CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 _SHALLOW, _ANY_DEPTH = _pattern(_FIELD), _pattern(_DEEP)
 
 
@@ -67,6 +69,12 @@ def replaced(template: str, put: Callable[[Reference], str | None], *, deep: boo
         return match[0] if found is None else found
 
     return (_ANY_DEPTH if deep else _SHALLOW).sub(one, template)
+
+
+def quotes(template: str) -> Callable[[Reference], bool]:
+    """Whether a reference of this text stands in Markdown code, where it may be an example of one."""
+    spans = [match.span() for match in _CODE.finditer(template)] if "`" in template else []
+    return lambda reference: any(start <= reference.start < end for start, end in spans)
 
 
 def sole(text: str, *, deep: bool = False) -> Reference | None:

@@ -79,7 +79,7 @@ class Attempt:
             changes = {"status": "failed", "failure": failure, "text": "", "typed": False}
         step.count()
         await self._observe(changes, time.perf_counter() - began)
-        return self._with_ledger(live.nodes[path]).changed(**changes, ended_at=time.time())
+        return self._with_ledger(live.nodes[path]).changed(**changes, ended_at=live.now())
 
     def _with_ledger(self, record: NodeRecord) -> NodeRecord:
         """A record with what this attempt took."""

@@ -21,7 +21,6 @@ from lakehouse.engine.workflows.model import (
     Script,
 )
 from lakehouse.engine.workflows.references import Output
-from lakehouse.engine.workflows.running.kinds import EXECUTORS
 from lakehouse.engine.workflows.running.placeholder import placeholder
 from lakehouse.engine.workflows.running.step import Executor, Pause, Step, Stop
 from lakehouse.engine.workflows.runs import Event, NodeRecord, RunRecord, Store
@@ -52,6 +51,8 @@ class Dry:
 
     def executor(self, kind: type) -> Executor:
         """What stands in for the nodes of a kind."""
+        from lakehouse.engine.workflows.running.kinds import EXECUTORS  # the tools import this module
+
         if kind in (Bash, Script) and self.exec_code:
             return EXECUTORS[kind]
         if kind is Approval and self.pause_at_gates:
@@ -114,13 +115,13 @@ def _resolve(step: Step) -> None:
     """Look up everything a node refers to, so that what is missing fails it here as it would."""
     body, scope = step.node.body, step.scope
     if isinstance(body, Mode):
-        scope.given(step.node.given)
+        step.tell("resolved", arguments=scope.given(step.node.given))
     else:
         scope = scope.bound(step.node.given)
     if isinstance(body, Prompt):
-        scope.text(body.text)
+        scope.prompt(body.text)
     elif isinstance(body, Loop):
-        scope.text(body.prompt.text)
+        scope.prompt(body.prompt.text)
     elif isinstance(body, Bash):
         scope.shell(body.script)
     elif isinstance(body, Script) and not body.name:

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -12,19 +13,21 @@ from lakehouse.engine import moment
 from lakehouse.engine.files import make_folder, write
 from lakehouse.engine.workflows.model import Approval, Cancel, Child, Mode, Node
 from lakehouse.engine.workflows.references import Output
-from lakehouse.engine.workflows.running.live import Live
 from lakehouse.errors import LakehouseError, Unprocessable, disk_failed
+
+if TYPE_CHECKING:
+    from lakehouse.engine.workflows.running.live import Live
 
 EVIDENCE = "evidence.json"
 _PLAIN = re.compile(r"[A-Za-z0-9_#-][A-Za-z0-9_#.-]{0,99}")
 
 
-def artifacts(live: Live) -> Path:
+def artifacts(live: "Live") -> Path:
     """Where the run's nodes leave files: `$ARTIFACTS_DIR`."""
     return live.folder / "artifacts"
 
 
-def state(live: Live) -> Path:
+def state(live: "Live") -> Path:
     """What a workflow keeps from one run to the next: `$STATE_DIR`."""
     return live.folder.parent / "state" / file_name(live.workflow.name)
 
@@ -35,7 +38,7 @@ def log_of(folder: Path, path: str) -> Path:
     return folder.joinpath("logs", *folders, f"{name}.log")
 
 
-async def prepare(live: Live) -> None:
+async def prepare(live: "Live") -> None:
     """Make the run's folders, where one of its nodes may look for them. Raises Upstream."""
     if not any(_looks(node) for node in live.workflow.nodes):
         return
@@ -54,7 +57,7 @@ async def prepare(live: Live) -> None:
         raise
 
 
-async def keep_output(live: Live, node: Node, path: str, output: Output, model: str) -> None:
+async def keep_output(live: "Live", node: Node, path: str, output: Output, model: str) -> None:
     """Write `nodes/<id>.md` and `nodes/<id>.meta.json` beside the artifacts, durably. Raises Upstream."""
     if live.dry:
         return
@@ -81,7 +84,7 @@ async def keep_output(live: Live, node: Node, path: str, output: Output, model: 
     await anyio.to_thread.run_sync(keep)
 
 
-async def check_evidence(live: Live) -> None:
+async def check_evidence(live: "Live") -> None:
     """Raises Unprocessable where the workflow wants evidence of its work and none was left."""
     if not live.workflow.evidence_required or live.dry:
         return

@@ -1,7 +1,6 @@
 """Nodes that run as soon as what each depends on has settled."""
 
 import math
-import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -128,13 +127,13 @@ class Graph:
                 held = self.scope.when(node.when)
                 reason = held.reason
                 if held.warning:
-                    self.live.tell("node_warned", self._record(node).path, warning=held.warning)
+                    self.live.warn(held.warning, path=self._record(node).path)
             except LakehouseError as missing:
                 error = missing
         if not reason and error is None:
             return None
         record = _anew(self._record(node))
-        run, now = self.live.record, time.time()
+        run, now = self.live.record, self.live.now()
         if not self.live.dry:
             name = op_name(node) if type(node.body) in OBSERVED else f"workflow.{node.kind}"
             asked = Asked(run.starter, run.id, run.workflow, record.path, f"{run.id}:{record.path}")
@@ -188,7 +187,7 @@ class Graph:
         if tries is None:
             until = math.inf if node.timeout is None else anyio.current_time() + node.timeout
             tries = self._tries[node.id] = _Tries(until)
-            record = _anew(record).changed(started_at=time.time())
+            record = _anew(record).changed(started_at=self.live.now())
         attempt = Attempt(
             self.live, node, record.changed(status="running", attempts=record.attempts + 1), self.scope, tries.until
         )

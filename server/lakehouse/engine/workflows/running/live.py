@@ -13,6 +13,8 @@ from lakehouse.engine.workflows.language import Loaded
 from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.runs import Event, NodeRecord, RunRecord, Store
+from lakehouse.engine.workflows.runs.again import again
+from lakehouse.engine.workflows.runs.record import MAX_WARNINGS, WARNED, warning
 from lakehouse.errors import LakehouseError, TooLarge
 
 if TYPE_CHECKING:
@@ -85,7 +87,9 @@ class Live:
         self._idle: dict[str, tuple[float, float]] = {}  # seconds of silence, and when its time is up, by path
         self._heard: anyio.Event | None = None
         self.happened = 0  # events so far
+        self.warnings: dict[str, None] = {}  # what was found strange since this process runs it, in order
         self.latest: deque[tuple[str, str]] = deque(maxlen=MAX_LATEST)  # the kind and path of the newest
+        self._last = record.started_at
 
     @property
     def heard(self) -> anyio.Event:
@@ -94,14 +98,32 @@ class Live:
             self._heard = anyio.Event()
         return self._heard
 
+    def now(self) -> float:
+        """The time, in seconds since 1970; where the clock is set back, as it was: what comes later is never before."""
+        self._last = max(self._last, time.time())
+        return self._last
+
+    def goes_on(self, nodes: Mapping[str, NodeRecord]) -> None:
+        """Take over what is kept of nodes."""
+        self.nodes.update({path: again(node) for path, node in nodes.items()})
+        known = (at for node in nodes.values() for at in (node.started_at, node.ended_at) if at is not None)
+        self._last = max(self._last, *known, 0.0)
+
     def tell(self, kind: str, path: str = "", **data: Any) -> None:
         """Keep an event, with the next write, and wake who watches."""
-        self.store.tell(self.record.id, Event(time.time(), kind, path, data))
+        self.store.tell(self.record.id, Event(self.now(), kind, path, data))
+        if kind == WARNED and len(self.warnings) < MAX_WARNINGS:
+            self.warnings[warning(path, data)] = None
         self.happened += 1
         self.latest.append((kind, path))
         if self._heard is not None:
             self._heard.set()
             self._heard = None
+
+    def warn(self, *messages: str, path: str = "") -> None:
+        """Keep, and have told, what is strange about a node, or about the run's file."""
+        for message in messages[:MAX_WARNINGS]:
+            self.tell(WARNED, path, message=message)
 
     def watch(self, path: str, scope: anyio.CancelScope, idle: float, until: float) -> None:
         """Have an attempt end after so many seconds without a beat, or at a moment of the loop's clock."""
@@ -139,12 +161,13 @@ class Live:
 
     async def keep_run(self, **fields: Any) -> None:
         """Make a change of the run's own record durable."""
-        self.record = self.record.changed(**fields)
+        record = self.record.changed(**fields)
         try:
-            await self.store.put_run(self.record)
+            await self.store.put_run(record)
         except LakehouseError as error:
             self.broken = error
             raise
+        self.record = record
 
     def spend(self, usd: float) -> None:
         """Count what a call cost, here and in the runs above. A run over its budget starts nothing more."""

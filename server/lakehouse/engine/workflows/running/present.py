@@ -3,9 +3,8 @@
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,8 @@ from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.running.run import execute
 from lakehouse.engine.workflows.runs import NodeRecord, Planned, RunRecord, Starter, Store
 from lakehouse.engine.workflows.runs.again import again, child_id
-from lakehouse.engine.workflows.runs.outputs import check_inputs
-from lakehouse.engine.workflows.runs.record import OVER, Failure
+from lakehouse.engine.workflows.runs.outputs import check_inputs, clean
+from lakehouse.engine.workflows.runs.record import MAX_WARNINGS, OVER, WARNED, Failure, warning
 from lakehouse.engine.workflows.shells import check_open, missing
 from lakehouse.errors import Conflict, LakehouseError, Unavailable, Unprocessable, foreseen
 
@@ -68,7 +67,10 @@ class Present:
         self.live: dict[str, Live] = {}
         self.broken: dict[str, Failure] = {}  # what ended runs and could not be written down
         self.rehearsed: dict[str, Live] = {}  # the newest dry runs
-        self._claimed: set[str] = set()
+        self._claimed: dict[str, anyio.Event] = {}
+        # Held while an answer is kept, and from where a run's nodes are read until it goes on with them: an answer that
+        # came between would be written over.
+        self.answering = anyio.Lock(fast_acquire=True)
         self._below: WeakKeyDictionary[Live, dict[str, tuple[Mapping[str, Any], Workflow]]] = WeakKeyDictionary()
 
     def runs(self, run: str) -> bool:
@@ -80,11 +82,16 @@ class Present:
         """Nobody else begins it meanwhile. Raises Conflict when somebody does, or it runs."""
         if self.runs(run):
             raise Conflict(f"run {run} runs already.", fix="Wait for it with workflow_status.")
-        self._claimed.add(run)
+        self._claimed[run] = anyio.Event()
         try:
             yield
         finally:
-            self._claimed.discard(run)
+            self._claimed.pop(run).set()
+
+    async def unclaimed(self, run: str) -> None:
+        """Wait until nobody is about to begin it."""
+        while (claimed := self._claimed.get(run)) is not None:
+            await claimed.wait()
 
     def new(
         self, bundle: Mapping[str, Any], workflow: Workflow, starter: Starter, inputs: Mapping[str, Any], message: str
@@ -97,7 +104,7 @@ class Present:
             workflow=workflow.name,
             bundle=bundle,
             inputs=given,
-            message=message,
+            message=clean(message),
             starter=starter,
             started_at=time.time(),
             plan=tuple(map(_planned, workflow.nodes)),
@@ -118,26 +125,31 @@ class Present:
 
         return await anyio.to_thread.run_sync(work)
 
-    async def rehearse(self, record: RunRecord, workflow: Workflow, dry: Dry) -> RunRecord:
+    async def rehearse(self, record: RunRecord, loaded: Loaded, dry: Dry) -> RunRecord:
         """Begin a dry run. Raises CannotRun, Forbidden, InvalidInput for stubs, Unavailable."""
-        await self._check(record, workflow, dry.exec_code)
+        workflow = runnable(record.workflow, loaded)
+        strange = await self._check(record, workflow, dry.exec_code)
         dry.check(workflow.nodes)
         record = record.changed(dry=vars(dry))
         live = self._made(record, workflow, {}, dry=dry)
         while len(self.rehearsed) >= MAX_REHEARSED:
             del self.rehearsed[next(iter(self.rehearsed))]
         self.rehearsed[record.id] = live
+        live.warn(*map(str, (*loaded.warnings, *loaded.placed(strange))))
         self._begin(live)
         return record
 
     async def begin(
-        self, record: RunRecord, workflow: Workflow, nodes: Mapping[str, NodeRecord] | None = None
+        self, record: RunRecord, loaded: Loaded, nodes: Mapping[str, NodeRecord] | None = None
     ) -> RunRecord:
         """Begin a run; it has these nodes already. Raises CannotRun, Forbidden, Unavailable."""
-        await self._check(record, workflow)
+        workflow = runnable(record.workflow, loaded)
+        strange = await self._check(record, workflow)
         with self.claim(record.id):
             await self._store.add_run(record, tuple((nodes or {}).values()))
-            self._begin(self._made(record, workflow, nodes or {}))
+            live = self._made(record, workflow, nodes or {})
+            live.warn(*map(str, (*loaded.warnings, *loaded.placed(strange))))
+            self._begin(live)
         return record
 
     async def child(
@@ -183,7 +195,7 @@ class Present:
                 await self._store.add_run(fresh)
                 live = self._made(fresh, understood, {}, (parent, path))
             else:
-                live = self._made(await self._reopened(found), understood, await self._store.nodes(id), (parent, path))
+                live = await self._reopened(found, understood, (parent, path))
         await self._executed(live)
         return live.record
 
@@ -213,17 +225,24 @@ class Present:
             if record.status == "paused" and asking and len(asking) == len(gates):
                 detail = f"run {record.id} waits for an answer at {', '.join(asking)}."
                 raise Conflict(detail, fix="Use workflow_approve or workflow_reject.")
-            nodes = await self._store.nodes(record.id)
             workflow = runnable(record.workflow, await self.understood(record.bundle))
             await self._door.ready()
-            record = await self._reopened(record)
-            self._begin(self._made(record, workflow, nodes))
-        return record
+            live = await self._reopened(record, workflow)
+            self._begin(live)
+        return live.record
 
     async def nodes(self, run: str) -> Mapping[str, NodeRecord]:
         """The nodes of a run, as they are now."""
         live = self.live.get(run) or self.rehearsed.get(run)
         return dict(live.nodes) if live is not None else await self._store.nodes(run)
+
+    async def warnings(self, run: str) -> Sequence[str]:
+        """What is strange about a run or its file, or was left out, each once."""
+        live = self.live.get(run) or self.rehearsed.get(run)
+        if live is None:
+            events = await self._store.events_of(run, WARNED)
+            return list(dict.fromkeys(warning(event.path, event.data) for event in events))[:MAX_WARNINGS]
+        return list(live.warnings)
 
     async def gates(self, record: RunRecord) -> list[tuple[RunRecord, NodeRecord]]:
         """The gates of a run and of those below it that wait, or that were answered and have not gone on."""
@@ -235,10 +254,13 @@ class Present:
     async def _answered(self, record: RunRecord) -> bool:
         return any(not waits(node) for _, node in await self.gates(record))
 
-    async def _reopened(self, record: RunRecord) -> RunRecord:
+    async def _reopened(self, record: RunRecord, workflow: Workflow, above: tuple[Live, str] | None = None) -> Live:
+        """A live run that goes on with what is kept; its gates wait no more until they ask again."""
         record = record.changed(status="running", ended_at=None, error=None, result="", outcome=None)
-        await self._store.put_run(record)
-        return record
+        async with self.answering:
+            nodes = await self._store.nodes(record.id)
+            await self._store.reopen(record, [again(node) for node in nodes.values() if node.status == "paused"])
+            return self._made(record, workflow, nodes, above)
 
     async def understood(self, bundle: Mapping[str, Any]) -> Loaded:
         """What a bundle holds."""
@@ -265,7 +287,7 @@ class Present:
             dry=dry,
         )
         live.children = partial(self.child, live)
-        live.nodes.update({path: again(node) for path, node in nodes.items()})
+        live.goes_on(nodes)
         self.broken.pop(record.id, None)
         self.live[record.id] = live
         return live
@@ -311,14 +333,14 @@ class Present:
     def _shell(self, record: RunRecord) -> bool:
         return record.starter.shell or (self._settings.allow_shell and bool(record.bundle["path"]))
 
-    async def _check(self, record: RunRecord, workflow: Workflow, programs: bool = True) -> None:
-        """Raises CannotRun and Forbidden for what would fail in any case, before anything of it runs."""
+    async def _check(self, record: RunRecord, workflow: Workflow, programs: bool = True) -> list[Problem]:
+        """What is strange. Raises CannotRun and Forbidden for what would fail in any case, before any of it runs."""
         shell = self._shell(record) or not programs
         check_open(workflow, shell)
-        errors, _ = await self.checked(workflow, shell, programs)
+        errors, warnings = await self.checked(workflow, shell, programs)
         if errors:
-            line = (await self.understood(record.bundle)).line
-            raise CannotRun.of(workflow.name, [replace(one, line=line(one.where)) for one in errors])
+            raise CannotRun.of(workflow.name, (await self.understood(record.bundle)).placed(errors))
+        return warnings
 
     def check_background(self, background: bool, workflow: Workflow | None = None) -> None:
         """Raises Conflict for what cannot run while nobody waits for it: here at all, or a workflow that asks."""

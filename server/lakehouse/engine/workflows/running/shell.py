@@ -14,13 +14,13 @@ from lakehouse.engine.workflows.processes import Finished, run
 from lakehouse.engine.workflows.processes.environment import MAX_STRING, fitted, inherited
 from lakehouse.engine.workflows.processes.log import Log
 from lakehouse.engine.workflows.references import Output, Scope
-from lakehouse.engine.workflows.references.quoting import Spill
+from lakehouse.engine.workflows.references.quoting import Script, Spill
 from lakehouse.engine.workflows.running.files import artifacts, file_name, log_of
 from lakehouse.engine.workflows.running.step import Step
 from lakehouse.errors import Forbidden, LakehouseError, NotFound, Unavailable, Unprocessable, disk_failed
 
 Stored = Callable[[str], str]  # puts the source into a file of this ending; the path
-Source = Callable[[Scope, Spill], str]  # the text that is run
+Source = Callable[[Scope, Spill], Script]  # what is run
 Command = Callable[[str, Stored], list[str]]  # what is started to run it
 
 
@@ -35,7 +35,7 @@ async def run_shell(step: Step, template: str, timeout: float) -> Finished:
         bash = found("bash")
         return [bash, "-c", script] if len(script.encode("utf-8", "replace")) < MAX_STRING else [bash, stored(".sh")]
 
-    def source(scope: Scope, spill: Spill) -> str:
+    def source(scope: Scope, spill: Spill) -> Script:
         return scope.shell(template, spill)
 
     return await run_program(step, source, command, timeout)
@@ -72,9 +72,9 @@ async def run_program(step: Step, source: Source, command: Command, timeout: flo
         with anyio.CancelScope(shield=True):
             await log.close()
     if done.left:
-        step.tell("warning", message=f"{done.left} processes outlived the program that started them and were ended.")
+        step.warn(f"{done.left} processes outlived the program that started them and were ended.")
     if done.replaced:
-        step.tell("warning", message="its output is not UTF-8: what is not was replaced by U+FFFD.")
+        step.warn("its output is not UTF-8: what is not was replaced by U+FFFD.")
     return done
 
 
@@ -124,10 +124,11 @@ def _prepared(step: Step, source: Source, command: Command) -> _Place:
         raise NotFound(f"the folder {cwd}, in which it would run, is gone.", fix="Make it, or start from another.")
     if not os.access(cwd, os.X_OK):
         raise Forbidden(f"the folder {cwd}, in which it would run, is closed to this user.", fix="Open it.")
-    text = source(scope, spill).encode("utf-8", "replace").decode()
+    script = source(scope, spill)
+    text = script.text.encode("utf-8", "replace").decode()
     if "\0" in text:
         raise Unprocessable("its text holds a NUL, which no program can be given.", fix="Take it out.")
-    env = inherited(os.environ, live.door.hidden(), local=starter.shell) | fitted(values, text, own)
+    env = inherited(os.environ, live.door.hidden(), local=starter.shell) | fitted(values | script.variables, text, own)
     return _Place(command(text, lambda suffix: written(f"main{suffix}", text)), cwd, env)
 
 

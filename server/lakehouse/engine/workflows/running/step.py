@@ -90,6 +90,10 @@ class Step:
         """Have something kept among the run's events."""
         self.live.tell(kind, self.path, **data)
 
+    def warn(self, message: str) -> None:
+        """Have whoever looks at the run told of something strange."""
+        self.live.warn(message, path=self.path)
+
     async def keep(self, **extra: Any) -> None:
         """Make something durable that this node needs when the run is resumed."""
         await self.live.keep_extra(self.path, extra)

@@ -102,6 +102,15 @@ class RunRecord:
         return replace(self, **fields)
 
 
+WARNED = "warned"  # the kind of an event that tells of something strange, as its `message`
+MAX_WARNINGS = 50
+
+
+def warning(path: str, data: Mapping[str, Any]) -> str:
+    """An event of that kind in words."""
+    return f"{path}: {data['message']}" if path else str(data["message"])
+
+
 @dataclass(frozen=True)
 class Event:
     """Something that happened in a run: `node_started`, `node_retried`, `iteration`, `tool_called`, `run_paused`, …"""

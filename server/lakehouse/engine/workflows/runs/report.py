@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from lakehouse.engine import moment
 from lakehouse.engine.workflows.references import Output
-from lakehouse.engine.workflows.runs.record import Failure, NodeRecord, RunRecord
+from lakehouse.engine.workflows.runs.record import SETTLED, Failure, NodeRecord, RunRecord
 from lakehouse.engine.workflows.runs.timeline import Timeline
 
 
@@ -16,7 +16,7 @@ class NodeReport(BaseModel):
 
     id: str = Field(description="Its id; within a loop group `group#2/id`, the second iteration's.")
     kind: str = Field(description="What it is: prompt, bash, mode, approval and so on.")
-    mode: str | None = Field(None, description="Of a mode: which.")
+    mode: str | None = Field(None, description="Of a mode: which; else its kind.")
     status: str = Field(description="pending, running, completed, failed, skipped or paused.")
     output: Any = Field(None, description="What it put out.")
     error: str | None = Field(None, description="Why it failed.")
@@ -52,6 +52,7 @@ class RunReport(BaseModel):
     dry_run: bool | None = Field(None, description="true: nothing was called, and nothing is kept.")
     parent: str | None = Field(None, description="The run it belongs to.")
     rerun_of: str | None = Field(None, description="The run it was made of.")
+    warnings: Sequence[str] | None = Field(None, description="What is strange about it, or was left out.")
     timeline: Timeline | None = Field(None, description="When what ran.")
 
 
@@ -76,7 +77,12 @@ class RunPage(BaseModel):
 
 
 def report_of(
-    record: RunRecord, status: str, nodes: Sequence[NodeRecord], gates: Sequence[NodeRecord], timeline: Timeline | None
+    record: RunRecord,
+    status: str,
+    nodes: Sequence[NodeRecord],
+    gates: Sequence[NodeRecord],
+    timeline: Timeline | None,
+    warnings: Sequence[str] = (),
 ) -> RunReport:
     """A run with its nodes, its status as it is shown, and the gates that wait."""
     modes = {one.id: one.mode for one in record.plan}
@@ -95,6 +101,7 @@ def report_of(
         parent=record.parent,
         rerun_of=record.rerun_of,
         timeline=timeline,
+        warnings=warnings or None,
     )
 
 
@@ -116,19 +123,26 @@ def page_of(found: Sequence[tuple[RunRecord, str]], limit: int) -> RunPage:
 
 
 def _node(node: NodeRecord, mode: str | None) -> NodeReport:
+    began = node.started_at or (node.ended_at if node.status == "skipped" else None)
     return NodeReport(
         id=node.path,
         kind=node.kind,
-        mode=mode or None,
+        mode=mode or (node.kind if node.kind != "mode" else None),
         status=node.status,
-        output=Output(node.text, node.typed).value if node.text or node.status == "completed" else None,
+        output=_output(node),
         error=_told(node.failure),
         reason=node.reason or None,
-        started_at=moment.text_of(node.started_at) if node.started_at else None,
-        duration_ms=_ms(node.started_at, node.ended_at),
+        started_at=moment.text_of(began) if began else None,
+        duration_ms=_ms(began, node.ended_at),
         attempts=node.attempts,
         cost_usd=node.cost_usd or None,
     )
+
+
+def _output(node: NodeRecord) -> Any:
+    if node.text:
+        return Output(node.text, node.typed).value
+    return "" if node.status in SETTLED else None
 
 
 def _gate(path: str, extra: Mapping[str, Any]) -> GateReport:
@@ -140,4 +154,4 @@ def _told(failure: Failure | None) -> str | None:
 
 
 def _ms(begin: float | None, end: float | None) -> float | None:
-    return round((end - begin) * 1000, 3) if begin is not None and end is not None else None
+    return round(max(0.0, end - begin) * 1000, 3) if begin is not None and end is not None else None

@@ -50,6 +50,7 @@ class Store:
         self._turn = anyio.Lock(fast_acquire=True)
         self._gathering = Batch()
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None  # the one that is open
 
     async def add_run(self, record: RunRecord, nodes: Sequence[NodeRecord] = ()) -> None:
         """Keep a run that begins, with what it was started with and the nodes it has already."""
@@ -60,6 +61,10 @@ class Store:
         """Keep what changed of a run: its status, its end, its result."""
         file = await self._spilled(record.id, record.result, "result")
         await self._write((rows.CHANGE_RUN, rows.changed_row(record, file)))
+
+    async def reopen(self, record: RunRecord, nodes: Sequence[NodeRecord]) -> None:
+        """Keep that a run goes on, and these of its nodes, at once."""
+        await self._write((rows.CHANGE_RUN, rows.changed_row(record, None)), *await self._node_rows(record.id, nodes))
 
     async def put_node(self, run: str, record: NodeRecord) -> None:
         """Keep a node as it is now."""
@@ -280,8 +285,20 @@ class Store:
             except BaseException:
                 file.close()
                 raise
-            self._connection = file
+            self._connection, self._file = file, self._there()
+        elif self._there() != self._file:  # what is written to a file without a name is lost
+            raise Unavailable(
+                f"runs/{FILE} in the data directory was removed or replaced while this process had it open.",
+                fix="Put it back if it was moved, or start this process again.",
+            )
         return self._connection
+
+    def _there(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _prepare(self, file: sqlite3.Connection) -> None:
         (found,) = file.execute("PRAGMA user_version").fetchone()

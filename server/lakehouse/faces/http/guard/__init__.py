@@ -1,4 +1,7 @@
-"""Who may come in: checked before anything is read, for every path but /health."""
+"""Who may come in: checked before anything is read, for every path but /health.
+
+What is posted to a hook without a token comes in as a stranger's: the hook holds it against its signature.
+"""
 
 import anyio
 from starlette.authentication import AuthCredentials
@@ -11,17 +14,19 @@ from lakehouse.errors import InvalidInput, LakehouseError, Unavailable
 from lakehouse.faces.http.drain import Drain
 from lakehouse.faces.http.guard.addresses import Addresses
 from lakehouse.faces.http.guard.names import LOOPBACK_ORIGIN, Names
-from lakehouse.faces.http.guard.tokens import Tokens, choosing
+from lakehouse.faces.http.guard.tokens import Holder, Tokens, choosing
 from lakehouse.faces.http.problem import problem
 from lakehouse.observe import Caller, log, new_id
 
 PUBLIC = "/health"
+HOOKS = "/v1/observer/workflow/hook/"
 PROFILE_HEADER = b"x-lakehouse-profile"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PIECE = 2**16  # bytes: a large answer leaves as it is read, so that who reads no more is noticed
 EXPOSED = ("Mcp-Session-Id", "Retry-After", "ETag", "WWW-Authenticate", "Content-Disposition")
 RELAYED = frozenset((b"forwarded", b"via", b"x-real-ip", b"x-forwarded-host", b"x-forwarded-proto"))
 _STRANGER = Caller(via="http", remote=True, read_only=True)
+_SIGNER = Holder(_STRANGER, _STRANGER)
 
 
 class Guard:
@@ -88,8 +93,10 @@ class Guard:
         await (self._enter if origin is None else self._cors)(scope, receive, send)
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        signed = not given and scope["path"].startswith(HOOKS)
         try:
-            holder = self._tokens.holder([value for name, value in scope["headers"] if name == b"authorization"])
+            holder = _SIGNER if signed else self._tokens.holder(given)
             caller = holder.far if scope["lakehouse.source"].remote else holder.near
             scope["lakehouse.caller"] = choosing(caller, [v for n, v in scope["headers"] if n == PROFILE_HEADER])
         except LakehouseError as error:

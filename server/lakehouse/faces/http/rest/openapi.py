@@ -183,6 +183,18 @@ def _own() -> Json:
                 "responses": {"200": {"description": "Its result.", "content": anything}, **ERRORS},
             }
         },
+        "/v1/observer/workflow/hook/{name}": {
+            "post": {
+                "operationId": "hook",
+                "summary": "Start a workflow by its webhook trigger",
+                "description": "Signed, `X-Lakehouse-Signature: t=<seconds since 1970>,v1=<hex HMAC-SHA256 of t, a dot "
+                "and the body>`, or with a bearer token; then `Idempotency-Key` makes it once.",
+                "tags": ["server"],
+                "parameters": [{**name, "name": "name", "description": "The hook's."}],
+                "requestBody": {"description": "What `$ARGUMENTS` stands for.", "content": anything},
+                "responses": {"202": {"description": "`run_id` has begun.", "content": anything}, **ERRORS},
+            }
+        },
         "/health": {"get": get("Health", "The server is up.", status)},
         "/ready": {"get": ready},
         "/metrics": {"get": get("Metrics", "Figures for Prometheus.", {"text/plain": {"schema": {"type": "string"}}})},

@@ -92,6 +92,6 @@ async def _reply(step: Step, request: ChatRequest, agent: Agent, told: set[str])
     for note in notes:
         if note not in told:
             told.add(note)
-            step.tell("warned", message=note)
+            step.warn(note)
     step.spend(reply.cost_usd, reply.input_tokens + reply.output_tokens)
     return reply

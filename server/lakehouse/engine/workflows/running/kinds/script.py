@@ -4,6 +4,7 @@ import sys
 
 from lakehouse.engine.workflows.model import Script
 from lakehouse.engine.workflows.references import Output, Scope
+from lakehouse.engine.workflows.references.quoting import Script as Ready
 from lakehouse.engine.workflows.references.quoting import Spill
 from lakehouse.engine.workflows.running.shell import Stored, found, output_of, run_program
 from lakehouse.engine.workflows.running.step import Step
@@ -18,8 +19,8 @@ async def run_script(step: Step) -> Output:
     body = step.node.body
     assert isinstance(body, Script)
 
-    def source(scope: Scope, _: Spill) -> str:
-        return body.source if body.name else scope.source(body.source)
+    def source(scope: Scope, _: Spill) -> Ready:
+        return Ready(body.source if body.name else scope.source(body.source), {})
 
     def command(_: str, stored: Stored) -> list[str]:
         if body.runtime == "bun":

@@ -46,10 +46,10 @@ class Toolbox:
                 if not found.tool:
                     raise NotFound(f"{given[:80]} is no tool.")
             except NotFound:
-                step.tell("warned", message=f"allowed_tools: there is no tool {given[:80]} here; it is left out")
+                step.warn(f"allowed_tools: there is no tool {given[:80]} here; it is left out")
                 continue
             except Forbidden as error:
-                step.tell("warned", message=f"allowed_tools: {given[:80]} is left out: {error.detail}")
+                step.warn(f"allowed_tools: {given[:80]} is left out: {error.detail}")
                 continue
             if not (found.tool in names or denied & {found.tool, found.name} or found.name.startswith("workflow.")):
                 names[found.tool] = found.name

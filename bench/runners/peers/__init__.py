@@ -1,0 +1,1 @@
+"""One adapter a runner: the same graphs in its own words."""

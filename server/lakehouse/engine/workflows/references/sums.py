@@ -1,0 +1,64 @@
+"""Words of a bash script that bash takes for sums or names once their quotes are gone: quoting them is not enough."""
+
+import re
+from typing import Literal
+
+# The text that a word is; a sum; the name of a variable, of which bash computes what stands in its [ ]; or the place of
+# an element in a list, `x=([…]=1)`, or its key where lists are maps, which bash reads twice: quotes do not help there.
+Taken = Literal["text", "sum", "name", "element", "key"]
+
+# Where the name of a command stands.
+BEGINS = (
+    r"^(?:[\s!({]|(?:if|then|else|elif|do|while|until|time|coproc|builtin|command|exec|sudo|env|timeout\s+\S+"
+    r"|[\w.+]+=\S*|[\w.]+\)|\*\))(?=\s))*"
+)
+_COMPARES = re.compile(r"(?<!\S)-(?:eq|ne|lt|le|gt|ge|v|R)(?!\S)")
+_SUMS = re.compile(BEGINS + r"let\s")
+# Builtins that take a word for a name, and compute what stands in its [ ].
+_NAMES = re.compile(
+    BEGINS + r"(?:unset\s|read\s(?!(?:.*\s)?-\w*p\s+(?:\S*|[\x22'][^\x22']*)$)|mapfile\s|readarray\s|getopts\s"
+    r"|printf\s+-v\s+\S*$|wait\s.*-p\s+\S*$|(?:test|\[)\s(?:.*\s)?-[vR]\s+\S*$"
+    r"|(?:declare|typeset|local|readonly)\s(?:.*\s)?[^\s=]*$)",
+    re.DOTALL,
+)
+_DECLARED = re.compile(r"\b(?:declare|typeset|local|readonly|export)\s+((?:[-+]\w+\s+)+)([^;&|\n]*)")
+_INDEX = re.compile(r"(?:^|[\s;&|(!{])[\x22']?(\w*)\[[^\]\s]*$")
+_PLACED = re.compile(r"(?:^|\s)\[[^\]\s]*$")
+_ASSIGNED = re.compile(r"(?:^|[\s;&|(!])(\w+)\+?=[^\s]*$")
+
+
+class Declared:
+    """What a script declares its variables to be: `maps` have texts in [ ], all others sums."""
+
+    def __init__(self, script: str) -> None:
+        sums, maps, aliases = set[str](), set[str](), set[str]()
+        for declared in _DECLARED.finditer(script):
+            names = re.findall(r"(?<!\S)(\w+)", declared[2])
+            for letter, found in (("i", sums), ("A", maps), ("n", aliases)):
+                found.update(names if letter in declared[1] else ())
+        self.maps = maps - sums
+        self._sums = sums
+        self._aliases = aliases
+
+    def taken(self, command: str) -> Taken:
+        """What the word is taken for that stands behind this part of a command."""
+        command = command.replace("\\", "")
+        index, assigned = _INDEX.search(command), _ASSIGNED.search(command)
+        if index is not None and index[1] not in self.maps:
+            return "sum"
+        if (assigned is not None and assigned[1] in self._sums) or _SUMS.search(command):
+            return "sum"
+        aliased = assigned is not None and assigned[1] in self._aliases
+        return "name" if aliased or _NAMES.search(command) else "text"
+
+    def listed(self, before: str, elements: str) -> Taken:
+        """The same within a list `x=(…)`: `before` its bracket stands the one part, and behind it the other."""
+        if _PLACED.search(elements):
+            return "key" if self.maps else "element"
+        assigned = _ASSIGNED.search(before)
+        return "sum" if assigned is not None and assigned[1] in self._sums else "text"
+
+
+def compares(condition: str) -> bool:
+    """Whether a part of `[[ … ]]` compares numbers, or asks for a variable."""
+    return _COMPARES.search(condition) is not None
