@@ -34,6 +34,7 @@ class GateReport(BaseModel):
     node: str = Field(description="The node that asks.")
     message: str = Field(description="What it asks.")
     decisions: Sequence[str] = Field(description="What may be answered.")
+    labels: Mapping[str, str] | None = Field(None, description="What decisions are called.")
 
 
 class RunReport(BaseModel):
@@ -146,7 +147,12 @@ def _output(node: NodeRecord) -> Any:
 
 
 def _gate(path: str, extra: Mapping[str, Any]) -> GateReport:
-    return GateReport(node=path, message=extra.get("message", ""), decisions=extra.get("decisions", ()))
+    return GateReport(
+        node=path,
+        message=extra.get("message", ""),
+        decisions=extra.get("decisions", ()),
+        labels=extra.get("labels") or None,
+    )
 
 
 def _told(failure: Failure | None) -> str | None:
