@@ -12,7 +12,7 @@ from lakehouse import config
 from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.runs import Event, NodeRecord, RunRecord, Store
-from lakehouse.engine.workflows.runs.again import again
+from lakehouse.engine.workflows.runs.again import again, ordered
 from lakehouse.engine.workflows.runs.record import MAX_WARNINGS, WARNED, Warnings
 from lakehouse.errors import LakehouseError, TooLarge
 
@@ -222,23 +222,18 @@ class Live:
 
     def records(self) -> tuple[NodeRecord, ...]:
         """All nodes as they are now, in the order of the file; those of a loop group behind it, as they began."""
-        inner: dict[str, list[NodeRecord]] = {}
-        own = {node.id for node in self.workflow.nodes}
-        for path, record in self.nodes.items():
-            group, slash, _ = path.partition("/")
-            if slash and path not in own:
-                inner.setdefault(group.partition("#")[0], []).append(record)
-        found: list[NodeRecord] = []
-        for node in self.workflow.nodes:
-            found.append(self.nodes.get(node.id) or NodeRecord(node.id, node.kind))
-            found += inner.get(node.id, ())
-        return tuple(found)
+        return ordered(self.workflow.nodes, self.nodes)
 
     def told(self, after: int) -> list[str]:
         """What happened after so many events, in words, as far as that is still known."""
         new = min(self.happened - after, len(self.latest))
-        return [f"{path or 'run'} {kind.partition('_')[2] or kind}" for kind, path in list(self.latest)[-new:] if new]
+        return [f"{path or 'run'} {_words(kind)}" for kind, path in list(self.latest)[-new:] if new]
 
     def doing(self) -> str:
         """The paths of the nodes that run."""
         return ", ".join(self.running)
+
+
+def _words(kind: str) -> str:
+    """What an event says of its node or run: `started`, `iteration`, `tool called`."""
+    return kind.removeprefix("node_").removeprefix("run_").replace("_", " ")
