@@ -7,6 +7,7 @@ from lakehouse.engine.workflows.checks.places import Place, places
 from lakehouse.engine.workflows.model import Approval, Loop, LoopGroup, Node, Prompt
 from lakehouse.engine.workflows.references.conditions import Atom, Malformed, parsed
 from lakehouse.engine.workflows.references.fields import declared_fields
+from lakehouse.engine.workflows.references.quoting import commented
 from lakehouse.engine.workflows.references.scope import environment_key
 from lakehouse.engine.workflows.references.templates import Reference, quotes, references
 
@@ -19,7 +20,11 @@ def check_mentions(level: Level, node: Node, findings: Findings) -> None:
     for place in places(node):
         if "$" in place.text:
             quoted = quotes(place.text if place.how == "prompt" else "")
-            for reference in references(place.text, deep=place.how == "arguments"):
+            found = list(references(place.text, deep=place.how == "arguments"))
+            remarks = commented(place.text, found) if place.how == "shell" else ()
+            for reference in found:
+                if reference in remarks:
+                    continue
                 if not quoted(reference) or _leads(level, reference):
                     _check(level, node, place, reference, findings)
                 elif (place.key, str(reference)) not in shown:
