@@ -42,6 +42,7 @@ class Dry:
     stubs: Mapping[str, Any] = field(default_factory=dict)
     exec_code: bool = False
     pause_at_gates: bool = False
+    called: dict[str, Any] = field(default_factory=dict)  # what modes would have been called with, by path
 
     def check(self, nodes: Sequence[Node]) -> None:
         """Raises InvalidInput for a stub of a node that is not there."""
@@ -122,7 +123,9 @@ def _resolve(step: Step) -> None:
     """Look up everything a node refers to, so that what is missing fails it here as it would."""
     body, scope = step.node.body, step.scope
     if isinstance(body, Mode):
-        step.tell("resolved", arguments=scope.given(step.node.given))
+        given = scope.given(step.node.given)
+        if step.live.dry is not None:
+            step.live.dry.called[step.path] = given
     else:
         scope = scope.bound(step.node.given)
     if isinstance(body, Prompt):

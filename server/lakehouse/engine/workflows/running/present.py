@@ -94,13 +94,19 @@ class Present:
             await claimed.wait()
 
     def new(
-        self, bundle: Mapping[str, Any], workflow: Workflow, starter: Starter, inputs: Mapping[str, Any], message: str
+        self,
+        bundle: Mapping[str, Any],
+        workflow: Workflow,
+        starter: Starter,
+        inputs: Mapping[str, Any],
+        message: str,
+        id: str | None = None,
     ) -> RunRecord:
-        """The record of a run that is to begin. Raises InvalidInput, TooLarge."""
+        """The record of a run that is to begin, of a fresh id if none is given. Raises InvalidInput, TooLarge."""
         given = checked_inputs(workflow.inputs, inputs)
         check_inputs(given, message, self._settings.max_output_bytes)
         return RunRecord(
-            id=f"{time.time_ns() // 1000:014x}{os.urandom(4).hex()}",
+            id=id or f"{time.time_ns() // 1000:014x}{os.urandom(4).hex()}",
             workflow=workflow.name,
             bundle=bundle,
             inputs=given,
