@@ -9,7 +9,7 @@ from lakehouse.engine.workflows.references.conditions import Atom, Malformed, pa
 from lakehouse.engine.workflows.references.fields import declared_fields
 from lakehouse.engine.workflows.references.quoting import commented
 from lakehouse.engine.workflows.references.scope import environment_key
-from lakehouse.engine.workflows.references.templates import Reference, quotes, references
+from lakehouse.engine.workflows.references.templates import CALLERS, Reference, quotes, references
 
 ANSWERS = ("decision", "text")  # what a gate with decisions puts out
 
@@ -39,6 +39,9 @@ def check_mentions(level: Level, node: Node, findings: Findings) -> None:
 def _check(level: Level, node: Node, place: Place, reference: Reference, findings: Findings) -> None:
     where = level.place(node.id, place.key)
     if reference.kind == "variable":
+        if place.how == "source" and reference.name in CALLERS:
+            message = f"{reference} stays as it is in a script; it is in the environment."
+            findings.warn(where, message, f"Read {reference.name} from the environment.")
         return
     if reference.kind == "input":
         if place.how in ("shell", "source"):
