@@ -226,6 +226,7 @@ async def rerun(
     wait: Wait = None,
 ) -> RunReport:
     """Run again what a run ran, as a new run, from its beginning or from a node."""
+    lake.check_starts()
     record = await lake.workflows.rerun(run, lake.starter, from_node=from_node, inputs=input, current=current)
     await lake.record("rerun", "run", record.id, after={"rerun_of": run})
     return await lake.followed(record.id, wait, own=True)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lakehouse.faces.terminal import printed
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -231,7 +233,8 @@ def show_run(report: Report, command: str, *, followed: bool = False) -> None:
     if report.get("outcome") is not None:
         click.echo(f"outcome: {'yes' if report['outcome'] else 'no'}", err=followed)
     if report.get("result"):
-        click.echo(readable(report["result"]))
+        result = readable(report["result"])
+        click.echo(printed(result) if sys.stdout.isatty() else result)
 
 
 def readable(result: str) -> str:

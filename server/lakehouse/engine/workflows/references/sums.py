@@ -21,6 +21,7 @@ _NAMES = re.compile(
     r"|(?:declare|typeset|local|readonly)\s(?:.*\s)?[^\s=]*$)",
     re.DOTALL,
 )
+_ANY = re.compile(r"[\[=]|let|unset|read|mapfile|getopts|printf|wait|test|declare|typeset|local|\\")
 _DECLARED = re.compile(r"\b(?:declare|typeset|local|readonly|export)\s+((?:[-+]\w+\s+)+)([^;&|\n]*)")
 _INDEX = re.compile(r"(?:^|[\s;&|(!{])[\x22']?(\w*)\[[^\]\s]*$")
 _PLACED = re.compile(r"(?:^|\s)\[[^\]\s]*$")
@@ -42,6 +43,8 @@ class Declared:
 
     def taken(self, command: str) -> Taken:
         """What the word is taken for that stands behind this part of a command."""
+        if _ANY.search(command) is None:
+            return "text"
         command = command.replace("\\", "")
         index, assigned = _INDEX.search(command), _ASSIGNED.search(command)
         if index is not None and index[1] not in self.maps:
