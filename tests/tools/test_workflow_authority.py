@@ -10,8 +10,10 @@ import pytest
 from tests.flows import PATIENCE, scripted, workflow
 
 import lakehouse
-from lakehouse import Forbidden, Lakehouse, LakehouseError, NotFound
+from lakehouse import Forbidden, InvalidInput, Lakehouse, LakehouseError, NotFound
 from lakehouse.engine.workflows.problems import CannotRun
+from lakehouse.faces import terminal
+from lakehouse.faces.drawing import readable
 from lakehouse.observe import Caller
 
 pytestmark = pytest.mark.anyio
@@ -125,6 +127,38 @@ async def test_credentials_reach_no_program_and_no_record(home: Path, monkeypatc
     assert CANARY not in str(answer)
     kept = [path async for path in anyio.Path(home).rglob("*") if await path.is_file()]
     assert kept and not [path for path in kept if CANARY.encode() in await path.read_bytes()]
+
+
+async def test_what_is_nested_deeply_is_refused_or_a_text(home: Path) -> None:
+    """Wherever JSON is read that somebody else wrote: inputs, replies, outputs, and what is kept of calls."""
+    deep = '{"a":' * 50_000
+    overrides = {"embed.provider": "hash", "observer.keep_bytes": 10_000}
+    async with lakehouse.open(home, overrides=overrides) as lake:
+        nodes = "  - {id: it, mode: fixture.echo, with: {value: $INPUTS.x}}"
+        text = workflow(nodes, "inputs: {x: {type: object}}")
+        nested: dict[str, Any] = {}
+        inner = nested
+        for _ in range(3000):
+            inner["a"] = inner = {}
+        for given in (deep, nested, {"n": float("nan")}):
+            with pytest.raises(InvalidInput):
+                await lake.call("workflow_run", {"definition": text, "input": {"x": given}}, caller=OUTSIDE)
+        scripted(lake, deep, deep, deep, deep)
+        answer = await said(lake, "  - {id: it, prompt: so, output_format: {type: object}}", OUTSIDE)
+        assert "not JSON" in answer["nodes"][0]["error"]
+        ops = (await lake.call("observer_recent", {"limit": 50}))["ops"]
+        assert [one["success"] for one in ops if one["op"] == "workflow.run"] == [True, False, False, False]
+    assert readable(deep) == deep
+
+
+def test_what_a_run_says_does_not_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "\x1b]0;owned\x07\x1b[2Jred\x9b31m\u202eevil\r\n\tnext"
+    terminal.show({"result": hostile, "list": [hostile]}, as_json=False)
+    terminal.show(hostile, as_json=False)
+    terminal.show_error(InvalidInput(hostile, fix=hostile), as_json=False)
+    printed = capsys.readouterr()
+    for text in (printed.out, printed.err):
+        assert "evil" in text and all(char.isprintable() or char in "\n\t" for char in text), text
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")

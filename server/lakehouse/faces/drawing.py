@@ -241,7 +241,7 @@ def readable(result: str) -> str:
     """What a run returned; of an object that only wraps a text, as markdown is, that text."""
     try:
         found = json.loads(result) if result.startswith("{") else None
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     values = list(found.values()) if isinstance(found, dict) else []
     return values[0] if len(values) == 1 and isinstance(values[0], str) else result

@@ -143,7 +143,7 @@ def _fitting(step: Step, stub: Any) -> Output:
     if isinstance(stub, str):
         try:
             stub = json.loads(stub)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Unprocessable("its stub is no JSON, as its output_format asks for.", fix="Mend the stub.") from None
     try:
         jsonschema.validate(stub, dict(schema))
