@@ -38,7 +38,8 @@ ARROWS = {
     "attach": {"attach", "errors", "observe", "preview", "transfer"},
     "stdout": set(),
     "verified": {"errors"},
-    "catalogue": {"catalogue", "declare", "errors", "observe", "sources", "stdout", "verified"},
+    "offered": {"engine", "errors", "sources"},
+    "catalogue": {"catalogue", "declare", "errors", "observe", "offered", "sources", "stdout", "verified"},
     "rendered": {"", "catalogue", "declare", "errors", "observe", "sources"},
     "engine": {"engine", "config", "errors", "verified"},
     "lake": {
@@ -177,6 +178,20 @@ def test_declarations_load_nothing_heavy() -> None:
         "    if c.public: c.input_schema, c.output_schema\n"
     )
     assert loaded_by(code) & set(HEAVY) == set()
+
+
+def test_the_tools_of_workflows_load_no_runner() -> None:
+    """A third of what their package takes to load; every command that runs no workflow would wait for it."""
+    loaded_by(
+        "import sys\n"
+        "from lakehouse.catalogue import Catalogue\n"
+        "for c in Catalogue().values():\n"
+        "    c.arguments\n"
+        "    if c.public: c.output_schema\n"
+        "parts = {'part', 'language', 'checks', 'processes', 'running.kinds', 'running.live', 'triggers.due'}\n"
+        "found = {part for part in parts if f'lakehouse.engine.workflows.{part}' in sys.modules}\n"
+        "assert not found, found\n"
+    )
 
 
 def test_help_loads_next_to_nothing() -> None:

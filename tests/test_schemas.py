@@ -28,9 +28,9 @@ BUILT = set(
     "query_history query_sql register_dataset register_delta restore_dataset rollback_index run_query save_query "
     "schema_card search_vectors set_expectations set_profile snapshot_index storage_delete storage_errors "
     "storage_get storage_list storage_put storage_replay swap_index verify_query "
-    "workflow_approve workflow_cancel workflow_diff workflow_list workflow_logs "
+    "workflow_approve workflow_cancel workflow_diff workflow_from_ops workflow_list workflow_logs "
     "workflow_modes workflow_reject workflow_rerun workflow_resume workflow_run workflow_runs workflow_status "
-    "workflow_validate".split()
+    "workflow_triggers workflow_validate".split()
 )
 each_tool = pytest.mark.parametrize("tool", TOOLS, ids=lambda c: c.mcp_name)
 each_schema = pytest.mark.parametrize(

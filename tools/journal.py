@@ -42,10 +42,7 @@ async def query(
     until: Annotated[str | None, "Likewise, included."] = None,
     limit: Annotated[int, Field(ge=1, le=1000), "At most."] = 100,
 ) -> Events:
-    """Show who changed what, newest first. Calls that read, or failed: observer_recent.
-
-    Example: {"entity_type": "dataset", "entity_id": "orders"}
-    """
+    """Show who changed what, newest first. Calls that read, or failed: observer_recent."""
     found = await lake.journal.query(entity_type, entity_id, action, actor, since, until, limit)
     events = [Event(**vars(one)) for one in found.events]
     return Events(events=events, count=len(events), problems=lake.journal.problems + found.problems)

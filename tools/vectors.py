@@ -243,10 +243,7 @@ async def load(
     model: Annotated[str | None, "Their model; matrix_search needs it."] = None,
     as_of: Annotated[int | str | None, "Version or moment."] = None,
 ) -> Index:
-    """Make or replace an index, in one step, with the vectors a dataset has.
-
-    Example: {"index": "faces", "dataset": "embeddings", "vector": "embedding"}
-    """
+    """Make or replace an index, in one step, with the vectors a dataset has."""
     from lakehouse.engine.embeddings import rebuild
 
     return _shown(

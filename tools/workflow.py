@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from lakehouse import Lakehouse, mode, resource, tool
-from lakehouse.engine.workflows.lifting.lift import FromOps
+from lakehouse.engine.workflows.lifting.told import FromOps
 from lakehouse.engine.workflows.running.dry import dry_of
 from lakehouse.engine.workflows.runs.diff import RunDiff
 from lakehouse.engine.workflows.runs.logs import Logs
@@ -21,9 +21,9 @@ INSTRUCTIONS = (
 )
 
 Run = Annotated[str, "The run."]
-Gate = Annotated[str | None, "The node that waits, where there are several."]
+Gate = Annotated[str | None, "Where several wait."]
 Background = Annotated[bool, "Answer at once."]
-Wait = Annotated[Annotated[float, Field(ge=0)] | None, "Seconds to wait for it."]
+Wait = Annotated[Annotated[float, Field(ge=0)] | None, "Seconds."]
 Status = Literal["running", "completed", "failed", "cancelled", "paused", "interrupted"]
 
 
@@ -34,7 +34,8 @@ class Step(BaseModel):
     description: str = Field(description="What it does.")
     effect: str = Field(description="reads, writes or destroys.")
     tool: bool = Field(description="Whether it is a tool too; the others are steps only.")
-    arguments: dict[str, Any] | None = Field(None, description="What it takes, as a JSON Schema; of a named one only.")
+    arguments: dict[str, Any] | None = Field(None, description="Of a named one: what `with:` takes, as a JSON Schema.")
+    output: dict[str, Any] | None = Field(None, description="Of a named one: what `$node.output` is, as a JSON Schema.")
 
 
 class Steps(BaseModel):
@@ -56,17 +57,16 @@ async def modes(lake: Lakehouse, name: Annotated[str | None, "Only this one, wit
 
     Example: {"name": "sql.query"}.
     """
-    wanted = [lake.catalogue.find(name)] if name is not None else [*lake.catalogue.values()]
     found = [
         Step(
-            mode=capability.name,
-            description=capability.description.partition("\n")[0],
-            effect=capability.effect,
-            tool=capability.public,
-            arguments=None if name is None else capability.input_schema,
+            mode=one.name,
+            description=" ".join(one.description.partition("Example: ")[0].split()),
+            effect=one.effect,
+            tool=one.public,
+            arguments=one.input_schema if name is not None else None,
+            output=one.output_schema if name is not None else None,
         )
-        for capability in wanted
-        if capability.facts.kind in ("tool", "mode")
+        for one in lake.catalogue.steps(name)
     ]
     return Steps(modes=found, count=len(found))
 
@@ -81,16 +81,16 @@ async def modes(lake: Lakehouse, name: Annotated[str | None, "Only this one, wit
 async def run(
     lake: Lakehouse,
     workflow: Annotated[str, "Its name."] = "",
-    definition: Annotated[str | None, "Its YAML, in place of a name."] = None,
+    definition: Annotated[str | None, "Its YAML instead."] = None,
     input: Annotated[dict[str, Any] | None, "Its inputs by name."] = None,
-    message: Annotated[str, "What `$ARGUMENTS` stands for."] = "",
+    message: Annotated[str, "`$ARGUMENTS`."] = "",
     background: Background = False,
     wait: Wait = None,
     dry_run: Annotated[bool, "Call nothing, keep nothing."] = False,
-    stubs: Annotated[dict[str, Any] | None, "Dry: what nodes put out, by id."] = None,
+    stubs: Annotated[dict[str, Any] | None, "Dry: outputs by node."] = None,
     exec_code: Annotated[bool, "Dry: run scripts."] = False,
     pause_at_gates: Annotated[bool, "Dry: stop at gates."] = False,
-    provider_map: Annotated[dict[str, str] | None, "Models for providers or models its file names."] = None,
+    provider_map: Annotated[dict[str, str] | None, "Models for names in its file."] = None,
 ) -> RunReport:
     """Run a workflow of workflow_list and wait for it. A long one goes on by itself: workflow_status takes its run_id.
 
@@ -115,16 +115,14 @@ async def run(
 async def validate(
     lake: Lakehouse,
     workflow: Annotated[str, "Its name; else all."] = "",
-    definition: Annotated[str | None, "Its YAML, in place of a name."] = None,
+    definition: Annotated[str | None, "Its YAML instead."] = None,
 ) -> Validation:
     """Tell what is wrong or strange about a workflow before it runs."""
     return await validation(lake.workflows, workflow, definition, lake.starter)
 
 
 @tool(toolset="workflow", route="GET /v1/observer/workflow/runs/{run}", title="Show a run")
-async def status(
-    lake: Lakehouse, run: Run, timeline: Annotated[bool, "Also when what ran, for drawing."] = False
-) -> RunReport:
+async def status(lake: Lakehouse, run: Run, timeline: Annotated[bool, "For drawing."] = False) -> RunReport:
     """Show how a run stands: its nodes, what they put out, what it waits for."""
     return await lake.workflows.report(await lake.workflows.state(run), timeline=timeline)
 
@@ -134,7 +132,7 @@ async def runs(
     lake: Lakehouse,
     workflow: Annotated[str | None, "Of this workflow."] = None,
     status: Annotated[Status | None, "With this status."] = None,
-    parent: Annotated[str | None, "Below this run; else those below none."] = None,
+    parent: Annotated[str | None, "Below this run; else roots."] = None,
     before: Annotated[str | None, "`next` of the page before."] = None,
     limit: Annotated[int, Field(ge=1, le=500), "At most."] = 20,
 ) -> RunPage:
@@ -147,7 +145,7 @@ async def runs(
 async def logs(
     lake: Lakehouse,
     run: Run,
-    node: Annotated[str | None, "Only this node's, with what its programs printed last."] = None,
+    node: Annotated[str | None, "Only this node's, with its log."] = None,
     after: Annotated[int, Field(ge=0), "`next` of the answer before."] = 0,
     limit: Annotated[int, Field(ge=1, le=1000), "At most."] = 100,
 ) -> Logs:
@@ -163,7 +161,7 @@ async def logs(
     idempotent=True,
 )
 async def cancel(lake: Lakehouse, run: Run, reason: Annotated[str, "Why."] = "") -> RunReport:
-    """End a run that is not over: what runs is ended, nothing more starts."""
+    """End a run: what runs is ended, nothing more starts."""
     await lake.workflows.cancel(run, reason)
     await lake.record("cancel", "run", run, after={"reason": reason})
     return await lake.workflows.report(await lake.workflows.state(run))
@@ -171,7 +169,8 @@ async def cancel(lake: Lakehouse, run: Run, reason: Annotated[str, "Why."] = "")
 
 @tool("writes", toolset="workflow", route="/v1/observer/workflow/runs/{run}/resume", title="Resume a run", long=True)
 async def resume(lake: Lakehouse, run: Run, wait: Wait = None) -> RunReport:
-    """Go on with a run that failed, was cancelled or interrupted: what completed is kept, the rest runs again."""
+    """Go on with a run that failed, was cancelled or interrupted; what completed is kept."""
+    lake.check_starts()
     record = await lake.workflows.resume(run)
     await lake.record("resume", "run", record.id)
     return await lake.followed(record.id, wait)
@@ -188,12 +187,12 @@ async def resume(lake: Lakehouse, run: Run, wait: Wait = None) -> RunReport:
 async def approve(
     lake: Lakehouse,
     run: Run,
-    text: Annotated[str, "What is said with it; what a loop asks for."] = "",
+    text: Annotated[str, "What is said, or a loop asks for."] = "",
     node: Gate = None,
     decision: Annotated[str, "One that the gate offers."] = "approve",
     wait: Wait = None,
 ) -> RunReport:
-    """Answer what a paused run waits for, and let it go on. Example: {"run": "…", "text": "fine"}."""
+    """Answer what a paused run waits for, and let it go on."""
     return await _answered(lake, run, node, decision, text, wait)
 
 
@@ -208,11 +207,11 @@ async def approve(
 async def reject(
     lake: Lakehouse,
     run: Run,
-    text: Annotated[str, "Why; what is to be done again is told it."] = "",
+    text: Annotated[str, "Why."] = "",
     node: Gate = None,
     wait: Wait = None,
 ) -> RunReport:
-    """Say no where a run waits: it is cancelled, or done over where its gate has that."""
+    """Say no where a run waits: it is cancelled, or done over."""
     return await _answered(lake, run, node, "reject", text, wait)
 
 
@@ -220,12 +219,12 @@ async def reject(
 async def rerun(
     lake: Lakehouse,
     run: Run,
-    from_node: Annotated[str | None, "Begin here: what completed before or beside it is taken over."] = None,
+    from_node: Annotated[str | None, "Begin here; the rest is taken over."] = None,
     input: Annotated[dict[str, Any] | None, "Inputs that are to be others."] = None,
-    current: Annotated[bool, "The file as it is now, in place of as it was."] = False,
+    current: Annotated[bool, "The file as it is now."] = False,
     wait: Wait = None,
 ) -> RunReport:
-    """Run again what a run ran, as a new run, from its beginning or from a node."""
+    """Run again what a run ran, as a new run."""
     lake.check_starts()
     record = await lake.workflows.rerun(run, lake.starter, from_node=from_node, inputs=input, current=current)
     await lake.record("rerun", "run", record.id, after={"rerun_of": run})
@@ -234,7 +233,7 @@ async def rerun(
 
 @tool(toolset="workflow", route="GET /v1/observer/workflow/diff", title="Compare two runs")
 async def diff(lake: Lakehouse, a: Run, b: Run) -> RunDiff:
-    """Compare two runs: inputs, and node by node status, output, time and cost."""
+    """Compare two runs, node by node."""
     return await lake.workflows.diff(a, b)
 
 
@@ -290,7 +289,7 @@ async def output(lake: Lakehouse, id: Annotated[str, "The run."], node: Annotate
 
 @tool(toolset="workflow", route="GET /v1/observer/workflow/triggers", title="List triggers")
 async def triggers(lake: Lakehouse) -> TriggerList:
-    """List what starts workflows by itself: when it is due, its last run, what was missed."""
+    """List what starts workflows by itself: next, last run, missed."""
     found = await lake.triggers.report()
     return TriggerList(enabled=lake.triggers.enabled, triggers=found, count=len(found))
 
@@ -303,7 +302,7 @@ async def from_ops(
     name: Annotated[str, "Its name."] = "",
     save: Annotated[bool, "As a file."] = False,
 ) -> FromOps:
-    """Make a workflow file of recorded calls, with inputs, stubs and a test. Example: {"of": ["…"]}."""
+    """Make a workflow file of recorded calls, with inputs, stubs and a test."""
     return await lake.lifting.lift(of, lake.starter, last=last, name=name, save=save)
 
 

@@ -18,6 +18,8 @@ from bench.runners.graphs import GRAPHS, chain
 from bench.runners.runner import Runner, Skipped
 from bench.runners.usage import used
 
+ENOUGH_SECS = 20  # after which a step has no further round
+
 
 class Steps:
     """The steps, by name."""
@@ -27,17 +29,22 @@ class Steps:
 
     async def open(self) -> dict[str, Any]:
         """Be ready, and run once what loads at the first run."""
+        fsync = await asyncio.to_thread(_fsync, self.runner.home)
         began = time.perf_counter()
         await self.runner.open()
         opened = time.perf_counter()
         await self.runner.run(chain(3))
-        return {"open_ms": (opened - began) * 1e3, "first_ms": (time.perf_counter() - opened) * 1e3}
+        took = {"open_ms": (opened - began) * 1e3, "first_ms": (time.perf_counter() - opened) * 1e3}
+        return took | {"fsync_ms": fsync, "load": os.getloadavg()[0]}
 
     async def run(self, graph: str, count: int, rounds: int) -> dict[str, Any]:
         """Milliseconds of wall and CPU and bytes written per node: medians of some rounds."""
         shape = GRAPHS[graph](count)
-        walls, cpus, bytes_written = [], [], []
-        for _ in range(rounds):
+        walls: list[float] = []
+        cpus: list[float] = []
+        bytes_written: list[float] = []
+        ends = time.perf_counter() + ENOUGH_SECS
+        while len(walls) < rounds and (not walls or time.perf_counter() < ends):
             before, began = used(), time.perf_counter()
             await self.runner.run(shape)
             walls.append((time.perf_counter() - began) * 1e3 / count)
@@ -62,6 +69,18 @@ class Steps:
         ended = time.perf_counter()
         took = {"open_ms": (opened - began) * 1e3, "end_ms": (ended - began) * 1e3}
         return {"began": wall, **took, "cpu_ms": (used().cpu_s - cpu) * 1e3}
+
+
+def _fsync(folder: Path) -> float:
+    """Milliseconds the disk takes just now to keep 4 KiB."""
+    times = []
+    with (folder / "fsync").open("wb", buffering=0) as file:
+        for _ in range(50):
+            file.write(b"x" * 4096)
+            began = time.perf_counter()
+            os.fsync(file.fileno())
+            times.append((time.perf_counter() - began) * 1e3)
+    return statistics.median(times)
 
 
 async def main() -> None:

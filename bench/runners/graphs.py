@@ -1,4 +1,4 @@
-"""The graphs that every runner runs, and what their nodes do: nothing, or leave a mark when it matters when they ran."""
+"""The graphs that every runner runs, and what their nodes do: nothing, or leave a mark of when."""
 
 import os
 import time

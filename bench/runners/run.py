@@ -1,12 +1,13 @@
 """The workflow runner beside its peers: the same graphs, each peer in an environment and process of its own.
 
-    python bench/runners/run.py            100 nodes as a chain and in layers, 1,000 in a fan; 1,000 killed in the middle
+    python bench/runners/run.py            100 nodes as a chain and in layers, 1,000 in a fan, 1,000 killed
     python bench/runners/run.py --quick    fewer rounds, 200 in the fan and to resume
     python bench/runners/run.py --peers bare,ours
 
 What a node of each does is nothing, so that all is overhead; how each is set, and what it keeps, its adapter says. CPU,
-bytes and memory are those of a runner with the processes it starts. A step that takes over 300 s is ended, and the peer
-with it. To resume, a process is killed with SIGKILL as half the nodes have run, and a new one goes on: times are from
+bytes and memory are those of a runner with the processes it starts. A step that took 20 s has no second round; one that
+takes over 300 s is ended, and the peer with it. The disk and the load of the machine are those of the moment a peer
+begins. To resume, a process is killed with SIGKILL as half the nodes have run, and a new one goes on: times are from
 when it opens what is there. Times are of one run on this machine: compare them with each other only.
 """
 
@@ -85,19 +86,19 @@ class Child:
             self.kill()
 
 
-def started(peer: str, home: Path, before: list[str] | None = None, **environ: str) -> Child | None:
+def started(peer: str, home: Path, *before: str, marks: Path | None = None) -> Child | None:
     """A fresh process of a peer; None where it cannot be installed, which is said."""
     python = environment(peer, PEERS[peer]) if PEERS[peer] else Path(sys.executable)
     if python is None:
         return None
     return Child(
         subprocess.Popen(
-            [*(before or []), str(python), "-m", "bench.runners.drive", peer, str(home)],
+            [*before, str(python), "-m", "bench.runners.drive", peer, str(home)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **environ},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **({MARKS: str(marks)} if marks else {})},
             start_new_session=True,
         )
     )
@@ -128,7 +129,7 @@ def synced(peer: str, home: Path) -> dict[str, Any]:
     trace = home / "trace"
     if shutil.which("strace") is None:
         return {"skipped": "there is no strace"}
-    child = started(peer, home, ["strace", "-f", "-qq", "-e", "trace=fsync,fdatasync", "-o", str(trace)])
+    child = started(peer, home, "strace", "-f", "-qq", "-e", "trace=fsync,fdatasync", "-o", str(trace))
     assert child is not None
     found = {}
     try:
@@ -151,7 +152,7 @@ def _calls(trace: Path) -> int:
 def resumed(peer: str, home: Path, count: int) -> dict[str, Any]:
     """A run that is killed in its middle, and gone on with."""
     marks = home / "marks"
-    child = started(peer, home, **{MARKS: str(marks)})
+    child = started(peer, home, marks=marks)
     assert child is not None
     ends = time.monotonic() + CAP_SECS
     child.ask("begin", graph="layered", count=count)
@@ -163,7 +164,7 @@ def resumed(peer: str, home: Path, count: int) -> dict[str, Any]:
     child.kill()
     before = _marks(marks)
     began = time.time()
-    child = started(peer, home, **{MARKS: str(marks)})
+    child = started(peer, home, marks=marks)
     assert child is not None
     try:
         answer = child.step("resume", graph="layered", count=count)
@@ -202,6 +203,7 @@ def shown(found: dict[str, dict[str, Any]]) -> dict[str, str]:
         elif "skipped" in answer:
             continue
         elif step == "open":
+            lines["fsync of 4 KiB, ms; load"] = f"{answer['fsync_ms']:.2f}; {answer['load']:.1f}"
             lines["open + first run, ms"] = f"{answer['open_ms']:.0f} + {answer['first_ms']:.0f}"
         elif step == "fsync":
             lines["fsyncs a node: chain, layered"] = f"{answer['chain']:.2f}, {answer['layered']:.2f}"

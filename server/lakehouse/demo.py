@@ -1,4 +1,4 @@
-"""The main job on made-up data, a step at a time: file to table, question to rows, plain words to records, steps to a workflow."""
+"""The main job on made-up data, a step at a time: from a file to a table, to answers, to a workflow."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass

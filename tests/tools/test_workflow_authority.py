@@ -54,10 +54,11 @@ async def test_a_state_folder_is_of_one_profile(files: Lakehouse) -> None:
 
 async def test_a_node_starts_no_run_of_its_own_run(lake: Lakehouse) -> None:
     """A run that runs itself again, which runs itself again, would never end."""
-    nodes = "  - {id: it, mode: workflow.rerun, with: {run: $WORKFLOW_ID, wait: 0}}"
-    answer = await said(lake, nodes, OUTSIDE)
-    assert "cannot be called from a node" in answer["nodes"][0]["error"]
-    assert len(await lake.workflows.runs(10)) == 1
+    for name in ("rerun", "resume"):
+        nodes = f"  - {{id: it, mode: workflow.{name}, with: {{run: $WORKFLOW_ID, wait: 0}}}}"
+        answer = await said(lake, nodes, OUTSIDE)
+        assert "cannot be called from a node" in answer["nodes"][0]["error"]
+    assert len(await lake.workflows.runs(10)) == 2
 
 
 async def test_a_text_from_outside_gains_no_shell_by_what_it_names(files: Lakehouse) -> None:

@@ -207,8 +207,24 @@ async def test_nobody_waits_for_what_asks_somebody(lake: Lakehouse) -> None:
         await lake.call("workflow.run", {"definition": f"interactive: true\n{ECHO}", "background": True})
 
 
+async def test_readers_bound_to_a_profile_see_their_own_runs(lake: Lakehouse) -> None:
+    """As resources and for completion, too; the files are everybody's."""
+    await lake.call("storage.put", {"bucket": "primary", "key": "in/x.txt", "text": "x"})
+    await lake.call("profiles.set", {"name": "eu", "bucket": "primary"})
+    bound = lakehouse.observe.Caller(via="mcp", profile="eu")
+    run = (await lake.call("workflow.run", {"workflow": "fixture-chain"}))["run_id"]
+    theirs = (await lake.call("workflow.run", {"workflow": "fixture-chain"}, caller=bound))["run_id"]
+    assert (await lake.call("workflow.ids", caller=bound))["values"] == [theirs]
+    for name, given in (("report", {}), ("timeline", {}), ("output", {"node": "echo"}), ("status", {}), ("logs", {})):
+        id = "run" if name in ("status", "logs") else "id"
+        with pytest.raises(NotFound):
+            await lake.call(f"workflow.{name}", {id: run, **given}, caller=bound)
+        await lake.call(f"workflow.{name}", {id: theirs, **given}, caller=bound)
+    assert "fixture-chain" in (await lake.call("workflow.names", caller=bound))["values"]
+
+
 async def test_what_is_strange_is_told_with_the_run(lake: Lakehouse) -> None:
-    """The file's own warnings with their lines and those of nodes, while the run is live, afterwards, and of a dry run."""
+    """The file's own warnings with their lines, and those of nodes: of a live run, one that is over, a dry one."""
     text = """\
 name: odd
 description: x
@@ -230,6 +246,6 @@ nodes:
             assert (await lake.call("workflow.status", {"run": report["run_id"]}))["warnings"] == report["warnings"]
     plain = await lake.call("workflow.run", {"workflow": "fixture-chain"})
     assert "warnings" not in plain
-    with pytest.raises(Unprocessable, match="cannot run:\n  nodes.a.*\n  nodes.a"):
+    with pytest.raises(Unprocessable, match=r"cannot run:\n  nodes\.a.*\n  nodes\.a"):
         wrong = {"definition": "name: x\ndescription: x\nnodes: [{id: a, mode: sql.query, with: {query: x}}]\n"}
         await lake.call("workflow.run", wrong)

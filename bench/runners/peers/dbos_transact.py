@@ -18,12 +18,12 @@ from dbos import DBOS, SetWorkflowID
 LEFT = "left"  # the id of the run that is killed
 
 
-@DBOS.step()
+@DBOS.step()  # type: ignore[untyped-decorator]
 async def node(number: int) -> int:
     return work(number)
 
 
-@DBOS.workflow()
+@DBOS.workflow()  # type: ignore[untyped-decorator]
 async def graph_of(layers: list[int]) -> int:
     """A graph whose layers have these sizes; of what a layer needs the sizes tell enough."""
     number = 0

@@ -30,12 +30,12 @@ from prefect import flow, task  # noqa: E402
 from prefect.cache_policies import INPUTS, TASK_SOURCE  # noqa: E402
 
 
-@task(persist_result=True, cache_policy=INPUTS + TASK_SOURCE)
+@task(persist_result=True, cache_policy=INPUTS + TASK_SOURCE)  # type: ignore[untyped-decorator]
 async def node(number: int, turn: int) -> int:
     return work(number)
 
 
-@flow(persist_result=False)
+@flow(persist_result=False)  # type: ignore[untyped-decorator]
 async def graph_of(layers: list[int], turn: int) -> None:
     """A graph whose layers have these sizes."""
     number = 0

@@ -118,12 +118,13 @@ class Catalogue(dict[str, Capability]):
             self._skip(str(path), _reason(error))
 
     def _try_workflow(self, path: Path, folders: Sequence[Path], home: Path | None) -> None:
-        from lakehouse.catalogue import workflows  # 20 ms, for those who have one
+        from lakehouse.catalogue import workflows  # the language takes 20 ms to load: for those who have one
+        from lakehouse.offered import offered
 
         try:
-            found = workflows.read(path, source_of(path), folders, home)
+            found = offered(path, source_of(path), folders, home)
             if found is not None:
-                tool = workflows.published(*found, path, self[workflows.RUN])
+                tool = workflows.published(found, path, self[workflows.RUN])
                 if (before := self.get(tool.name)) is not None and before.origin in self._files:
                     self._drop(before)  # a later place wins, as it does for runs by name
                 self._add(_examined(Part(workflows.PREFIX, [tool])))
@@ -223,6 +224,17 @@ class Catalogue(dict[str, Capability]):
         if capability.facts.kind != "mode":
             return False
         return not any(capability.name in (c.facts.complete or {}).values() for c in self.values())
+
+    def steps(self, name: str | None = None) -> list[Capability]:
+        """What nodes of workflows can run; or the one of this name. Raises NotFound with the nearest names."""
+        there = {one.name: one for one in self.values() if one.public or self.is_step(one)}
+        if name is None:
+            return list(there.values())
+        found = self.get(name) or self.by_mcp_name.get(name)
+        if found is None or found.name not in there:
+            fix = did_you_mean(name, there, "workflow_modes lists them.")
+            raise NotFound(f"there is no mode {name[:100]!r}.", fix=fix)
+        return [found]
 
     def toolsets_of(self, capability: Capability) -> tuple[str, ...]:
         """The toolsets it is in; what is no tool is in those of the tools of its file, and in none beside none."""

@@ -1,7 +1,7 @@
 """Workflows that say `tool: true` as tools: `workflow.run` with the name filled in and the inputs typed."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from inspect import Parameter, Signature
 from keyword import iskeyword
 from pathlib import Path
@@ -10,11 +10,8 @@ from typing import Annotated, Any, get_type_hints
 from pydantic import BaseModel
 
 from lakehouse.declare import Capability, Facts
-from lakehouse.engine.workflows.language import Source, load
-from lakehouse.engine.workflows.library import Library
-from lakehouse.engine.workflows.model import Input, Workflow
 from lakehouse.errors import InvalidInput
-from lakehouse.sources import shipped
+from lakehouse.offered import Offered, Taken
 
 PREFIX = "workflow"
 RUN = "workflow.run"
@@ -26,24 +23,9 @@ _TYPES: Mapping[str, Any] = {
     "object": dict[str, Any],
     "array": list[Any],
 }
-_ASKS = re.compile(r"\$(?:ARGUMENTS|USER_MESSAGE)\b")
 
 
-def read(path: Path, data: bytes, folders: Sequence[Path], home: Path | None) -> tuple[Workflow, bool] | None:
-    """The workflow of a file that is a tool, and whether it reads its message; None: it is none.
-
-    Raises InvalidInput for a file that cannot be understood.
-    """
-    places = [shipped("workflows").parent, *folders, *([home] if home is not None else [])]
-    source = Source.of(path.stem, data, str(path))
-    loaded = load(source, Library(lambda: places).around(source))
-    if loaded.workflow is None:
-        raise InvalidInput(str(loaded.errors[0]), fix="`lakehouse workflow validate` tells the rest.")
-    asks = any(_ASKS.search(one.text) for one in (source, *loaded.used.values()))
-    return (loaded.workflow, asks) if loaded.workflow.tool else None
-
-
-def published(flow: Workflow, asks: bool, path: Path, like: Capability) -> Capability:
+def published(flow: Offered, path: Path, like: Capability) -> Capability:
     """The tool that a workflow becomes; `like` is the capability that runs any of them by name.
 
     Raises InvalidInput for an input whose name no tool can have.
@@ -51,14 +33,14 @@ def published(flow: Workflow, asks: bool, path: Path, like: Capability) -> Capab
 
     async def run(lake: Any, **given: Any) -> Any:
         lake.check_starts()
-        message = given.pop(MESSAGE, "") if asks else ""
+        message = given.pop(MESSAGE, "") if flow.asks else ""
         inputs = {name: value for name, value in given.items() if value is not None}
         record = await lake.workflows.start(flow.name, lake.starter, inputs=inputs, message=message)
         return await lake.followed(record.id, own=True)
 
     kinds = {name: _kind(one) for name, one in flow.inputs.items()}
     given = [Parameter(name, Parameter.KEYWORD_ONLY, default=_default(one)) for name, one in flow.inputs.items()]
-    if asks:
+    if flow.asks:
         if MESSAGE in kinds:
             raise InvalidInput("it has an input `message` and reads $ARGUMENTS, which is called so.", fix="Rename it.")
         kinds[MESSAGE] = Annotated[str, "What `$ARGUMENTS` stands for."]
@@ -66,13 +48,12 @@ def published(flow: Workflow, asks: bool, path: Path, like: Capability) -> Capab
     vars(run)["__signature__"] = Signature([Parameter("lake", Parameter.POSITIONAL_OR_KEYWORD), *given])
     run.__annotations__ = {**kinds, "return": get_type_hints(like.run)["return"]}
     run.__name__ = name = re.sub(r"[^a-z0-9]+", "_", flow.name.lower()).strip("_")
-    run.__doc__ = flow.description.strip()
-    title = flow.title or flow.name.replace("-", " ").replace("_", " ").capitalize()
-    facts = Facts("tool", "writes", title=title, toolsets=("workflow",), long=True)
+    run.__doc__ = flow.description
+    facts = Facts("tool", "writes", title=flow.title, toolsets=("workflow",), long=True)
     return Capability(f"{PREFIX}.{name}", run, facts, str(path))
 
 
-def _kind(one: Input) -> Any:
+def _kind(one: Taken) -> Any:
     if not one.name.isidentifier() or iskeyword(one.name) or one.name == "lake" or hasattr(BaseModel, one.name):
         raise InvalidInput(f"inputs.{one.name}: a tool can have no argument of that name.", fix="Rename it.")
     kind = _TYPES.get(one.type, str)
@@ -80,5 +61,5 @@ def _kind(one: Input) -> Any:
     return Annotated[kind, one.description] if one.description else kind
 
 
-def _default(one: Input) -> Any:
+def _default(one: Taken) -> Any:
     return Parameter.empty if one.required else one.default

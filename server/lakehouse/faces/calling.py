@@ -24,7 +24,7 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
     import anyio
     import anyio.to_thread
 
-    from lakehouse.faces import following, terminal
+    from lakehouse.faces import following, terminal, workflows
     from lakehouse.faces.drawing import show_run
     from lakehouse.stdout import spared
 
@@ -57,6 +57,8 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
             # Before the end: other processes' calls may still run here, and are waited for.
             if not invocation.json and following.begun(answer):
                 show = functools.partial(show_run, answer, command, followed=followed)
+            elif not invocation.json and name in workflows.SHOWN:
+                show = functools.partial(workflows.show, name, answer)
             else:
                 show = functools.partial(terminal.show, answer, as_json=invocation.json)
             await anyio.to_thread.run_sync(show)

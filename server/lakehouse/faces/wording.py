@@ -21,7 +21,7 @@ def for_people(text: str, tools: Sequence[Mapping[str, Any]]) -> str:
     spelt = {spec["mcp_name"]: f"`lakehouse {' '.join(words(spec))}`" for spec in tools if "_" in spec["mcp_name"]}
     if _example(text):
         text = _EXAMPLE.sub("", text)
-    return re.sub(r"\b[a-z]+_[a-z0-9_]+\b", lambda found: spelt.get(found[0], found[0]), text)
+    return re.sub(r"(?<![\w.])[a-z]+_[a-z0-9_]+\b", lambda found: spelt.get(found[0], found[0]), text)
 
 
 def example(spec: Mapping[str, Any], command: Sequence[str], positional: Sequence[str]) -> list[str]:

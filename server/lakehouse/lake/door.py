@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -48,8 +49,13 @@ class Lakehouse(Standing):
         """The catalogue; the plugin files are read in a worker thread the first time."""
         if "catalogue" not in vars(self):
             async with self._loading:
-                await anyio.to_thread.run_sync(lambda: (self.redactor, self.catalogue))
+                await anyio.to_thread.run_sync(self._read)
         return self.catalogue
+
+    def _read(self) -> None:
+        _ = self.redactor, self.catalogue
+        if not self.brief:
+            import_module("lakehouse.engine.workflows.part")  # 80 ms, for which a first run would hold up every call
 
     @asynccontextmanager
     async def within(self, profile: str | None) -> AsyncIterator[None]:

@@ -17,14 +17,15 @@ from lakehouse.errors import Conflict, Forbidden, InvalidInput, NotFound, Unproc
 
 pytestmark = pytest.mark.anyio
 KEEP = {"embed.provider": "hash", "observer.keep_bytes": 100_000}
-CHAIN = """
-  - {id: load, mode: ingest.file, with: {name: orders, content: "id,price\\n1,5\\n2,7\\n"}}
-  - {id: sum, mode: sql.query, depends_on: [load], with: {sql: "SELECT 'order-' || arg_max(id, price) AS best FROM orders"}}
+BEST = "SELECT 'order-' || arg_max(id, price) AS best FROM orders"
+CHAIN = f"""
+  - {{id: load, mode: ingest.file, with: {{name: orders, content: "id,price\\n1,5\\n2,7\\n"}}}}
+  - {{id: sum, mode: sql.query, depends_on: [load], with: {{sql: "{BEST}"}}}}
   - id: note
     mode: playbook.record
     depends_on: [sum]
-    with: {query_text: the best order, answer_id: $sum.output.rows.0.best, answer_corpus: roles, score: 1}
-  - {id: words, prompt: hi, depends_on: [note], when: "$sum.output.row_count == 99"}
+    with: {{query_text: the best order, answer_id: $sum.output.rows.0.0, answer_corpus: roles, score: 1}}
+  - {{id: words, prompt: hi, depends_on: [note], when: "$sum.output.row_count == 99"}}
 """
 
 
@@ -83,7 +84,9 @@ def test_equal_inputs_are_one_and_different_ones_of_a_name_are_two() -> None:
 
 def test_what_reads_waits_for_what_wrote_and_the_other_way_round() -> None:
     """Reads between two writes have no order among them."""
-    given = [(op, {"k": False}, {}) for op in ("get", "put", "get", "get", "put", "get")]
+    given: list[tuple[str, dict[str, Any], Any]] = [
+        (op, {"k": False}, {}) for op in ("get", "put", "get", "get", "put", "get")
+    ]
     made = lifted(calls(*given), facts)
     assert {node["id"]: node.get("depends_on", []) for node in made.nodes} == {
         "get": [],
@@ -120,9 +123,11 @@ async def again(lake: Lakehouse, text: str, **inputs: Any) -> list[Any]:
     return [yaml.safe_load(node.text) for node in state.nodes]
 
 
+@pytest.mark.slow
 async def test_a_run_is_lifted_and_gives_the_same(lake: Lakehouse) -> None:
     """Ingest, SQL and playbook: in the same lake, and with other inputs."""
     state = await ran(lake, CHAIN)
+    assert state.status == "completed", [node.failure for node in state.nodes]
     made = await lake.call("workflow.from_ops", {"of": [state.record.id], "name": "orders-total"})
     assert (made["nodes"], made["notes"]) == (3, ["words: it is a prompt, no call."])
     found = yaml.safe_load(made["workflow"])
@@ -137,6 +142,7 @@ async def test_a_run_is_lifted_and_gives_the_same(lake: Lakehouse) -> None:
     assert outputs[0]["name"] == "more"
 
 
+@pytest.mark.slow
 async def test_calls_that_were_kept_are_lifted(home: Path, tmp_path: Path) -> None:
     """Of a source, or by their ids; without credentials; what failed or was too long is told."""
     async with lakehouse.open(home, overrides=KEEP) as lake:

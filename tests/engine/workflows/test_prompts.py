@@ -5,10 +5,11 @@ from typing import Any
 
 import anyio.lowlevel
 import pytest
-from tests.flows import by_id, ran, scripted, started, workflow
+from tests.flows import PATIENCE, by_id, ran, scripted, started, workflow
 
 from lakehouse import Lakehouse
 from lakehouse.engine.workflows.problems import CannotRun
+from lakehouse.engine.workflows.runs import Starter
 
 pytestmark = pytest.mark.anyio
 
@@ -276,6 +277,26 @@ async def test_a_conversation_is_kept_only_where_somebody_goes_on_with_it(lake: 
     scripted(lake, "x", "y")
     state = await ran(lake, "  - {id: a, prompt: one}\n  - {id: b, prompt: two, depends_on: [a]}")
     assert ["session" in node.extra for node in state.nodes] == [True, False]
+
+
+async def test_a_conversation_goes_on_in_the_next_run(lake: Lakehouse) -> None:
+    """`persist_session`, or `persist_sessions` for all of a file: of the same starter, unless a node begins afresh."""
+    model = scripted(lake, "1", "2", "3", "4", "5")
+    one = "  - {id: a, prompt: $ARGUMENTS, persist_session: true}"
+    for message in ("first", "second"):
+        await ran(lake, one, message=message)
+    text = workflow(one, "persist_sessions: true")
+    other = await lake.workflows.start("test", Starter(name="ann"), definition=text, message="third")
+    await lake.workflows.wait(other.id, PATIENCE)
+    await ran(lake, "  - {id: a, prompt: $ARGUMENTS}", root="persist_sessions: true", message="fourth")
+    await ran(lake, "  - {id: a, prompt: fifth, context: fresh}", root="persist_sessions: true")
+    assert [[said.content for said in request.messages] for request in model.asked] == [
+        ["first"],
+        ["first", "1", "second"],
+        ["third"],
+        ["first", "1", "second", "2", "fourth"],
+        ["fifth"],
+    ]
 
 
 async def test_the_oldest_of_a_long_conversation_is_left_out(lake: Lakehouse) -> None:

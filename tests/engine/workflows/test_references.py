@@ -115,6 +115,9 @@ def test_inputs_as_they_are_declared() -> None:
     for wrong in ({"word": "x", "n": "many"}, {"word": "x", "n": True}, {"word": "x", "n": "1.5"}, {}, {"wrod": "x"}):
         with pytest.raises(InvalidInput):
             checked_inputs(declared, wrong)
+    with pytest.raises(InvalidInput) as caught:
+        checked_inputs({}, {"word": "x"})
+    assert caught.value.fix == "It takes none."
 
 
 def test_variables_of_a_shell() -> None:

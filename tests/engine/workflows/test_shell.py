@@ -10,6 +10,7 @@ from tests.flows import PATIENCE, by_id, ran, started, workflow
 import lakehouse
 from lakehouse import Forbidden, Lakehouse
 from lakehouse.engine.workflows.model import Bash, Control, Loop, LoopGroup, Mode, Node, Prompt, Script, Workflow
+from lakehouse.engine.workflows.running.branch import base_branch
 from lakehouse.engine.workflows.running.files import log_of
 from lakehouse.engine.workflows.runs import NodeRecord, Starter
 from lakehouse.engine.workflows.shells import missing, needs_shell
@@ -73,6 +74,37 @@ async def test_what_a_program_of_the_own_shell_is_given(lake: Lakehouse, monkeyp
     assert first.text.startswith("my own,,") and first.text.endswith(":it")
     assert (await said(lake, script)).text.endswith("\ny")
     assert (await said(lake, 'touch here; ls "$ARTIFACTS_DIR"')).text == "here"
+
+
+def test_the_branch_that_work_starts_from(tmp_path: Path) -> None:
+    """As the checkout says: its remote's, else main or master; a worktree has that of the checkout it is of."""
+    git, tree, within = tmp_path / "work" / ".git", tmp_path / "tree", tmp_path / "work" / "src"
+    (git / "refs" / "heads").mkdir(parents=True)
+    (git / "refs" / "heads" / "master").write_text("0" * 40)
+    within.mkdir()
+    assert base_branch(within) == "master"
+    (git / "packed-refs").write_text(f"# pack-refs with: peeled\n{'0' * 40} refs/remotes/origin/main\n")
+    assert base_branch(within) == "main"
+    (git / "worktrees" / "tree").mkdir(parents=True)
+    (git / "worktrees" / "tree" / "commondir").write_text("../..\n")
+    tree.mkdir()
+    (tree / ".git").write_text(f"gitdir: {git / 'worktrees' / 'tree'}\n")
+    assert base_branch(tree) == "main"
+    remote = git / "refs" / "remotes" / "origin"
+    remote.mkdir(parents=True)
+    (remote / "HEAD").write_text("ref: refs/remotes/origin/release/2.x\n")
+    assert (base_branch(within), base_branch(tree)) == ("release/2.x", "release/2.x")
+    (remote / "HEAD").write_text("ref: refs/remotes/origin/$(touch pwned)\n")
+    assert base_branch(within) == "main"
+
+
+async def test_a_script_is_told_that_branch(lake: Lakehouse, tmp_path: Path) -> None:
+    heads = anyio.Path(tmp_path / ".git" / "refs" / "heads")
+    await heads.mkdir(parents=True)
+    await (heads / "main").write_text("0" * 40)
+    assert (await said(lake, "echo $BASE_BRANCH", starter=Starter(folder=str(tmp_path)))).text == "main"
+    node = await said(lake, "echo $BASE_BRANCH", starter=Starter(folder="/"))
+    assert node.failure is not None and "$BASE_BRANCH: there is none" in node.failure.detail
 
 
 async def test_where_a_program_stands(lake: Lakehouse, tmp_path: Path) -> None:

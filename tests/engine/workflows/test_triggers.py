@@ -11,12 +11,10 @@ from tests.tables import commit
 import lakehouse
 from lakehouse import Lakehouse
 from lakehouse.engine.workflows.model import Input
-from lakehouse.engine.workflows.runs import Starter
 from lakehouse.engine.workflows.triggers.due import between, following
-from lakehouse.engine.workflows.triggers.signature import signed, verified
 from lakehouse.engine.workflows.triggers.trigger import triggers_of
 from lakehouse.engine.workflows.triggers.watch import Triggers
-from lakehouse.errors import Conflict, InvalidInput, NotFound, Unavailable
+from lakehouse.errors import NotFound, Unavailable
 
 pytestmark = pytest.mark.anyio
 NOON = datetime.fromisoformat("2026-06-01T12:00:00Z").timestamp()  # a Monday
@@ -219,6 +217,7 @@ async def test_programs_run_only_where_the_settings_let_them(lake: Lakehouse, cl
     assert "allow_shell" in ((await watch.report())[0].problem or "")
 
 
+@pytest.mark.slow
 async def test_a_new_version_of_a_dataset_starts_what_waits_for_it(lake: Lakehouse, clock: Clock) -> None:
     """Each version one run; of versions that came while nobody watched the number is told."""
     import pyarrow as pa
@@ -245,6 +244,7 @@ async def test_a_new_version_of_a_dataset_starts_what_waits_for_it(lake: Lakehou
     assert len(await runs(lake)) == 3
 
 
+@pytest.mark.slow
 async def test_a_workflow_that_writes_its_own_dataset_does_not_go_round(home: Path) -> None:
     """Not by itself, and not by way of another workflow. The lake fires by itself here."""
     append = '  - {{id: a, mode: ingest.file, with: {{name: {0}, content: "a\\n1\\n", mode: append}}}}'
@@ -337,57 +337,16 @@ async def test_a_run_that_began_before_it_was_noted_is_not_begun_again(
     assert (await watch.report())[0].last_run == run
 
 
-async def test_hooks_are_opened_by_a_signature_or_a_token(lake: Lakehouse, clock: Clock) -> None:
-    """A hook that is not there, a signature that is wrong or old, and no secret look all the same."""
-    write(lake.home, "[{webhook: deploy, secret_env: HOOK_SECRET, input: {word: {from: trigger.body.ref.0}}}]")
-    watch = watcher(lake, clock, environ={"HOOK_SECRET": SECRET})
-    await watch.tick()
-    body = b'{"ref": ["main"], "x": "$(touch /tmp/x)"}'
-    good = signed(SECRET, body, int(NOON))
-    refused = [
-        ("deploy", body, ""),
-        ("deploy", body + b" ", good),
-        ("deploy", body, signed(SECRET, body, int(NOON) - 301)),
-        ("deploy", body, signed("another secret of this length", body, int(NOON))),
-        ("deploy", body, good.replace("t=1", "t=-1")),
-        ("none", body, good),
-    ]
-    said = set()
-    for name, sent, signature in refused:
-        with pytest.raises(NotFound) as error:
-            await watch.posted(name, sent, signature, None)
-        said.add(str(error.value))
-    assert len(said) == 1
-    run = await watch.posted("deploy", body, good, None)
-    assert await watch.posted("deploy", body, good, None) == run  # sent twice
-    assert await runs(lake) == [run]
-    record = (await lake.workflows.state(run)).record
-    assert (record.message, record.inputs, record.starter.remote) == (body.decode(), {"word": "main"}, True)
-    bearer = Starter("http", True, name="ci")
-    other = await watch.posted("deploy", body, "", bearer, "k1")
-    assert await watch.posted("deploy", body, "", bearer, "k1") == other
-    assert (await lake.workflows.state(other)).record.starter == bearer
-    for bad in (b"{", b'{"other": 1}', b"[" * 100_000):
-        with pytest.raises(InvalidInput):
-            await watch.posted("deploy", bad, signed(SECRET, bad, int(NOON)), None)
-    assert not verified(None, b"", signed("", b"", 0), 0.0)
+def test_the_doctor_says_a_word(home: Path) -> None:
+    """Only where triggers are switched on."""
+    from lakehouse import config
+    from lakehouse.engine.doctor.triggers import check_triggers
 
-
-async def test_hooks_of_one_name_and_without_a_secret_are_told(lake: Lakehouse, clock: Clock) -> None:
-    """Two of a name: none fires. `overlap: skip` refuses while a run runs."""
-    write(lake.home, "[{webhook: a, secret_env: HOOK_SECRET}, {webhook: b}]", "one")
-    write(lake.home, "[{webhook: b}]", "two")
-    watch = watcher(lake, clock, environ={"HOOK_SECRET": "short"})
-    problems = [one.problem or "" for one in await watch.report()]
-    assert sum("shorter than 16" in one for one in problems) == 1
-    assert sum("several triggers" in one for one in problems) == 2
-    with pytest.raises(NotFound):
-        await watch.posted("b", b"", "", Starter())
-    with pytest.raises(NotFound):
-        await watch.posted("a", b"", signed("short", b"", int(NOON)), None)
-    write(lake.home, "[{webhook: c, overlap: skip}]", "three", "  - {id: a, mode: fixture.echo}")
-    await watch.tick()
-    run = await watch.posted("c", b"", "", Starter())
-    if (await lake.workflows.state(run)).status == "running":
-        with pytest.raises(Conflict):
-            await watch.posted("c", b"", "", Starter())
+    write(home, "[{cron: '0 6 * * *'}]")
+    write(home, "[{cron: oops}]", "other")
+    assert check_triggers(config.read(home)) == []
+    (found,) = check_triggers(config.read(home, None, {"workflows.triggers": True}))
+    assert (found.ok, found.required, "other: triggers.0.cron" in found.detail) == (False, False, True)
+    (home / "workflows" / "other.yaml").unlink()
+    (found,) = check_triggers(config.read(home, None, {"workflows.triggers": True}))
+    assert (found.ok, found.detail) == (True, "1 can fire")

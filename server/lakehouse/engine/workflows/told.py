@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 from pydantic import BaseModel, Field
 
-from lakehouse.engine.workflows.language import Loaded
-from lakehouse.engine.workflows.library import files_under
-from lakehouse.engine.workflows.lifting.tested import failures_of
-from lakehouse.engine.workflows.model import Input
 from lakehouse.engine.workflows.runs.record import Starter
 from lakehouse.errors import InvalidInput, NotFound, did_you_mean
 
 if TYPE_CHECKING:
+    from lakehouse.engine.workflows.language import Loaded
+    from lakehouse.engine.workflows.model import Input
     from lakehouse.engine.workflows.part import RunState, Workflows
 
 
@@ -99,6 +97,8 @@ async def validation(workflows: "Workflows", name: str, definition: str | None, 
         for one in await _named(workflows, name, starter):
             report = await workflows.validate(one, None, starter)
             if report["valid"]:
+                from lakehouse.engine.workflows.lifting.tested import failures_of
+
                 found = await failures_of(workflows, report["file"], one, starter)
                 report |= {"errors": [vars(problem) for problem in found], "valid": not found}
             reports.append(report)
@@ -115,6 +115,8 @@ async def _named(workflows: "Workflows", name: str, starter: Starter) -> list[st
     folder = Path(starter.folder or "", name).expanduser()
     if not starter.shell or not await anyio.to_thread.run_sync(folder.is_dir):
         return [name]
+    from lakehouse.engine.workflows.library import files_under
+
     found = await anyio.to_thread.run_sync(files_under, folder)
     if not found:
         raise NotFound(f"there is no workflow in {name[:200]}.", fix="Name a folder with YAML files.")
@@ -130,7 +132,7 @@ def output_of(state: "RunState", path: str) -> str:
     return node.text
 
 
-def _listed(loaded: Loaded, starter: Starter) -> Listed:
+def _listed(loaded: "Loaded", starter: Starter) -> Listed:
     flow, source = loaded.workflow, loaded.source
     return Listed(
         name=flow.name if flow else source.name,
@@ -143,7 +145,7 @@ def _listed(loaded: Loaded, starter: Starter) -> Listed:
     )
 
 
-def described(one: Input) -> Mapping[str, Any]:
+def described(one: "Input") -> Mapping[str, Any]:
     """An input as it is told."""
     told: dict[str, Any] = {"type": one.type}
     if one.required:

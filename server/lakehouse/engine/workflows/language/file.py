@@ -80,7 +80,8 @@ class File:
         find = {"command": self.around.command, "script": self.around.script, "workflow": self.around.workflow}[kind]
         source = find(name)
         if source is None:
-            fix = did_you_mean(name, self.around.names(kind), f"There is no {kind} here at all.")
+            known = self.around.names(kind)
+            fix = did_you_mean(name, known, None if known else f"There is no {kind} here at all.")
             self.findings.error(where, f"there is no {kind} {name[:60]!r}.", fix)
             self.findings.lacks(f"{kind}s", name)
             return None

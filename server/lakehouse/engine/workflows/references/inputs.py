@@ -23,7 +23,10 @@ def checked_inputs(declared: Mapping[str, Input], given: Mapping[str, Any]) -> d
     """
     for name in given:
         if name not in declared:
-            raise InvalidInput(f"input: there is no input {name[:80]!r}.", fix=did_you_mean(name, declared))
+            raise InvalidInput(
+                f"input: there is no input {name[:80]!r}.",
+                fix=did_you_mean(name, declared, None if declared else "It takes none."),
+            )
     missing = [name for name, one in declared.items() if one.required and name not in given]
     if missing:
         fix = "Give " + "; ".join(f"{name} ({_wanted(declared[name])})" for name in missing) + "."

@@ -1,17 +1,23 @@
 """A whole run, from its first node to its verdict."""
 
 import json
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import anyio
+import anyio.to_thread
 
 from lakehouse.engine.workflows.references import Scope
+from lakehouse.engine.workflows.running.branch import base_branch
 from lakehouse.engine.workflows.running.files import artifacts, check_evidence, prepare, state
 from lakehouse.engine.workflows.running.graph import Graph
 from lakehouse.engine.workflows.running.live import Live
 from lakehouse.engine.workflows.runs import Failure, NodeRecord
 from lakehouse.engine.workflows.runs.record import RunStatus
 from lakehouse.errors import LakehouseError, TimedOut, foreseen
+
+log = logging.getLogger("lakehouse")
 
 
 async def execute(live: Live) -> None:
@@ -30,6 +36,10 @@ async def execute(live: Live) -> None:
             live.cancelled_for = live.cancelled_for or "the run it belongs to ended."
             with anyio.CancelScope(shield=True):
                 await _end(live, None)
+        elif live.above is None and live.dry is None:
+            log.warning(
+                "workflow.interrupted run %s of %s: workflow_resume goes on with it", live.record.id, live.workflow.name
+            )
         raise
 
 
@@ -40,7 +50,8 @@ async def _graph(live: Live) -> LakehouseError | None:
     try:
         with live.scope:
             await prepare(live)
-            scope = Scope.of(live.workflow.nodes, live.record.inputs, variables(live), live.door.mode)
+            around = variables(live) | await _checkout(live)
+            scope = Scope.of(live.workflow.nodes, live.record.inputs, around, live.door.mode)
             await Graph(live, live.workflow.nodes, scope).run()
             return live.refusal
     except Exception as error:
@@ -152,6 +163,14 @@ def _remember(live: Live) -> None:
     """What earlier parts of the run cost."""
     live.cost_usd = sum(record.cost_usd for record in live.nodes.values())
     live.spend(0.0)
+
+
+async def _checkout(live: Live) -> dict[str, str]:
+    """What is to be known of the checkout the run stands in, where its file asks for it."""
+    starter = live.record.starter
+    if not (starter.shell and starter.folder) or "BASE_BRANCH" not in repr(live.record.bundle):
+        return {}
+    return {"BASE_BRANCH": await anyio.to_thread.run_sync(base_branch, Path(starter.folder))}
 
 
 def variables(live: Live) -> dict[str, str]:

@@ -26,7 +26,7 @@ def copied(plan: Sequence[Planned], nodes: Mapping[str, NodeRecord], begin: str,
         outer = begin.partition("#")[0]
         fix = f"Begin at {outer}, which it is in." if outer in known else did_you_mean(begin, known)
         raise InvalidInput(f"from_node: there is no node {begin[:80]!r} to begin at.", fix=fix)
-    anew = downstream(plan, begin)
+    stay = known - downstream(plan, begin)
     return {
         path: NodeRecord(
             path,
@@ -41,7 +41,7 @@ def copied(plan: Sequence[Planned], nodes: Mapping[str, NodeRecord], begin: str,
             extra=node.extra,
         )
         for path, node in nodes.items()
-        if node.status == "completed" and _kept(path, nodes, known - anew)
+        if node.status == "completed" and _kept(path, nodes, stay)
     }
 
 

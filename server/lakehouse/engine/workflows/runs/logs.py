@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from lakehouse.engine import moment
-from lakehouse.engine.workflows.running.files import log_of
 from lakehouse.engine.workflows.runs.record import Event
 
 _TAIL = 64 * 2**10  # bytes of a log that are looked at
@@ -36,6 +35,8 @@ class Logs(BaseModel):
 
 def logs_of(folder: Path, node: str | None, events: Sequence[tuple[int, Event]], after: int, limit: int) -> Logs:
     """Events and, of a node, the end of its log in the run's folder. It blocks."""
+    from lakehouse.engine.workflows.running.files import log_of
+
     told = [
         Told(seq=seq, at=moment.text_of(event.at), event=event.kind, node=event.path or None, data=dict(event.data))
         for seq, event in events

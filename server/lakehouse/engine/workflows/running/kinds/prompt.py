@@ -3,7 +3,7 @@
 from lakehouse.engine.workflows.model import Prompt
 from lakehouse.engine.workflows.references import Output
 from lakehouse.engine.workflows.running.kinds.asking import ask
-from lakehouse.engine.workflows.running.kinds.sessions import inherited, leave
+from lakehouse.engine.workflows.running.kinds.sessions import inherited, leave, remembered
 from lakehouse.engine.workflows.running.step import Step
 
 
@@ -12,6 +12,7 @@ async def run_prompt(step: Step) -> Output:
     body = step.node.body
     assert isinstance(body, Prompt)
     step.scope = step.scope.bound(step.node.given)  # what `with:` gives a command
-    answer = await ask(step, step.scope.prompt(body.text), body.agent, inherited(step))
+    session = await remembered(step) or inherited(step)
+    answer = await ask(step, step.scope.prompt(body.text), body.agent, session)
     leave(step, answer.session)
     return Output(answer.text) if body.agent.output_format is None else Output.of(answer.value)

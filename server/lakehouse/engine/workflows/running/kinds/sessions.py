@@ -9,7 +9,9 @@ from typing import Any
 from lakehouse.engine.chat import Message
 from lakehouse.engine.workflows.model import LoopGroup, Node
 from lakehouse.engine.workflows.running.step import Step
+from lakehouse.engine.workflows.runs import Starter
 
+MAX_EARLIER = 20  # runs among which the one is looked for that a conversation goes on from
 Session = list[dict[str, Any]]
 """What was said, oldest first, as plain data: {role, content} of users and assistants, without tools' answers."""
 
@@ -36,9 +38,31 @@ def inherited(step: Step) -> Session:
     return next((kept for id in threads.before(node.id) if (kept := _kept(step, prefix + id))), [])
 
 
+async def remembered(step: Step) -> Session:
+    """What a node with `persist_session` said and heard in the newest earlier run of its workflow by the same starter.
+
+    Empty for other nodes, and for the first. Who starts runs from two folders has a conversation in each.
+    """
+    live, agent = step.live, step.node.agent
+    if agent is None or not agent.persist_session or step.node.context == "fresh" or live.dry:
+        return []
+    record = live.record
+    for earlier in await live.store.runs(MAX_EARLIER, workflow=record.workflow, before=record.id):
+        if _whose(earlier.starter) == _whose(record.starter):
+            kept = (await live.store.nodes(earlier.id)).get(step.path)
+            if kept is not None and kept.extra.get("session"):
+                return list(kept.extra["session"])
+    return []
+
+
+def _whose(starter: Starter) -> tuple[object, ...]:
+    return starter.name, starter.profile, starter.remote, starter.folder
+
+
 def leave(step: Step, session: Session) -> None:
     """Leave a conversation with the node, where another may go on with it: durable when the node's end is."""
-    if _around(step).wanted(step.node.id):
+    agent = step.node.agent
+    if _around(step).wanted(step.node.id) or (agent is not None and agent.persist_session):
         record = step.live.nodes[step.path]
         step.live.nodes[step.path] = record.changed(extra={**record.extra, "session": session})
 
