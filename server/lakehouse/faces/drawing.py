@@ -135,12 +135,13 @@ def advice(report: Report, command: str, *, failures: bool = True) -> Iterator[s
     yield from warnings(report)
     for gate in report.get("waits", ()):
         several = f" --node {shlex.quote(gate['node'])}" if len(report["waits"]) > 1 else ""
+        asked = f"{gate.get('run') or run}{several}"
         yield f"{gate['node']} asks: {whole(gate['message'])}"
         for decision in () if report.get("dry_run") else gate["decisions"]:
             if decision in ("approve", "reject"):
-                yield f"  {command} workflow {decision} {run}{several}"
+                yield f"  {command} workflow {decision} {asked}"
             else:
-                yield f"  {command} workflow approve {run}{several} --decision {decision}"
+                yield f"  {command} workflow approve {asked} --decision {decision}"
     if report["status"] in ("failed", "interrupted"):
         failed = next((node["id"].partition("#")[0] for node in report["nodes"] if node["status"] == "failed"), None)
         if report.get("error") and (failures or failed is None):

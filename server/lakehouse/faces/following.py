@@ -157,7 +157,7 @@ def _asked(gate: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
         text = click.prompt("What is said with it", default="", show_default=False, err=True)
     except click.Abort:
         return None
-    given = {"node": gate["node"], "text": text}
+    given = {"node": gate["node"], "text": text} | ({"run": gate["run"]} if "run" in gate else {})
     return ("workflow.reject", given) if decision == "reject" else ("workflow.approve", given | {"decision": decision})
 
 
