@@ -164,3 +164,22 @@ async def test_an_item_of_half_a_character_is_not_run_twice(lake: Lakehouse, hom
     await lake.workflows.resume(run)
     assert (await lake.workflows.wait(run, PATIENCE)).status == "failed"
     assert (tmp_path / "traces").read_text() == "\n" * 3  # the first once, the second twice
+
+
+async def test_who_waits_for_a_run_is_told_when_the_server_stops(lake: Lakehouse) -> None:
+    """The run is not cancelled with the call: it can be resumed."""
+    lake.config = lake.config.model_copy(update={"server": lake.config.server.model_copy(update={"drain_secs": 0.0})})
+    answers: list[str] = []
+
+    async def call() -> None:
+        text = workflow(SLOW)
+        with pytest.raises(Unavailable, match=r"run \w+ is under way.*workflow_resume"):
+            await lake.call("workflow_run", {"definition": text}, via="python")
+        answers.append("told")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(call)
+        while not await lake.workflows.runs(status="running"):
+            await anyio.sleep(0.001)
+        lake.stopping.set()
+    assert answers == ["told"] and [status for _, status in await lake.workflows.runs()] == ["running"]
