@@ -12,4 +12,4 @@ async def run(lake: Lakehouse) -> Report:
     """
     lake.check_unbound()
     skipped = [(plugin.origin, plugin.reason) for plugin in lake.catalogue.skipped]
-    return await examine(lake.settings, skipped)
+    return await examine(lake.settings, skipped, folders=lake.workflows.library.folders)

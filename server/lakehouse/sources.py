@@ -101,10 +101,15 @@ def query_files(folders: Sequence[Path], home: Path | None) -> list[Path]:
     return list(dict.fromkeys(path for place in places for path in sorted((place / "queries").glob("[!_.]*.yaml"))))
 
 
+def workflow_folders(folders: Sequence[Path], home: Path | None) -> list[Path]:
+    """The folders that hold `workflows/`, the least important first: ours, the configured ones, the data directory."""
+    return [shipped("workflows").parent, *folders, *([home] if home is not None else [])]
+
+
 def workflow_tools(folders: Sequence[Path], home: Path | None) -> list[Path]:
     """The workflow files that may be tools, by a look at their text, in loading order, each once."""
     found: list[Path] = []
-    for place in (shipped("workflows").parent, *folders, *([home] if home is not None else [])):
+    for place in workflow_folders(folders, home):
         for base in (place / "workflows", place / ".archon" / "workflows"):
             for depth in ("", "[!_.]*/", "[!_.]*/[!_.]*/"):
                 found += [path for path in sorted(base.glob(f"{depth}[!_.]*.y*ml")) if _may_be_tool(path)]

@@ -18,6 +18,7 @@ from lakehouse import config
 from lakehouse.engine import doctor
 from lakehouse.engine.doctor import Check, Report, packages, places
 from lakehouse.engine.doctor.embedding import check_embedding, check_ollama
+from lakehouse.engine.doctor.workflows import check_chat, check_workflows
 from lakehouse.engine.owner import Owner
 from lakehouse.engine.storage import Bucket
 from lakehouse.errors import InvalidInput
@@ -34,6 +35,8 @@ NAMES = [
     "disk space",
     "embedding",
     "ollama",
+    "chat model",
+    "workflows",
     "plugins",
 ]
 
@@ -219,6 +222,39 @@ async def test_each_provider(
     assert check.ok is ok and check.required
     assert words in check.detail
     assert "hunter2" not in check.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("chat", "ok", "words"),
+    [
+        (config.Chat(), True, "prompts of workflows need one"),
+        (config.Chat(provider="litellm"), False, "chat.model is not set"),
+        (config.Chat(provider="litellm", model="openai/x", api_key_env="NO_SUCH_KEY"), False, "NO_SUCH_KEY"),
+        (config.Chat(provider="litellm", model="openai/x", api_key_env="SOME_KEY"), True, "was not called"),
+        (config.Chat(provider="scripted", script=Path("none.yaml")), False, "none.yaml cannot be read"),
+        (config.Chat(provider="scripted", script=Path("answers.yaml")), True, "answers.yaml"),
+    ],
+)
+def test_each_chat_provider(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chat: config.Chat, ok: bool, words: str
+) -> None:
+    """Lakehouse works without one. The value of a key is never part of the finding."""
+    monkeypatch.setenv("SOME_KEY", "hunter2")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "answers.yaml").write_text("[hello]\n")
+    (check,) = check_chat(settings(home, chat=chat))
+    assert check.ok is ok and not check.required and words in check.detail and bool(check.fix) is not ok
+    assert "hunter2" not in check.model_dump_json()
+
+
+def test_workflow_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    """With the first thing that is wrong, and its line; the others are counted."""
+    (tmp_path / "workflows").mkdir()
+    (tmp_path / "workflows" / "good.yaml").write_text("name: good\ndescription: x\nnodes: [{id: a, bash: ls}]\n")
+    (tmp_path / "workflows" / "bad.yaml").write_text("name: bad\ndescription: x\nnodes:\n  - {id: a, bsh: ls}\n")
+    bad, all_in_all = check_workflows(lambda: [tmp_path])
+    assert bad.name == "workflow bad" and "(line 4): it is of no kind" in bad.detail and "validate" in bad.fix
+    assert not bad.ok and not bad.required and all_in_all.ok and all_in_all.detail.startswith("1 can be read")
 
 
 async def test_a_tampered_model_is_told(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ def tree(
     from rich.text import Text
 
     text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(report["workflow"], "bold").append(f"  {report['run_id']}  ", "dim")
+    text.append(report["workflow"], "bold").append(f"  {_dry(report)}{report['run_id']}  ", "dim")
     sign, style = SIGNS[report["status"]]
     text.append(f"{sign} {report['status']}", style)
     cost = report.get("cost_usd")
@@ -134,7 +134,7 @@ def advice(report: Report, command: str, *, failures: bool = True) -> Iterator[s
     for gate in report.get("waits", ()):
         several = f" --node {shlex.quote(gate['node'])}" if len(report["waits"]) > 1 else ""
         yield f"{gate['node']} asks: {whole(gate['message'])}"
-        for decision in gate["decisions"]:
+        for decision in () if report.get("dry_run") else gate["decisions"]:
             if decision in ("approve", "reject"):
                 yield f"  {command} workflow {decision} {run}{several}"
             else:
@@ -174,9 +174,11 @@ def lines(report: Report, seen: dict[str, str]) -> Iterator[str]:
     """A line for whatever changed since the last time; `seen` keeps what was told."""
     if "" not in seen:
         seen[""] = ""
-        yield f"{report['workflow']} {report['run_id']}"
+        yield f"{report['workflow']} {_dry(report)}{report['run_id']}"
     for node in report["nodes"]:
-        state = node["status"] + (f", attempt {node['attempts']}" if node.get("attempts", 0) > 1 else "")
+        state = node["status"] + (
+            f", attempt {node['attempts']}" if node.get("attempts", 0) > 1 and node["kind"] != "approval" else ""
+        )
         if state != seen.get(node["id"], "pending"):
             seen[node["id"]] = state
             more = (
@@ -191,6 +193,10 @@ def lines(report: Report, seen: dict[str, str]) -> Iterator[str]:
     if report["status"] != "running" and seen[""] != report["status"]:
         seen[""] = report["status"]
         yield f"{report['workflow']} {report['status']}"
+
+
+def _dry(report: Report) -> str:
+    return "dry run, nothing is kept: " if report.get("dry_run") else ""
 
 
 def told(text: str, wide: int = _WIDE) -> str:

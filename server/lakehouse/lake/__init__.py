@@ -1,5 +1,6 @@
 """The open lakehouse, how one is opened, and how one is looked at without opening it."""
 
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from lakehouse import attach, config
 from lakehouse.catalogue import Catalogue
 from lakehouse.errors import InvalidInput, LakehouseError
 from lakehouse.lake.door import MAX_OWNERS, Lakehouse
+from lakehouse.sources import workflow_folders
 
 if TYPE_CHECKING:
     from lakehouse.engine.redact import Redactor
@@ -74,7 +76,9 @@ async def examine(
 
     settings, broken, catalogue = await anyio.to_thread.run_sync(prepare)
     skipped = [(plugin.origin, plugin.reason) for plugin in catalogue.skipped]
-    return (await doctor.examine(settings, skipped, broken, attach.answers)).model_dump(mode="json")
+    folders = functools.partial(workflow_folders, settings.config.plugins.folders, settings.home)
+    report = await doctor.examine(settings, skipped, broken, attach.answers, folders)
+    return report.model_dump(mode="json")
 
 
 async def restore(

@@ -4,7 +4,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from lakehouse.sources import shipped
+from lakehouse.sources import shipped, workflow_folders
 
 if TYPE_CHECKING:
     from lakehouse.engine.corpora import Corpora
@@ -190,7 +190,7 @@ class Data:
         from lakehouse.lake.steps import Steps
 
         def places() -> list[Path]:
-            return [shipped("workflows").parent, *lake.config.plugins.folders, lake.home]
+            return workflow_folders(lake.config.plugins.folders, lake.home)
 
         steps = Steps(cast("Lakehouse", lake))
         return lake.owned(Workflows(lake.home, lake.config.workflows, places, steps, lake.later, lambda: lake.brief))

@@ -12,6 +12,8 @@ from lakehouse.engine.doctor.check import Check, Report, bad, good
 from lakehouse.engine.doctor.embedding import check_embedding, check_ollama
 from lakehouse.engine.doctor.packages import check_extras, check_packages, check_python, version
 from lakehouse.engine.doctor.places import check_datasets, check_disk, check_home, check_owner, check_storage
+from lakehouse.engine.doctor.triggers import check_triggers
+from lakehouse.engine.doctor.workflows import check_chat, check_workflows
 from lakehouse.errors import LakehouseError
 
 
@@ -20,13 +22,14 @@ async def examine(
     skipped: Sequence[tuple[str, str]] = (),
     broken: LakehouseError | None = None,
     answers: Callable[[str], Awaitable[bool]] | None = None,
+    folders: Callable[[], Sequence[Path]] = tuple,
 ) -> Report:
     """Look at the installation and at a data directory, which may be in use, or not there yet.
 
     `skipped` are the plugins left out, as (origin, reason). `broken` is why the real settings could not be read;
-    `settings` are then the defaults. `answers` says whether the owner at an address answers this process. A probe
-    object is written to the bucket and removed again, unless the server is read-only. Takes as long as importing every
-    package in use does: some 2 s, and 4 to 8 s where litellm is one.
+    `settings` are then the defaults. `answers` says whether the owner at an address answers this process. `folders`
+    gives those that hold `workflows/`. A probe object is written to the bucket and removed again, unless the server is
+    read-only. Takes as long as importing every package in use does: some 2 s, and 4 to 8 s where litellm is one.
     """
     idle = () if settings.config.embed.provider == "litellm" else ("litellm",)
     probes: list[Callable[[], Awaitable[list[Check]]]] = [
@@ -41,7 +44,10 @@ async def examine(
         _in_thread(check_disk, settings.home),
         partial(check_embedding, settings),
         _in_thread(check_ollama, settings),
+        _in_thread(check_chat, settings),
+        _in_thread(check_workflows, folders),
         _in_thread(_plugins, skipped),
+        _in_thread(check_triggers, settings),
     ]
     found: list[list[Check]] = [[] for _ in probes]
 

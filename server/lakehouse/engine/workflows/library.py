@@ -41,7 +41,7 @@ class Library:
 
     def __init__(self, folders: Callable[[], Sequence[Path]]) -> None:
         """`folders` are those that hold `workflows/` or `.archon/workflows/`, the least important first."""
-        self._folders = folders
+        self.folders = folders
         self._names: dict[Path, Entry] = {}
         self._listings: dict[Path | None, tuple[object, list[Loaded]]] = {}
 
@@ -108,10 +108,10 @@ class Library:
         return [file.parent] if deep == 3 else places
 
     def _all(self, beside: Path | None) -> list[Path]:
-        return [*self._folders(), *([beside] if beside is not None else [])]
+        return [*self.folders(), *([beside] if beside is not None else [])]
 
     def _paths(self, beside: Path | None) -> Iterator[tuple[Path, Stamp]]:
-        for folder in self._folders():
+        for folder in self.folders():
             yield from _workflows(folder / "workflows")
             yield from _workflows(folder / ".archon" / "workflows")
         if beside is not None:
