@@ -247,7 +247,8 @@ def readable(result: str) -> str:
     except ValueError:
         found = None
     values = list(found.values()) if isinstance(found, dict) else []
-    return values[0] if len(values) == 1 and isinstance(values[0], str) else result
+    text = values[0] if len(values) == 1 and isinstance(values[0], str) else result
+    return text.removesuffix("\n")  # a line is ended when it is printed
 
 
 def event(one: Mapping[str, Any]) -> str:
