@@ -11,7 +11,7 @@ import shlex
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hypothesis
 import jsonschema
@@ -23,6 +23,7 @@ from tests.tables import commit
 import lakehouse
 from lakehouse import Lakehouse
 from lakehouse.declare import Capability
+from lakehouse.engine.template import TEMPLATE, CannotFork
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("LAKEHOUSE_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -88,6 +89,24 @@ def no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterat
         patch.setenv("LAKEHOUSE_INGEST__PROFILING", "false")
         patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # each process would compile every tool: 65 ms
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_children(no_settings_from_outside: None) -> Iterator[None]:
+    """Worker processes of all tests are forked from one that has loaded what they need: 0.2 s less for each."""
+    TEMPLATE.hold()
+    yield
+    TEMPLATE.release()
+
+
+@pytest.fixture
+def cold_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each worker process is started by itself, as where no template can be had."""
+    monkeypatch.setattr(TEMPLATE, "fork", lambda module: _refused())
+
+
+def _refused() -> NoReturn:
+    raise CannotFork
 
 
 @pytest.fixture(autouse=True)

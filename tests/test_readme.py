@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import groupby
 from pathlib import Path
 
 import anyio
@@ -21,9 +22,11 @@ import lakehouse
 from lakehouse import config
 from lakehouse.catalogue import Catalogue
 from lakehouse.declare import TOOLSETS
+from lakehouse.engine.workflows.language import FEATURES
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+PLACES = {"root": "at the top", "kind": "a kind of node", "node": "of a node"}
 UPDATE = bool(os.environ.get("LAKEHOUSE_UPDATE"))
 BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)\)")
@@ -257,16 +260,27 @@ def settings_table() -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("name", ["capabilities", "settings"])
+def language_table() -> list[str]:
+    """What there is of the language of workflows, keys of one kind and tier beside each other."""
+    lines = [row("where", "what", "tier", ""), row(*["---"] * 4)]
+    for (where, tier, about), found in groupby(FEATURES, lambda one: (one.name.partition(".")[0], one.tier, one.about)):
+        names = ", ".join(f"`{one.name.partition('.')[2]}`" for one in found)
+        lines.append(row(PLACES.get(where, f"`{where}`"), names, f"`{tier}`", about))
+    return lines
+
+
+@pytest.mark.parametrize("name", ["capabilities", "settings", "language"])
 def test_the_tables_are_current(name: str) -> None:
-    lines = capabilities(Catalogue()) if name == "capabilities" else settings_table()
-    text = README.read_text(encoding="utf-8")
+    document = ROOT / "workflows" / "README.md" if name == "language" else README
+    made = {"capabilities": lambda: capabilities(Catalogue()), "settings": settings_table, "language": language_table}
+    lines = made[name]()
+    text = document.read_text(encoding="utf-8")
     begin, end = re.search(rf"<!-- {name}:.*?-->\n", text), f"<!-- /{name} -->"
     assert begin
     before, rest = text[: begin.end()], text[begin.end() :]
     wanted = "\n".join(["", *lines, "", ""]) + rest[rest.index(end) :]
     if UPDATE:
-        README.write_text(before + wanted, encoding="utf-8")
+        document.write_text(before + wanted, encoding="utf-8")
     assert rest == wanted or UPDATE, "run LAKEHOUSE_UPDATE=1 pytest tests/test_readme.py"
 
 

@@ -40,7 +40,9 @@ class Steps:
     async def run(self, graph: str, count: int, rounds: int) -> dict[str, Any]:
         """Milliseconds of wall and CPU and bytes written per node: medians of some rounds."""
         shape = GRAPHS[graph](count)
-        walls, cpus, bytes_written = [], [], []
+        walls: list[float] = []
+        cpus: list[float] = []
+        bytes_written: list[float] = []
         ends = time.perf_counter() + ENOUGH_SECS
         while len(walls) < rounds and (not walls or time.perf_counter() < ends):
             before, began = used(), time.perf_counter()

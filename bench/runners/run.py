@@ -5,8 +5,9 @@
     python bench/runners/run.py --peers bare,ours
 
 What a node of each does is nothing, so that all is overhead; how each is set, and what it keeps, its adapter says. CPU,
-bytes and memory are those of a runner with the processes it starts. A step that took 20 s has no second round; one that takes over 300 s is ended, and the peer
-with it. The disk and the load of the machine are those of the moment a peer begins. To resume, a process is killed with SIGKILL as half the nodes have run, and a new one goes on: times are from
+bytes and memory are those of a runner with the processes it starts. A step that took 20 s has no second round; one that
+takes over 300 s is ended, and the peer with it. The disk and the load of the machine are those of the moment a peer
+begins. To resume, a process is killed with SIGKILL as half the nodes have run, and a new one goes on: times are from
 when it opens what is there. Times are of one run on this machine: compare them with each other only.
 """
 

@@ -47,6 +47,7 @@ EVENTS = {
     "trigger.own": "A version was made by a run that a trigger of the same workflow led to: it starts no other.",
     "trigger.skipped": "A trigger began no run, as its run before is not over.",
     "trigger.unread": "What is kept of a trigger cannot be read or removed; it begins anew.",
+    "workflow.interrupted": "A run was under way when its process closed; it can be resumed.",
     "workflow.crashed": "A run of a workflow ended in a way nobody foresaw; the traceback follows. It can be resumed.",
     "profile.skipped": "A dataset could not be profiled ahead of being asked; asking tries again.",
     "profile.not_kept": "A profile could not be kept in the data directory; it is measured again when it is wanted.",

@@ -170,6 +170,8 @@ def filled(value: Any, folder: Path, last: dict[str, str]) -> Any:
         for name, text in {"{folder}": str(folder), **last}.items():
             value = value.replace(name, text)
         return value
+    if isinstance(value, list):
+        return [filled(inner, folder, last) for inner in value]
     return {name: filled(inner, folder, last) for name, inner in value.items()} if isinstance(value, dict) else value
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,15 +25,17 @@ AT_WORK = 60  # hundredths of a second of processor time after it was ready: no 
 
 def query_processes(parent: int) -> dict[int, int]:
     """The query processes of a server, with the processor time each has taken."""
-    found = {}
+    there = dict[int, tuple[str, list[str]]]()
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-            command = (stat.parent / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if int(fields[1]) == parent and b"engine.sql.worker" in command and fields[0] != "Z":
-            found[int(stat.parent.name)] = int(fields[11]) + int(fields[12])
+        with suppress(OSError):
+            name, _, rest = stat.read_text().partition("(")[2].rpartition(")")
+            there[int(stat.parent.name)] = name, rest.split()
+    # They are forked from a template, which is a child of the server.
+    found = {}
+    for pid, (name, fields) in there.items():
+        template = there.get(int(fields[1]))
+        if name == "sql.worker" and fields[0] != "Z" and template is not None and template[1][1] == str(parent):
+            found[pid] = int(fields[11]) + int(fields[12])
     return found
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -27,11 +28,13 @@ from lakehouse import config
 from lakehouse.engine.datasets import Datasets
 from lakehouse.engine.ingest import Ingester
 from lakehouse.engine.storage import Storage
+from lakehouse.engine.template import TEMPLATE
 
 async def main(home, source):
     storage = Storage(home, config.Storage())
     await Ingester(storage, Datasets(home, storage), config.Ingest()).ingest_path(source, "t")
 
+TEMPLATE.hold()
 print("ready", flush=True)
 anyio.run(main, Path(sys.argv[1]), Path(sys.argv[2]))
 """
@@ -80,13 +83,24 @@ async def test_the_reader_goes_with_its_parent(tmp_path: Path) -> None:
     """The child ends when the process that started it is killed."""
     home, path = tmp_path / "home", table(tmp_path / "t.csv", 2_000_000)
     process = subprocess.Popen([sys.executable, "-c", INGEST, str(home), str(path)], start_new_session=True)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    if not children.exists():
+    if not Path(f"/proc/{process.pid}/task/{process.pid}/children").exists():
         process.kill()
         process.wait()
         pytest.skip("needs /proc")
+
+    def children(pid: int | str) -> list[str]:
+        found: list[str] = []
+        for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+            with suppress(OSError):
+                found += thread.read_text().split()
+        return found
+
+    def readers() -> list[str]:
+        """What was forked by the template, the one child it has."""
+        return [reader for template in children(process.pid) for reader in children(template)]
+
     with anyio.fail_after(20):
-        while not (found := children.read_text().split()):
+        while not (found := readers()):
             await anyio.sleep(0.01)
     process.kill()
     process.wait()

@@ -156,7 +156,9 @@ async def test_a_running_query_finishes_on_the_set_it_began_with(lake: Lakehouse
     assert (await lake.sql.query("SELECT count(*) FROM people")).rows == [[1]]
 
 
-async def test_a_process_that_cannot_start_is_an_upstream_failure(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_that_cannot_start_is_an_upstream_failure(
+    home: Path, monkeypatch: pytest.MonkeyPatch, cold_children: None
+) -> None:
     async with lakehouse.open(home) as lake:
         with monkeypatch.context() as patched:
             patched.setattr(sys, "executable", "/bin/false")
@@ -222,7 +224,7 @@ async def test_closing_leaves_no_process(home: Path) -> None:
         await lake.sql.query("SELECT 1")
         pids = lake.sql.pids
         assert len(pids) == 2
-    assert not any(is_there(pid) for pid in pids)
+    await until(lambda: not any(is_there(pid) for pid in pids))  # their template takes note of their end
 
 
 async def test_a_process_has_nothing_it_does_not_need(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ async def test_a_killed_process_costs_nothing(home: Path, monkeypatch: pytest.Mo
     assert (await vectors.ask("it", Ask(1, row(3)))).scanned == "graph"
 
 
-async def test_a_full_disk_leaves_the_index_as_it_was(home: Path) -> None:
+async def test_a_full_disk_leaves_the_index_as_it_was(home: Path, cold_children: None) -> None:
     """The process may write no file over some bytes: a disk that is full looks so to it."""
     resource = pytest.importorskip("resource")
     vectors = opened(home)

@@ -6,6 +6,8 @@ A frame is two little-endian lengths (u32 header, u64 payload), a JSON header an
 import json
 import os
 import queue
+import select
+import signal
 import struct
 import subprocess
 import sys
@@ -15,8 +17,11 @@ from contextlib import suppress
 from typing import Any, BinaryIO
 
 import anyio
-from anyio.abc import Process
+import anyio.to_thread
+from anyio.abc import ByteStream, Process, UNIXSocketStream
+from anyio.streams.stapled import StapledByteStream
 
+from lakehouse.engine.template import TEMPLATE, CannotFork, Forked
 from lakehouse.errors import LakehouseError, by_code
 
 _LENGTHS = struct.Struct("<IQ")
@@ -29,29 +34,36 @@ class ChildDied(Exception):
 class Child:
     """The parent's end of one worker process. One request at a time; `kill` is safe at any moment."""
 
-    def __init__(self, process: Process) -> None:
-        self._process = process
+    def __init__(self, process: "Process | _Fork", stream: ByteStream) -> None:
+        self._process, self._stream = process, stream
         self._unread = bytearray()
 
     @classmethod
     async def start(cls, module: str, setup: Mapping[str, Any]) -> "Child":
-        """Start `python -m module` with an empty environment and send it its first message.
+        """A process that runs `module.main()` with an empty environment, given its first message.
+
+        It is forked from the template where there is one, and started where not.
 
         Raises OSError when it cannot be started, ChildDied when it takes no message; nothing is left of it then.
         """
-        # -I: neither the working directory nor the user's site-packages can put code into the child.
-        process = await anyio.open_process(
-            [sys.executable, "-I", "-m", module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=None,
-            env=_no_environment(),
-        )
-        child = cls(process)
         try:
+            process: Process | _Fork = _Fork(await anyio.to_thread.run_sync(TEMPLATE.fork, module))
+        except CannotFork:
+            # -I: neither the working directory nor the user's site-packages can put code into the child.
+            process = await anyio.open_process(
+                [sys.executable, "-I", "-m", module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=None,
+                env=_no_environment(),
+            )
+        try:
+            child = cls(process, await _stream_of(process))
             await child.send(setup)
         except BaseException:
-            await child.aclose()
+            with anyio.CancelScope(shield=True):
+                process.kill()
+                await process.aclose()
             raise
         return child
 
@@ -65,9 +77,8 @@ class Child:
 
     async def send(self, header: Mapping[str, Any], payload: bytes = b"") -> None:
         """Send one frame. Raises ChildDied when nobody reads it."""
-        assert self._process.stdin is not None
         try:
-            await self._process.stdin.send(b"".join(_frame(header, payload)))
+            await self._stream.send(b"".join(_frame(header, payload)))
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
             raise ChildDied from None
 
@@ -82,10 +93,9 @@ class Child:
         return header, payload
 
     async def _exactly(self, size: int) -> bytes:
-        assert self._process.stdout is not None
         while len(self._unread) < size:
             try:
-                self._unread += await self._process.stdout.receive(max(65536, min(size - len(self._unread), 2**20)))
+                self._unread += await self._stream.receive(max(65536, min(size - len(self._unread), 2**20)))
             except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
                 raise ChildDied from None
         found = bytes(self._unread[:size])
@@ -102,6 +112,50 @@ class Child:
         with anyio.CancelScope(shield=True):
             self.kill()
             await self._process.aclose()
+
+
+class _Fork:
+    """A forked process, to be used as one that `anyio.open_process` started."""
+
+    def __init__(self, forked: Forked) -> None:
+        self.pid, self._handle, self.end = forked
+        self.stream: UNIXSocketStream | None = None
+        self._closing = anyio.Lock()
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it is there; nobody but its template is told how it ended."""
+        if self._handle < 0:
+            return -1
+        poll = select.poll()
+        poll.register(self._handle, select.POLLIN)
+        return -1 if poll.poll(0) else None
+
+    def kill(self) -> None:
+        if self._handle >= 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+
+    async def aclose(self) -> None:
+        """Wait until it has ended, and give back what stands for it."""
+        async with self._closing:
+            if self._handle < 0:
+                return
+            if self.stream is not None:
+                await self.stream.aclose()
+            else:
+                self.end.close()
+            await anyio.wait_readable(self._handle)
+            os.close(self._handle)
+            self._handle = -1
+
+
+async def _stream_of(process: Process | _Fork) -> ByteStream:
+    if isinstance(process, _Fork):
+        process.stream = await UNIXSocketStream.from_socket(process.end)
+        return process.stream
+    assert process.stdin is not None and process.stdout is not None
+    return StapledByteStream(process.stdin, process.stdout)
 
 
 def _frame(header: Mapping[str, Any], payload: bytes | memoryview) -> tuple[bytes, bytes, bytes | memoryview]:
@@ -137,9 +191,10 @@ def serve(
     replying = threading.Lock()
 
     def pump() -> None:
-        while (message := _read(reading)) is not None:
-            if not taken(*message):
-                inbox.put(message)
+        with suppress(ConnectionError):  # a socket's end when the parent was killed with answers unread
+            while (message := _read(reading)) is not None:
+                if not taken(*message):
+                    inbox.put(message)
         os._exit(0)
 
     def reply(header: Mapping[str, Any], payload: bytes | memoryview = b"") -> None:

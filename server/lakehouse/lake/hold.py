@@ -16,6 +16,7 @@ import anyio
 import anyio.to_thread
 
 from lakehouse import attach, config
+from lakehouse.engine.template import TEMPLATE
 from lakehouse.errors import Busy, Conflict, Unavailable
 from lakehouse.lake.parts import Parts
 from lakehouse.observe import Progress, log
@@ -97,6 +98,8 @@ class Hold(Parts):
                 self._check_open()
                 continue
             self._owns, self.attached_to = True, ""
+            await anyio.to_thread.run_sync(TEMPLATE.hold)
+            self._closing.push_async_callback(anyio.to_thread.run_sync, TEMPLATE.release)
         await self.everything.storage.sweep()
         await self.everything.results.sweep()
         await Parts.observer.of(self).start()

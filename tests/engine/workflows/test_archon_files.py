@@ -49,3 +49,5 @@ async def test_prompts_of_a_foreign_provider(lake: Lakehouse, data: Callable[[st
     events = await lake.workflows.store.events(state.record.id)
     told = [event.data["message"] for _, event in events if event.kind == "warned" and event.path]
     assert told == ["provider pi is not set up here: the configured model answers"] * 3
+    told = (await lake.call("workflow.status", {"run": state.record.id}))["warnings"]
+    assert told[1:] == ["hello, hello-ollama, verify: provider pi is not set up here: the configured model answers"]

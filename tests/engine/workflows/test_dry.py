@@ -85,6 +85,11 @@ async def test_stubs_fail_and_fit(lake: Lakehouse) -> None:
 async def test_a_missing_reference_fails_as_it_would(lake: Lakehouse) -> None:
     live = await dried(lake, Node("a", Prompt("$INPUTS.nothing")), Node("b", Mode("fixture.echo"), ("a",)))
     assert statuses(live) == {"a": "failed", "b": "skipped"}
+    after = Node("b", Mode("fixture.echo"), ("a",), when="$a.output.ok == true")
+    live = await dried(lake, Node("a", Bash("echo '{}'")), after)
+    assert live.nodes["b"].failure is not None and "stub" in live.nodes["b"].failure.fix
+    live = await dried(lake, Node("a", Bash("echo '{}'")), Node("b", Prompt("$a.output.ok"), ("a",)))
+    assert live.nodes["b"].failure is not None and "stub" in live.nodes["b"].failure.fix
 
 
 async def test_gates_approve_or_pause(lake: Lakehouse) -> None:
@@ -101,6 +106,7 @@ async def test_scripts_run_only_when_asked(lake: Lakehouse) -> None:
     node = Node("a", Bash("echo ran"))
     assert (await dried(lake, node)).nodes["a"].text == "[a]"
     assert (await dried(lake, node, exec_code=True)).nodes["a"].text == "ran"
+    assert (await dried(lake, node, exec_code=True, stubs={"a": "a stub"})).nodes["a"].text == "a stub"
 
 
 async def test_loops_run_once_and_children_are_stood_in_for(lake: Lakehouse) -> None:

@@ -467,3 +467,18 @@ async def test_of_two_processes_the_owner_fires(home: Path) -> None:
         await lake.triggers.tick()
         (run,) = await runs(lake)
         assert json.loads((await lake.workflows.state(run)).record.message)["version"] == 1
+
+
+def test_the_doctor_says_a_word(home: Path) -> None:
+    """Only where triggers are switched on."""
+    from lakehouse import config
+    from lakehouse.engine.doctor.triggers import check_triggers
+
+    write(home, "[{cron: '0 6 * * *'}]")
+    write(home, "[{cron: oops}]", "other")
+    assert check_triggers(config.read(home)) == []
+    (found,) = check_triggers(config.read(home, None, {"workflows.triggers": True}))
+    assert (found.ok, found.required, "other: triggers.0.cron" in found.detail) == (False, False, True)
+    (home / "workflows" / "other.yaml").unlink()
+    (found,) = check_triggers(config.read(home, None, {"workflows.triggers": True}))
+    assert (found.ok, found.detail) == (True, "1 can fire")

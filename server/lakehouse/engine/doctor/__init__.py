@@ -12,6 +12,7 @@ from lakehouse.engine.doctor.check import Check, Report, bad, good
 from lakehouse.engine.doctor.embedding import check_embedding, check_ollama
 from lakehouse.engine.doctor.packages import check_extras, check_packages, check_python, version
 from lakehouse.engine.doctor.places import check_datasets, check_disk, check_home, check_owner, check_storage
+from lakehouse.engine.doctor.triggers import check_triggers
 from lakehouse.engine.doctor.workflows import check_chat, check_workflows
 from lakehouse.errors import LakehouseError
 
@@ -46,6 +47,7 @@ async def examine(
         _in_thread(check_chat, settings),
         _in_thread(check_workflows, folders),
         _in_thread(_plugins, skipped),
+        _in_thread(check_triggers, settings),
     ]
     found: list[list[Check]] = [[] for _ in probes]
 

@@ -12,6 +12,7 @@ from lakehouse.engine import child, files
 from lakehouse.engine.export import sheets, texts
 from lakehouse.errors import LakehouseError, NotFound, TooLarge, Unprocessable, Upstream
 
+LOADS = ("duckdb", "lakehouse.engine.arrow_json")
 _ROWS = 2048  # of a batch of JSON lines
 _ROW_GROUP = 122_880
 

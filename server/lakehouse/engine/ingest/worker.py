@@ -19,6 +19,8 @@ from lakehouse.errors import Forbidden, InvalidInput, LakehouseError, NotInstall
 if TYPE_CHECKING:
     from lakehouse.engine.ingest.engine import Engine, Report, Table
 
+LOADS = ("lakehouse.engine.ingest.delimited",)
+MORE = tuple(f"lakehouse.engine.ingest.{name}" for name in ("documents", "parquet", "quarantine", "several"))
 _WHOLE = ("xlsx", "pdf", "postgres")  # read whole or not at all: a cell in a workbook has no line to set aside
 
 

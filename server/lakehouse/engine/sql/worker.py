@@ -6,6 +6,8 @@ from lakehouse.engine import child
 from lakehouse.engine.sql.remote import RANGES
 from lakehouse.errors import LakehouseError, TooLarge
 
+LOADS = ("lakehouse.engine.sql.session",)
+
 
 def main() -> None:
     """Serve queries until the parent goes away."""

@@ -11,6 +11,7 @@ from typing import Any
 from lakehouse.engine import child, files
 from lakehouse.errors import InvalidInput, LakehouseError, TooLarge, Upstream
 
+LOADS = tuple(f"lakehouse.engine.{name}" for name in ("arrow_json", "connection", "holding", "ingest.parquet"))
 _BESIDE_BYTES = 2 * 2**30  # of address space, beside what the engine may use: libraries reserve half of it
 
 

@@ -33,7 +33,6 @@ from lakehouse.engine.workflows.runs.store import unknown_run
 from lakehouse.engine.workflows.runs.timeline import Timeline, timeline_of
 from lakehouse.errors import Conflict, InvalidInput, NotFound
 
-MAX_EVENTS = 1_000_000  # of a dry run
 WAIT_SECS = 60.0  # that a call waits for a run which goes on by itself
 
 
@@ -136,16 +135,14 @@ class Workflows:
 
         `background` says that nobody waits for it. A `dry` run calls nothing and is kept nowhere: `wait` and `state`
         know of the newest. `providers` are the models that names of providers (`claude`), of models, or of both
-        (`claude:opus`) stand for, in runs below it, too; `id` is one that no run has. Raises NotFound, CannotRun,
-        InvalidInput for inputs and stubs, TooLarge, Forbidden for a shell that is not open to the starter, Conflict
-        for a background it cannot run in, Unavailable.
+        (`claude:opus`) stand for, in runs below it, too; `id` is a free one. Raises NotFound, CannotRun, InvalidInput
+        for inputs and stubs, TooLarge, Conflict for a background it cannot run in, Forbidden for a shell, Unavailable.
         """
         source, loaded = await self.load(name, definition, starter)
         workflow = runnable(name, loaded)
         self._present.check_background(background, workflow)
         bundle = pack(source, loaded) | ({"providers": dict(providers)} if providers else {})
-        record = self._present.new(bundle, workflow, starter, inputs or {}, message)
-        record = record.changed(id=id or record.id)
+        record = self._present.new(bundle, workflow, starter, inputs or {}, message, id)
         if dry is not None:
             return await self._present.rehearse(record, loaded, dry)
         return await self._present.begin(record, loaded)
@@ -349,12 +346,6 @@ class Workflows:
         if not await anyio.to_thread.run_sync(self.folder.is_dir):
             return Forgotten()
         return await forget(self.store, self.settings, self._present.claim, dry_run=dry_run)
-
-    async def resolved(self, run: str) -> dict[str, Any]:
-        """The arguments that the mode nodes of a dry run would have called with, by path."""
-        live = self._present.rehearsed.get(run)
-        events = await live.store.events(run, limit=MAX_EVENTS) if live is not None else []
-        return {event.path: event.data["arguments"] for _, event in events if event.kind == "resolved"}
 
     async def aclose(self) -> None:
         """Close the file of runs. What still runs was cancelled with the lake, and can be resumed."""

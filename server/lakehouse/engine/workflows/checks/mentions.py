@@ -15,13 +15,15 @@ ANSWERS = ("decision", "text")  # what a gate with decisions puts out
 
 def check_mentions(level: Level, node: Node, findings: Findings) -> None:
     """Find references of a node that lead nowhere, and those that may not be there yet."""
+    shown: set[tuple[str, str]] = set()
     for place in places(node):
         if "$" in place.text:
             quoted = quotes(place.text if place.how == "prompt" else "")
             for reference in references(place.text, deep=place.how == "arguments"):
                 if not quoted(reference) or _leads(level, reference):
                     _check(level, node, place, reference, findings)
-                else:
+                elif (place.key, str(reference)) not in shown:
+                    shown.add((place.key, str(reference)))
                     message = f"{reference}: there is no node {reference.name}; in Markdown code it stays as it is."
                     fix = findings.meant(reference.name, level.names(), "")
                     findings.warn(level.place(node.id, place.key), message, fix)

@@ -53,8 +53,8 @@ def chosen(fields: Fields, around: Agent) -> Agent:
     if provider and provider.lower() not in PROVIDERS:
         fields.findings.warn(
             fields.at("provider"),
-            f"the provider {provider[:60]!r} is none of ours; the configured one answers.",
-            "Map it to one of ours, or leave it out.",
+            f"the provider {provider[:60]!r} is none of ours; the configured one answers, unless it is mapped.",
+            "chat.aliases says what it stands for, or --provider-map for one run.",
         )
     model = fields.text("model", strip=True)
     if not model and provider in ("", around.provider):

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import anyio.to_thread
-from pydantic import BaseModel, Field
 
 from lakehouse.engine import files
 from lakehouse.engine.kept import SETTING, Kept
@@ -13,6 +12,7 @@ from lakehouse.engine.observer import SOURCES
 from lakehouse.engine.workflows.lifting.file import TESTS, stubs_text, test_text, workflow_text
 from lakehouse.engine.workflows.lifting.lifting import lifted
 from lakehouse.engine.workflows.lifting.recorded import Recording, of_kept, of_run
+from lakehouse.engine.workflows.lifting.report import FromOps
 from lakehouse.engine.workflows.lifting.tested import failures
 from lakehouse.engine.workflows.part import Workflows
 from lakehouse.engine.workflows.ports import Door
@@ -21,18 +21,6 @@ from lakehouse.errors import Conflict, Forbidden, InvalidInput, NotFound, Unproc
 
 NAME = re.compile(r"[A-Za-z0-9][\w-]{0,63}", re.ASCII)
 APART = ("workflow.", "observer.")  # what watches calls is no part of the work
-
-
-class FromOps(BaseModel):
-    """Recorded calls as a workflow."""
-
-    name: str = Field(description="Its name.")
-    workflow: str = Field(description="Its YAML.")
-    stubs: str = Field(description="What each node answered, for dry runs, as YAML.")
-    test: str = Field(description="What a dry run with these must give, as YAML.")
-    nodes: int = Field(description="How many it has.")
-    notes: list[str] = Field(description="What was left out or could not be lifted, and why.")
-    saved: str | None = Field(None, description="The file.")
 
 
 class Lifting:

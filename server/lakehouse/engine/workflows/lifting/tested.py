@@ -23,7 +23,6 @@ from lakehouse.engine.workflows.running.dry import Dry
 from lakehouse.engine.workflows.runs import Starter
 from lakehouse.errors import LakehouseError
 
-RESOLVED = "arguments"  # the event of a dry run that tells what a node would call with
 PATIENCE = 60.0
 KEYS = frozenset({"workflow", "input", "message", "stubs", "expect"})
 
@@ -58,6 +57,7 @@ async def failures(
     if unknown or not isinstance(expect, Mapping):
         said = f"{unknown[0]!r} is not a key of a test." if unknown else "it expects nothing."
         return [Problem(TESTS, said, f"It has {', '.join(sorted(KEYS))}.")]
+    dry = Dry(case.get("stubs") or {})
     try:
         record = await workflows.start(
             name,
@@ -65,16 +65,19 @@ async def failures(
             definition=definition,
             inputs=case.get("input") or {},
             message=str(case.get("message") or ""),
-            dry=Dry(case.get("stubs") or {}),
+            dry=dry,
         )
     except LakehouseError as error:
         return [Problem(TESTS, error.detail, error.fix)]
     state = await workflows.wait(record.id, PATIENCE)
     nodes = {node.path: node for node in state.nodes}
-    called = await workflows.resolved(record.id)
     found = [
         *_different("status", expect.get("status", "completed"), state.status),
-        *(problem for id, one in _map(expect, "arguments") for problem in _different(id, one, called.get(id), "with")),
+        *(
+            problem
+            for id, one in _map(expect, "arguments")
+            for problem in _different(id, one, dry.called.get(id), "with")
+        ),
     ]
     for id, one in _map(expect, "outputs"):
         here = nodes.get(id)

@@ -17,6 +17,10 @@ class MissingReference(Unprocessable):
     """A reference that leads nowhere: the node that holds it fails."""
 
 
+class MissingField(MissingReference):
+    """A reference to something that an output does not hold."""
+
+
 def schemas_of(
     nodes: Sequence[Node], modes: Callable[[str], ModeFacts | None] | None = None
 ) -> dict[str, Mapping[str, Any]]:
@@ -61,9 +65,9 @@ def within(value: Any, path: Sequence[str], reference: Reference, *, partly: boo
         elif partly and place and not isinstance(value, Mapping | list):
             return value, tuple(path[place:])
         elif isinstance(value, Mapping):
-            raise MissingReference(f"{reference}: there is no field {part}.", fix=did_you_mean(part, map(str, value)))
+            raise MissingField(f"{reference}: there is no field {part}.", fix=did_you_mean(part, map(str, value)))
         elif isinstance(value, list):
-            raise MissingReference(f"{reference}: there is no element {part} among {len(value)}.")
+            raise MissingField(f"{reference}: there is no element {part} among {len(value)}.")
         else:
-            raise MissingReference(f"{reference}: there is no field {part} in a text or number.", fix="Put out JSON.")
+            raise MissingField(f"{reference}: there is no field {part} in a text or number.", fix="Put out JSON.")
     return value, ()

@@ -75,7 +75,8 @@ class Attempt:
             if live.broken is not None:
                 raise live.broken from error
             self.error = foreseen(error) or LakehouseError(f"{type(error).__name__}: {error}")
-            failure = Failure(self.error.code, self.error.detail, self.error.fix)
+            fix = live.dry.advice(self.error) if live.dry else self.error.fix
+            failure = Failure(self.error.code, self.error.detail, fix)
             changes = {"status": "failed", "failure": failure, "text": "", "typed": False}
         step.count()
         await self._observe(changes, time.perf_counter() - began)

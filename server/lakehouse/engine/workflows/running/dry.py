@@ -21,10 +21,11 @@ from lakehouse.engine.workflows.model import (
     Script,
 )
 from lakehouse.engine.workflows.references import Output
+from lakehouse.engine.workflows.references.fields import MissingField
 from lakehouse.engine.workflows.running.placeholder import placeholder
 from lakehouse.engine.workflows.running.step import Executor, Pause, Step, Stop
 from lakehouse.engine.workflows.runs import Event, NodeRecord, RunRecord, Store
-from lakehouse.errors import InvalidInput, Unprocessable, by_code, did_you_mean
+from lakehouse.errors import InvalidInput, LakehouseError, Unprocessable, by_code, did_you_mean
 
 FAIL = "fail"
 
@@ -34,13 +35,14 @@ class Dry:
     """What is answered in place of models and modes, by node.
 
     A stub is a text, a value, or `{"fail": why}`; it goes by a node's id, or by its path in the run (`group#1/check`)
-    where that has one of its own. A node without one answers a placeholder that fits what it declares. Scripts run
-    only with `exec_code`; gates approve, unless the run is to `pause_at_gates`.
+    where that has one of its own. A node without one answers a placeholder that fits what it declares; scripts run in
+    its place with `exec_code`. Gates approve, unless the run is to `pause_at_gates`.
     """
 
     stubs: Mapping[str, Any] = field(default_factory=dict)
     exec_code: bool = False
     pause_at_gates: bool = False
+    called: dict[str, Any] = field(default_factory=dict)  # what modes would have been called with, by path
 
     def check(self, nodes: Sequence[Node]) -> None:
         """Raises InvalidInput for a stub of a node that is not there."""
@@ -49,12 +51,14 @@ class Dry:
             if name.rpartition("/")[2].partition("#")[0] not in known:
                 raise InvalidInput(f"stubs: there is no node {name[:80]!r}.", fix=did_you_mean(name, known))
 
+    def advice(self, error: LakehouseError) -> str:
+        """What to do about an error: a stub may hold what a placeholder does not."""
+        return "Give that node a stub which has it." if isinstance(error, MissingField) else error.fix
+
     def executor(self, kind: type) -> Executor:
         """What stands in for the nodes of a kind."""
         from lakehouse.engine.workflows.running.kinds import EXECUTORS  # the tools import this module
 
-        if kind in (Bash, Script) and self.exec_code:
-            return EXECUTORS[kind]
         if kind is Approval and self.pause_at_gates:
             return EXECUTORS[kind]
         return self._answer
@@ -70,6 +74,10 @@ class Dry:
             raise Stop(step.scope.text(body.reason))
         if stub is not None:
             return _fitting(step, stub)
+        if isinstance(body, Bash | Script) and self.exec_code:
+            from lakehouse.engine.workflows.running.kinds import EXECUTORS
+
+            return await EXECUTORS[type(body)](step)
         if isinstance(body, LoopGroup):
             return await _once(step, body)
         return _placeholder(step)
@@ -115,7 +123,9 @@ def _resolve(step: Step) -> None:
     """Look up everything a node refers to, so that what is missing fails it here as it would."""
     body, scope = step.node.body, step.scope
     if isinstance(body, Mode):
-        step.tell("resolved", arguments=scope.given(step.node.given))
+        given = scope.given(step.node.given)
+        if step.live.dry is not None:
+            step.live.dry.called[step.path] = given
     else:
         scope = scope.bound(step.node.given)
     if isinstance(body, Prompt):

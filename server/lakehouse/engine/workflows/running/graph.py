@@ -142,7 +142,7 @@ class Graph:
                 ops=(*record.ops, await self.live.door.record(asked, name, given(node), None, told, 0.0))
             )
         if error is not None:
-            failure = Failure(error.code, error.detail, error.fix)
+            failure = Failure(error.code, error.detail, self.live.dry.advice(error) if self.live.dry else error.fix)
             return record.changed(status="failed", failure=failure, started_at=now, ended_at=now)
         return record.changed(status="skipped", reason=reason, ended_at=now)
 

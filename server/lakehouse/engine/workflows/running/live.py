@@ -14,7 +14,7 @@ from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.runs import Event, NodeRecord, RunRecord, Store
 from lakehouse.engine.workflows.runs.again import again
-from lakehouse.engine.workflows.runs.record import MAX_WARNINGS, WARNED, warning
+from lakehouse.engine.workflows.runs.record import MAX_WARNINGS, WARNED, Warnings
 from lakehouse.errors import LakehouseError, TooLarge
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Live:
         self._idle: dict[str, tuple[float, float]] = {}  # seconds of silence, and when its time is up, by path
         self._heard: anyio.Event | None = None
         self.happened = 0  # events so far
-        self.warnings: dict[str, None] = {}  # what was found strange since this process runs it, in order
+        self.warnings = Warnings()  # what was found strange since this process runs it
         self.latest: deque[tuple[str, str]] = deque(maxlen=MAX_LATEST)  # the kind and path of the newest
         self._last = record.started_at
 
@@ -112,8 +112,8 @@ class Live:
     def tell(self, kind: str, path: str = "", **data: Any) -> None:
         """Keep an event, with the next write, and wake who watches."""
         self.store.tell(self.record.id, Event(self.now(), kind, path, data))
-        if kind == WARNED and len(self.warnings) < MAX_WARNINGS:
-            self.warnings[warning(path, data)] = None
+        if kind == WARNED:
+            self.warnings.add(path, data)
         self.happened += 1
         self.latest.append((kind, path))
         if self._heard is not None:

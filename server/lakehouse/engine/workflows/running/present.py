@@ -29,7 +29,7 @@ from lakehouse.engine.workflows.running.run import execute
 from lakehouse.engine.workflows.runs import NodeRecord, Planned, RunRecord, Starter, Store
 from lakehouse.engine.workflows.runs.again import again, child_id
 from lakehouse.engine.workflows.runs.outputs import check_inputs, clean
-from lakehouse.engine.workflows.runs.record import MAX_WARNINGS, OVER, WARNED, Failure, warning
+from lakehouse.engine.workflows.runs.record import OVER, WARNED, Failure, Warnings
 from lakehouse.engine.workflows.shells import check_open, missing
 from lakehouse.errors import Conflict, LakehouseError, Unavailable, Unprocessable, foreseen
 
@@ -94,13 +94,19 @@ class Present:
             await claimed.wait()
 
     def new(
-        self, bundle: Mapping[str, Any], workflow: Workflow, starter: Starter, inputs: Mapping[str, Any], message: str
+        self,
+        bundle: Mapping[str, Any],
+        workflow: Workflow,
+        starter: Starter,
+        inputs: Mapping[str, Any],
+        message: str,
+        id: str | None = None,
     ) -> RunRecord:
-        """The record of a run that is to begin. Raises InvalidInput, TooLarge."""
+        """The record of a run that is to begin, of a fresh id if none is given. Raises InvalidInput, TooLarge."""
         given = checked_inputs(workflow.inputs, inputs)
         check_inputs(given, message, self._settings.max_output_bytes)
         return RunRecord(
-            id=f"{time.time_ns() // 1000:014x}{os.urandom(4).hex()}",
+            id=id or f"{time.time_ns() // 1000:014x}{os.urandom(4).hex()}",
             workflow=workflow.name,
             bundle=bundle,
             inputs=given,
@@ -239,10 +245,12 @@ class Present:
     async def warnings(self, run: str) -> Sequence[str]:
         """What is strange about a run or its file, or was left out, each once."""
         live = self.live.get(run) or self.rehearsed.get(run)
-        if live is None:
-            events = await self._store.events_of(run, WARNED)
-            return list(dict.fromkeys(warning(event.path, event.data) for event in events))[:MAX_WARNINGS]
-        return list(live.warnings)
+        if live is not None:
+            return live.warnings.told()
+        found = Warnings()
+        for event in await self._store.events_of(run, WARNED):
+            found.add(event.path, event.data)
+        return found.told()
 
     async def gates(self, record: RunRecord) -> list[tuple[RunRecord, NodeRecord]]:
         """The gates of a run and of those below it that wait, or that were answered and have not gone on."""

@@ -1,6 +1,6 @@
 """What is kept of a run: who started it, what it runs, how each node fared, and what happened when."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -104,11 +104,31 @@ class RunRecord:
 
 WARNED = "warned"  # the kind of an event that tells of something strange, as its `message`
 MAX_WARNINGS = 50
+MAX_NAMED = 3  # nodes in one warning
 
 
-def warning(path: str, data: Mapping[str, Any]) -> str:
-    """An event of that kind in words."""
-    return f"{path}: {data['message']}" if path else str(data["message"])
+class Warnings:
+    """What is told of a run by events of that kind: each thing once, with the nodes it is told of."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[str]] = {}
+
+    def add(self, path: str, data: Mapping[str, Any]) -> None:
+        """One more event; what comes after the first MAX_WARNINGS is left out."""
+        message = str(data["message"])
+        if message in self._found or len(self._found) < MAX_WARNINGS:
+            paths = self._found.setdefault(message, [])
+            if path and path not in paths:
+                paths.append(path)
+
+    def told(self) -> list[str]:
+        """In words: `a, b, c and 5 more: message`."""
+        return [f"{_names(paths)}: {message}" if paths else message for message, paths in self._found.items()]
+
+
+def _names(paths: Sequence[str]) -> str:
+    more = len(paths) - MAX_NAMED
+    return ", ".join(paths[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True)
