@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from lakehouse import Lakehouse, mode, resource, tool
-from lakehouse.engine.workflows.lifting.report import FromOps
+from lakehouse.engine.workflows.lifting.told import FromOps
 from lakehouse.engine.workflows.running.dry import dry_of
 from lakehouse.engine.workflows.runs.diff import RunDiff
 from lakehouse.engine.workflows.runs.logs import Logs

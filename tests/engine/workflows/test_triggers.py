@@ -1,25 +1,20 @@
 """Triggers: what starts workflows by itself, each occasion once, whatever the clock does and wherever it is killed."""
 
 import json
-import signal
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 from tests.tables import commit
 
 import lakehouse
 from lakehouse import Lakehouse
 from lakehouse.engine.workflows.model import Input
-from lakehouse.engine.workflows.runs import Starter
 from lakehouse.engine.workflows.triggers.due import between, following
-from lakehouse.engine.workflows.triggers.signature import signed, verified
 from lakehouse.engine.workflows.triggers.trigger import triggers_of
 from lakehouse.engine.workflows.triggers.watch import Triggers
-from lakehouse.errors import Conflict, InvalidInput, NotFound, Unavailable
+from lakehouse.errors import NotFound, Unavailable
 
 pytestmark = pytest.mark.anyio
 NOON = datetime.fromisoformat("2026-06-01T12:00:00Z").timestamp()  # a Monday
@@ -340,133 +335,6 @@ async def test_a_run_that_began_before_it_was_noted_is_not_begun_again(
     await watch.tick()
     (run,) = await runs(lake)
     assert (await watch.report())[0].last_run == run
-
-
-async def test_hooks_are_opened_by_a_signature_or_a_token(lake: Lakehouse, clock: Clock) -> None:
-    """A hook that is not there, a signature that is wrong or old, and no secret look all the same."""
-    write(lake.home, "[{webhook: deploy, secret_env: HOOK_SECRET, input: {word: {from: trigger.body.ref.0}}}]")
-    watch = watcher(lake, clock, environ={"HOOK_SECRET": SECRET})
-    await watch.tick()
-    body = b'{"ref": ["main"], "x": "$(touch /tmp/x)"}'
-    good = signed(SECRET, body, int(NOON))
-    refused = [
-        ("deploy", body, ""),
-        ("deploy", body + b" ", good),
-        ("deploy", body, signed(SECRET, body, int(NOON) - 301)),
-        ("deploy", body, signed("another secret of this length", body, int(NOON))),
-        ("deploy", body, good.replace("t=1", "t=-1")),
-        ("none", body, good),
-    ]
-    said = set()
-    for name, sent, signature in refused:
-        with pytest.raises(NotFound) as error:
-            await watch.posted(name, sent, signature, None)
-        said.add(str(error.value))
-    assert len(said) == 1
-    run = await watch.posted("deploy", body, good, None)
-    assert await watch.posted("deploy", body, good, None) == run  # sent twice
-    assert await runs(lake) == [run]
-    record = (await lake.workflows.state(run)).record
-    assert (record.message, record.inputs, record.starter.remote) == (body.decode(), {"word": "main"}, True)
-    bearer = Starter("http", True, name="ci")
-    other = await watch.posted("deploy", body, "", bearer, "k1")
-    assert await watch.posted("deploy", body, "", bearer, "k1") == other
-    assert (await lake.workflows.state(other)).record.starter == bearer
-    for bad in (b"{", b'{"other": 1}', b"[" * 100_000):
-        with pytest.raises(InvalidInput):
-            await watch.posted("deploy", bad, signed(SECRET, bad, int(NOON)), None)
-    assert not verified(None, b"", signed("", b"", 0), 0.0)
-
-
-async def test_hooks_of_one_name_and_without_a_secret_are_told(lake: Lakehouse, clock: Clock) -> None:
-    """Two of a name: none fires. `overlap: skip` refuses while a run runs."""
-    write(lake.home, "[{webhook: a, secret_env: HOOK_SECRET}, {webhook: b}]", "one")
-    write(lake.home, "[{webhook: b}]", "two")
-    watch = watcher(lake, clock, environ={"HOOK_SECRET": "short"})
-    problems = [one.problem or "" for one in await watch.report()]
-    assert sum("shorter than 16" in one for one in problems) == 1
-    assert sum("several triggers" in one for one in problems) == 2
-    with pytest.raises(NotFound):
-        await watch.posted("b", b"", "", Starter())
-    with pytest.raises(NotFound):
-        await watch.posted("a", b"", signed("short", b"", int(NOON)), None)
-    write(lake.home, "[{webhook: c, overlap: skip}]", "three", "  - {id: a, mode: fixture.echo}")
-    await watch.tick()
-    run = await watch.posted("c", b"", "", Starter())
-    if (await lake.workflows.state(run)).status == "running":
-        with pytest.raises(Conflict):
-            await watch.posted("c", b"", "", Starter())
-
-
-KILLED = """
-import os, signal, sys, anyio, lakehouse
-sys.path.insert(0, {tests!r})
-from tests.engine.workflows.test_triggers import NOON, Clock, watcher
-
-async def main(home, when):
-    clock = Clock()
-    async with lakehouse.open(home, overrides={{"embed.provider": "hash"}}) as lake:
-        await lake.start()
-        watch = watcher(lake, clock)
-        await watch.tick()
-        clock.now += 60
-        start = lake.workflows.start
-        async def killed(*given, **more):
-            if when == "after":
-                await start(*given, **more)
-            os.kill(os.getpid(), signal.SIGKILL)
-        lake.workflows.start = killed
-        await watch.tick()
-
-anyio.run(main, *sys.argv[1:3])
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("when", ["before", "after"])
-async def test_killed_around_the_start_of_the_run_there_is_one(home: Path, clock: Clock, when: str) -> None:
-    """kill -9 before the run's first commit, and after it, before the firing is noted."""
-    write(home, "[{cron: '* * * * *'}]")
-    script = KILLED.format(tests=str(Path(__file__).parents[3]))
-    command = [sys.executable, "-c", script, str(home), when]
-    ended = await anyio.run_process(command, check=False)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
-    clock.now += 90
-    async with lakehouse.open(home, overrides={"embed.provider": "hash"}) as lake:
-        await lake.start()
-        watch = watcher(lake, clock)
-        for _ in range(2):
-            await watch.tick()
-        (told,) = await watch.report()
-        (record,) = [record for record, _ in await lake.workflows.runs()]
-        assert (told.last_run, told.missed) == (record.id, 0)
-        assert json.loads(record.message)["at"] == "2026-06-01T12:01:00.000000Z"
-
-
-ATTACHED = """
-import sys, anyio, lakehouse
-
-async def main(home):
-    async with lakehouse.open(home, overrides={"workflows.triggers": True}) as lake:
-        await lake.call("ingest.file", {"name": "orders", "content": "a\\n1\\n"})
-        print(lake.attached_to != "", (await lake.call("workflow.triggers"))["triggers"][0]["workflow"])
-
-anyio.run(main, sys.argv[1])
-"""
-
-
-@pytest.mark.slow
-async def test_of_two_processes_the_owner_fires(home: Path) -> None:
-    """The other one attaches to it: its commit is the owner's, and starts one run, there."""
-    write(home, "[{dataset: orders}]")
-    async with lakehouse.open(home, overrides={"workflows.triggers": True, "embed.provider": "hash"}) as lake:
-        await lake.start()
-        await lake.triggers.tick()
-        done = await anyio.run_process([sys.executable, "-c", ATTACHED, str(home)])
-        assert done.stdout.split() == [b"True", b"daily"]
-        await lake.triggers.tick()
-        (run,) = await runs(lake)
-        assert json.loads((await lake.workflows.state(run)).record.message)["version"] == 1
 
 
 def test_the_doctor_says_a_word(home: Path) -> None:

@@ -12,8 +12,8 @@ from lakehouse.engine.observer import SOURCES
 from lakehouse.engine.workflows.lifting.file import TESTS, stubs_text, test_text, workflow_text
 from lakehouse.engine.workflows.lifting.lifting import lifted
 from lakehouse.engine.workflows.lifting.recorded import Recording, of_kept, of_run
-from lakehouse.engine.workflows.lifting.report import FromOps
 from lakehouse.engine.workflows.lifting.tested import failures
+from lakehouse.engine.workflows.lifting.told import FromOps
 from lakehouse.engine.workflows.part import Workflows
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.runs import Starter

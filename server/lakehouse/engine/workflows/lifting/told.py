@@ -1,4 +1,4 @@
-"""What was lifted, as it is told to callers."""
+"""A lifted workflow as it is told."""
 
 from pydantic import BaseModel, Field
 
