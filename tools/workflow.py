@@ -16,11 +16,11 @@ from lakehouse.engine.workflows.told import Listing, Validation, check_named, li
 from lakehouse.engine.workflows.triggers.report import TriggerList
 
 INSTRUCTIONS = (
-    "Work of several steps, durable and with approvals: workflow_list and workflow_run; workflow_modes for what a node "
-    "can do when you write one."
+    "Work of several steps, durable and with approvals: workflow_list and workflow_run. How to write one: "
+    "lakehouse://guide and workflow_modes."
 )
 
-Run = Annotated[str, "The run."]
+Run = Annotated[str, "Its run_id."]
 Gate = Annotated[str | None, "Where several wait."]
 Background = Annotated[bool, "Answer at once."]
 Wait = Annotated[Annotated[float, Field(ge=0)] | None, "Seconds."]
