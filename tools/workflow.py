@@ -16,11 +16,11 @@ from lakehouse.engine.workflows.told import Listing, Validation, check_named, li
 from lakehouse.engine.workflows.triggers.report import TriggerList
 
 INSTRUCTIONS = (
-    "Work of several steps, durable and with approvals: workflow_list and workflow_run; workflow_modes for what a node "
-    "can do when you write one."
+    "Work of several steps, durable and with approvals: workflow_list and workflow_run. How to write one: "
+    "lakehouse://guide and workflow_modes."
 )
 
-Run = Annotated[str, "The run."]
+Run = Annotated[str, "Its run_id."]
 Gate = Annotated[str | None, "Where several wait."]
 Background = Annotated[bool, "Answer at once."]
 Wait = Annotated[Annotated[float, Field(ge=0)] | None, "Seconds."]
@@ -170,6 +170,7 @@ async def cancel(lake: Lakehouse, run: Run, reason: Annotated[str, "Why."] = "")
 @tool("writes", toolset="workflow", route="/v1/observer/workflow/runs/{run}/resume", title="Resume a run", long=True)
 async def resume(lake: Lakehouse, run: Run, wait: Wait = None) -> RunReport:
     """Go on with a run that failed, was cancelled or interrupted; what completed is kept."""
+    lake.check_starts()
     record = await lake.workflows.resume(run)
     await lake.record("resume", "run", record.id)
     return await lake.followed(record.id, wait)
@@ -233,6 +234,7 @@ async def rerun(
     wait: Wait = None,
 ) -> RunReport:
     """Run again what a run ran, as a new run."""
+    lake.check_starts()
     record = await lake.workflows.rerun(run, lake.starter, from_node=from_node, inputs=input, current=current)
     await lake.record("rerun", "run", record.id, after={"rerun_of": run})
     return await lake.followed(record.id, wait, own=True)

@@ -42,7 +42,7 @@ async def follow(lake: Lakehouse, report: Report, command: str, *, asks: bool) -
     try:
         while True:
             report = await _until_it_rests(lake, report, command)
-            if report["status"] != "paused" or not asks or lake.attached_to:
+            if report["status"] != "paused" or not asks:
                 return report
             answer = await _answered(report)
             if answer is None:

@@ -1,6 +1,6 @@
 """Runs as they are told to callers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -148,12 +148,13 @@ def _output(node: NodeRecord) -> Any:
 
 
 def _gate(run: str | None, node: NodeRecord) -> GateReport:
+    extra = node.extra
     return GateReport(
         node=node.path,
         run=run,
-        message=node.extra.get("message", ""),
-        decisions=node.extra.get("decisions", ()),
-        labels=node.extra.get("labels") or None,
+        message=extra.get("message", ""),
+        decisions=extra.get("decisions", ()),
+        labels=extra.get("labels") or None,
     )
 
 
