@@ -138,10 +138,12 @@ def advice(report: Report, command: str, *, failures: bool = True) -> Iterator[s
         asked = f"{gate.get('run') or run}{several}"
         yield f"{gate['node']} asks: {whole(gate['message'])}"
         for decision in () if report.get("dry_run") else gate["decisions"]:
+            label = gate.get("labels", {}).get(decision)
+            named = f"  # {told(label)}" if label else ""
             if decision in ("approve", "reject"):
-                yield f"  {command} workflow {decision} {asked}"
+                yield f"  {command} workflow {decision} {asked}{named}"
             else:
-                yield f"  {command} workflow approve {asked} --decision {decision}"
+                yield f"  {command} workflow approve {asked} --decision {decision}{named}"
     if report["status"] in ("failed", "interrupted"):
         failed = next((node["id"].partition("#")[0] for node in report["nodes"] if node["status"] == "failed"), None)
         if report.get("error") and (failures or failed is None):

@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from lakehouse import config
 from lakehouse.engine.progress import Progress, unheard
-from lakehouse.engine.workflows.language import SHELL_KINDS, Loaded, Source, load
+from lakehouse.engine.workflows.language import Loaded, Source, load
 from lakehouse.engine.workflows.language.bundle import pack
 from lakehouse.engine.workflows.library import Library, places_of
 from lakehouse.engine.workflows.model import Workflow
@@ -397,4 +397,4 @@ def _cancelled(record: RunRecord, reason: str) -> RunRecord:
     return record.changed(status="cancelled", ended_at=ended, error=Failure("cancelled", reason or "cancelled."))
 
 
-__all__ = ["SHELL_KINDS", "Dry", "RunState", "Workflows"]
+__all__ = ["RunState", "Workflows"]

@@ -35,6 +35,7 @@ class GateReport(BaseModel):
     run: str | None = Field(None, description="The run it is in, where that is one below: to be answered there.")
     message: str = Field(description="What it asks.")
     decisions: Sequence[str] = Field(description="What may be answered.")
+    labels: Mapping[str, str] | None = Field(None, description="What decisions are called.")
 
 
 class RunReport(BaseModel):
@@ -148,7 +149,13 @@ def _output(node: NodeRecord) -> Any:
 
 def _gate(run: str | None, node: NodeRecord) -> GateReport:
     extra = node.extra
-    return GateReport(node=node.path, run=run, message=extra.get("message", ""), decisions=extra.get("decisions", ()))
+    return GateReport(
+        node=node.path,
+        run=run,
+        message=extra.get("message", ""),
+        decisions=extra.get("decisions", ()),
+        labels=extra.get("labels") or None,
+    )
 
 
 def _told(failure: Failure | None) -> str | None:
