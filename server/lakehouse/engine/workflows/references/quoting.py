@@ -128,6 +128,13 @@ class Quoting:
         return f"${{{name}}}"
 
 
+def commented(script: str, found: Sequence[Reference]) -> set[Reference]:
+    """Those of the references that stand in comments."""
+    if not found or "#" not in script:
+        return set()
+    return {one for one, place in zip(found, read(script, found).places, strict=True) if place.kind == "comment"}
+
+
 def read_again(command: str) -> Literal["", "whole", "part"]:
     """Whether a shell reads as a script what stands behind this part of a command: as the whole of it, or a part."""
     command = command.replace("\\", "")
