@@ -60,8 +60,8 @@ async def measure(quick: bool) -> dict[str, Any]:
     sizes = QUICK if quick else FULL
     folder = await anyio.to_thread.run_sync(tempfile.TemporaryDirectory, None, "lakehouse-bench-")
     try:
+        rows = await _ingest(Path(folder.name), sizes)
         async with open_lake(Path(folder.name) / "home", overrides=_limits(Path(folder.name))) as lake:
-            rows = await _ingest(lake, Path(folder.name), sizes)
             rows += await _sql(lake, sizes)
             rows += await _batches(lake, sizes)
             rows.append(_capacity(lake))
@@ -89,10 +89,12 @@ def _machine() -> dict[str, Any]:
     }
 
 
-async def _ingest(lake: Lakehouse, folder: Path, sizes: Sizes) -> list[Row]:
+async def _ingest(folder: Path, sizes: Sizes) -> list[Row]:
     table = folder / "workers.csv"
     await anyio.to_thread.run_sync(write_workers, table, sizes.rows)
-    took = await _timed(partial(lake.call, "ingest.file", {"path": str(table), "name": "workers"}))
+    async with open_lake(folder / "home", overrides=_limits(folder)) as lake:
+        took = await _timed(partial(lake.call, "ingest.file", {"path": str(table), "name": "workers"}))
+    # Only now the system has counted what the reader took: it ended with the process it was forked from.
     size = (await anyio.Path(table).stat()).st_size / 2**20
     ours = f"{took:.2f} s for {sizes.rows:,} rows, {size:.0f} MiB; peak RSS {_peak_mib():.0f} MiB"
     return [Row("ingest 500,000 x 18 CSV, 344 MiB", "3.12 s, peak RSS 209 MiB", ours)]

@@ -165,7 +165,7 @@ def test_every_form_is_read_back(
 
 
 @pytest.mark.slow
-async def test_memory_is_bounded_by_batches(bench: Bench, tmp_path: Path) -> None:
+async def test_memory_is_bounded_by_batches(bench: Bench, tmp_path: Path, cold_children: None) -> None:
     """A 60 MB array is read in less memory than its objects would take at once."""
     resource = pytest.importorskip("resource")
     source = tmp_path / "t.json"

@@ -19,6 +19,7 @@ from typing import NamedTuple, NoReturn
 
 MODULE = "lakehouse.engine.template"
 SECONDS = 20.0  # it may take to answer; loading everything takes half of one
+ENDING_SECS = 1.0  # that it gets to end by itself, so that what its children took is known to their grandparent
 _MESSAGE = 4096
 # Threads that libraries would start as they are loaded: a process with several must not fork.
 _ALONE = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
@@ -129,8 +130,11 @@ class Template:
             process, control = self._running
             self._running = None
             control.close()
-            process.kill()
-            process.wait()
+            try:
+                process.wait(ENDING_SECS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 TEMPLATE = Template()  # of this process: what is loaded is the same for every lake
@@ -156,6 +160,8 @@ def main() -> None:
                 continue
             asked, ends = _received(control)
             if not asked:
+                for pid in children.values():
+                    os.waitpid(pid, os.WNOHANG)
                 os._exit(0)
             module = asked.decode()
             if problem := _unready(module):

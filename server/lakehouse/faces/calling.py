@@ -107,7 +107,7 @@ def show_logs(invocation: Invocation, given: dict[str, Any], follow: bool) -> No
                 for one in found["events"]:
                     terminal.show(one if invocation.json else event(one), as_json=invocation.json)
                 for line in [] if invocation.json else found.get("output", ()):
-                    click.echo(f"  {line}")
+                    click.echo(f"  {terminal.printed(line)}")
                 given["after"] = found["next"]
                 if len(found["events"]) < given["limit"]:
                     if not follow:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lakehouse.faces.terminal import printed
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -133,12 +135,15 @@ def advice(report: Report, command: str, *, failures: bool = True) -> Iterator[s
     yield from warnings(report)
     for gate in report.get("waits", ()):
         several = f" --node {shlex.quote(gate['node'])}" if len(report["waits"]) > 1 else ""
+        asked = f"{gate.get('run') or run}{several}"
         yield f"{gate['node']} asks: {whole(gate['message'])}"
         for decision in () if report.get("dry_run") else gate["decisions"]:
+            label = gate.get("labels", {}).get(decision)
+            named = f"  # {told(label)}" if label else ""
             if decision in ("approve", "reject"):
-                yield f"  {command} workflow {decision} {run}{several}"
+                yield f"  {command} workflow {decision} {asked}{named}"
             else:
-                yield f"  {command} workflow approve {run}{several} --decision {decision}"
+                yield f"  {command} workflow approve {asked} --decision {decision}{named}"
     if report["status"] in ("failed", "interrupted"):
         failed = next((node["id"].partition("#")[0] for node in report["nodes"] if node["status"] == "failed"), None)
         if report.get("error") and (failures or failed is None):
@@ -243,14 +248,15 @@ def show_run(report: Report, command: str, *, followed: bool = False) -> None:
     if report.get("outcome") is not None:
         click.echo(f"outcome: {'yes' if report['outcome'] else 'no'}", err=followed)
     if report.get("result"):
-        click.echo(readable(report["result"]))
+        result = readable(report["result"])
+        click.echo(printed(result) if sys.stdout.isatty() else result)
 
 
 def readable(result: str) -> str:
     """What a run returned; of an object that only wraps a text, as markdown is, that text."""
     try:
         found = json.loads(result) if result.startswith("{") else None
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     values = list(found.values()) if isinstance(found, dict) else []
     text = values[0] if len(values) == 1 and isinstance(values[0], str) else result

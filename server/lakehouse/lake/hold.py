@@ -16,7 +16,6 @@ import anyio
 import anyio.to_thread
 
 from lakehouse import attach, config
-from lakehouse.engine.template import TEMPLATE
 from lakehouse.errors import Busy, Conflict, Unavailable
 from lakehouse.lake.parts import Parts
 from lakehouse.observe import Progress, log
@@ -98,8 +97,7 @@ class Hold(Parts):
                 self._check_open()
                 continue
             self._owns, self.attached_to = True, ""
-            await anyio.to_thread.run_sync(TEMPLATE.hold)
-            self._closing.push_async_callback(anyio.to_thread.run_sync, TEMPLATE.release)
+            await self._hold_template()
         await self.everything.storage.sweep()
         await self.everything.results.sweep()
         await Parts.observer.of(self).start()
@@ -113,6 +111,12 @@ class Hold(Parts):
     async def _fire(self) -> None:
         """Start workflows by their triggers, as long as the data directory is ours."""
         await (await self._triggered()).watch(lambda: not (self._lost or self._closed))
+
+    async def _hold_template(self) -> None:
+        from lakehouse.engine.template import TEMPLATE
+
+        await anyio.to_thread.run_sync(TEMPLATE.hold)
+        self._closing.push_async_callback(anyio.to_thread.run_sync, TEMPLATE.release)
 
     async def _told(self, holder: dict[str, Any]) -> str:
         """Attach at the address that the owner's note gives; else why that will never do, or nothing."""
