@@ -1,6 +1,6 @@
 """Runs as they are told to callers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field
