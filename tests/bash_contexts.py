@@ -65,6 +65,7 @@ def statement(chance: random.Random, depth: int = 2) -> str:
             f'x=({word(chance, 1)} b); printf \'<%s>\' "${{x[0]}}" $((1 << 2)) "$((1 + 2))"; {shown}',
             f"(( 1 + 2 )) && {shown} | cat",
             f"{{ {shown}; }} 2>/dev/null; ( {other} )",
+            f"printf '%s' [{OUTPUT}] \"[{OUTPUT}] log[{OUTPUT}]\" log[{OUTPUT}] x={OUTPUT}",
             f"[ {word(chance, 0)} = b ] || {shown}",
             f'declare -A m; m[{OUTPUT}]=1; m[x]=2; printf \'<%s>\' "${{!m[@]}}" "${{m[x]}}"',
             f"while false; do :; done; ! false && {shown}",
@@ -105,6 +106,18 @@ def noise(chance: random.Random) -> str:
 
 
 COMPUTED = [
+    f"x={OUTPUT}; echo $((x + 1))",
+    f"x={OUTPUT}\nif (( x > 3 )); then :; fi",
+    f'x="{OUTPUT}"; [[ $x -gt 3 ]]',
+    f"x='{OUTPUT}'; [[ 3 -lt x ]]",
+    f"for x in {OUTPUT} 2; do let y=x+1; done",
+    f"local x={OUTPUT}; echo ${{HOME:x}}",
+    f"x={OUTPUT}; y=(1); echo ${{y[x]}}",
+    f"x={OUTPUT}; y[x]=1",
+    f"export x={OUTPUT}; echo $[x]",
+    f"readonly x={OUTPUT}; while ((x)); do break; done",
+    f"printf -v 'x[{OUTPUT}]' 1",
+    f"unset 'x[{OUTPUT}]'",
     f"declare -A x=([{OUTPUT}]=1)",
     f"x=(a b ['{OUTPUT}']=1)",
     f'x=([0]=1 ["{OUTPUT}"]=1)',

@@ -22,9 +22,45 @@ Two kinds of questions, two tools:
 4. Each change is a version: `dataset_history`, `diff_dataset`, `restore_dataset`; SQL reads an older one with `as_of`,
    or as `"orders@v3"`. Change rows with `ingest_file` and `mode` append or upsert, remove some with `delete_rows`.
 5. Combine: a search result's `metadata.doc_id` is the row's id, so `WHERE id IN (…)` brings the rest of the row.
+6. Work of several steps, with approvals: `workflow_list`, `workflow_run`. A run that is `paused` says what it `waits`
+   for: `workflow_approve` with its run_id, once somebody says so. One that is still `running`: `workflow_status`.
 
 Answers that are too long come as a preview with `truncated: true` and a `handle`; `get_result` reads on.
 SQL is DuckDB's dialect: lambdas are written `lambda x: x + 1`, a PIVOT lists its values with IN.
+
+## Writing a workflow
+
+`workflow_modes` lists what a node can do, and says with a `name` what that one takes and puts out. Give the text as
+`definition` to `workflow_validate`, then to `workflow_run`, first with `dry_run`.
+
+```yaml
+name: how-many
+description: Counts, and asks before it goes on.
+inputs:
+  least: {type: integer, default: 3, description: The least number.}
+nodes:
+  - id: counted
+    mode: sql.query
+    with: {sql: "SELECT count(*) AS n, count(*) >= $least AS enough FROM range(5)", params: {least: $INPUTS.least}}
+  - id: row
+    depends_on: [counted]
+    mode: fixture.echo
+    with: {value: $counted.output.rows.0}
+  - id: ask
+    depends_on: [counted]
+    approval: {message: "Is $counted.output.row_count row right?"}
+  - id: told
+    depends_on: [row, ask]
+    when: "$counted.output.row_count > 0"
+    mode: render.markdown
+    with: {data: $row.output, sections: [{text: "There are {value.0}."}]}
+returns: told
+```
+
+A node starts once all in its `depends_on` completed. `$id.output` is what a node put out, `$id.output.field` a field of
+it; below `with:` of a mode it keeps its type and may lead deeper. `$ARGUMENTS` is the `message`. Other nodes: `prompt`
+(with `output_format`, a JSON Schema), `loop`, `loop_group`, `workflow` with `fan_out`, `cancel`; `bash` and `script` do
+not run for you. `lakehouse://workflows/{name}` has the text of those that are there.
 """
 
 

@@ -16,18 +16,18 @@ from lakehouse.engine.workflows.told import Listing, Validation, check_named, li
 from lakehouse.engine.workflows.triggers.report import TriggerList
 
 INSTRUCTIONS = (
-    "Work of several steps, durable and with approvals: workflow_list and workflow_run; workflow_modes for what a node "
-    "can do when you write one."
+    "Work of several steps, durable and with approvals: workflow_list and workflow_run. How to write one: "
+    "lakehouse://guide and workflow_modes."
 )
 
-Run = Annotated[str, "The run."]
+Run = Annotated[str, "Its run_id."]
 Gate = Annotated[str | None, "Where several wait."]
 Background = Annotated[bool, "Answer at once."]
 Wait = Annotated[Annotated[float, Field(ge=0)] | None, "Seconds."]
 Status = Literal["running", "completed", "failed", "cancelled", "paused", "interrupted"]
 
 
-class Step(BaseModel):
+class Mode(BaseModel):
     """One thing a node of a workflow may do."""
 
     mode: str = Field(description="Its name.")
@@ -38,10 +38,10 @@ class Step(BaseModel):
     output: dict[str, Any] | None = Field(None, description="Of a named one: what `$node.output` is, as a JSON Schema.")
 
 
-class Steps(BaseModel):
+class Modes(BaseModel):
     """What there is."""
 
-    modes: Sequence[Step] = Field(description="In the order of the catalogue.")
+    modes: Sequence[Mode] = Field(description="In the order of the catalogue.")
     count: int = Field(description="How many there are.")
 
 
@@ -52,13 +52,13 @@ class Values(BaseModel):
 
 
 @tool(toolset="workflow", route="GET /v1/observer/workflow/modes", title="List workflow modes")
-async def modes(lake: Lakehouse, name: Annotated[str | None, "Only this one, with what it takes."] = None) -> Steps:
+async def modes(lake: Lakehouse, name: Annotated[str | None, "Only this one, with what it takes."] = None) -> Modes:
     """List the modes a workflow's nodes can run: steps of their own, and every tool; with a name, what that one takes.
 
     Example: {"name": "sql.query"}.
     """
     found = [
-        Step(
+        Mode(
             mode=one.name,
             description=" ".join(one.description.partition("Example: ")[0].split()),
             effect=one.effect,
@@ -68,7 +68,7 @@ async def modes(lake: Lakehouse, name: Annotated[str | None, "Only this one, wit
         )
         for one in lake.catalogue.steps(name)
     ]
-    return Steps(modes=found, count=len(found))
+    return Modes(modes=found, count=len(found))
 
 
 @tool(
@@ -170,6 +170,7 @@ async def cancel(lake: Lakehouse, run: Run, reason: Annotated[str, "Why."] = "")
 @tool("writes", toolset="workflow", route="/v1/observer/workflow/runs/{run}/resume", title="Resume a run", long=True)
 async def resume(lake: Lakehouse, run: Run, wait: Wait = None) -> RunReport:
     """Go on with a run that failed, was cancelled or interrupted; what completed is kept."""
+    lake.check_starts()
     record = await lake.workflows.resume(run)
     await lake.record("resume", "run", record.id)
     return await lake.followed(record.id, wait)
@@ -214,6 +215,15 @@ async def reject(
     return await _answered(lake, run, node, "reject", text, wait)
 
 
+async def _answered(
+    lake: Lakehouse, run: str, node: str | None, decision: str, text: str, wait: float | None
+) -> RunReport:
+    by = lake.caller.name or lake.via
+    record = await lake.workflows.answer(run, node, decision, text, by)
+    await lake.record("answer", "run", run, after={"node": node, "decision": decision})
+    return await lake.followed(record.id, wait)
+
+
 @tool("writes", toolset="workflow", route="/v1/observer/workflow/runs/{run}/rerun", title="Run again", long=True)
 async def rerun(
     lake: Lakehouse,
@@ -224,6 +234,7 @@ async def rerun(
     wait: Wait = None,
 ) -> RunReport:
     """Run again what a run ran, as a new run."""
+    lake.check_starts()
     record = await lake.workflows.rerun(run, lake.starter, from_node=from_node, inputs=input, current=current)
     await lake.record("rerun", "run", record.id, after={"rerun_of": run})
     return await lake.followed(record.id, wait, own=True)
@@ -302,15 +313,6 @@ async def from_ops(
 ) -> FromOps:
     """Make a workflow file of recorded calls, with inputs, stubs and a test."""
     return await lake.lifting.lift(of, lake.starter, last=last, name=name, save=save)
-
-
-async def _answered(
-    lake: Lakehouse, run: str, node: str | None, decision: str, text: str, wait: float | None
-) -> RunReport:
-    by = lake.caller.name or lake.via
-    record = await lake.workflows.answer(run, node, decision, text, by)
-    await lake.record("answer", "run", run, after={"node": node, "decision": decision})
-    return await lake.followed(record.id, wait)
 
 
 @tool(toolset="workflow", route="GET /v1/observer/workflow/list", title="List workflows")

@@ -11,14 +11,9 @@ at the far end from the question.
 
 import argparse
 import json
-import os
-import select
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bench.environments import environment
 from bench.nearest import data
+from bench.peers import Child, spawned, table
 
-ROOT = Path(__file__).resolve().parents[2]
-CAP_SECS = 300
 PEERS = {
     "ours": (),
     "usearch_raw": ("usearch==2.26.6",),
@@ -42,55 +36,10 @@ WIDE = ("ours", "usearch_raw", "faiss_hnsw", "lance")  # those that are compared
 STEPS = ("build", "search", "filter", "busy", "open", "add")
 
 
-@dataclass
-class Child:
-    """A peer's process."""
-
-    process: subprocess.Popen[bytes]
-
-    def step(self, name: str) -> dict[str, Any]:
-        """What a step measured. Over the cap the process is killed."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"step": name}).encode() + b"\n")
-        self.process.stdin.flush()
-        ends, left = time.monotonic() + CAP_SECS, b""
-        while (rest := ends - time.monotonic()) > 0:
-            if not select.select([self.process.stdout], [], [], rest)[0]:
-                break
-            more = os.read(self.process.stdout.fileno(), 65536)
-            if not more:
-                return {"failed": f"it ended with {self.process.wait()}"}
-            left += more
-            answers = [line for line in left.split(b"\n")[:-1] if line.startswith(b"\x1e")]
-            if answers:
-                return dict(json.loads(answers[0][1:]))
-        self.process.kill()
-        return {"capped": f"over {CAP_SECS} s"}
-
-    def end(self) -> None:
-        """Let it end by itself, or kill it."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-        self.process.wait()
-
-
 def started(python: Path, peer: str, folder: Path, home: Path) -> Child:
     """A fresh process of a peer."""
-    environ = {"OMP_NUM_THREADS": "2", "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
-    return Child(
-        subprocess.Popen(
-            [python, "-m", "bench.nearest.drive", peer, folder, home],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, **environ},
-        )
-    )
+    command = [str(python), "-m", "bench.nearest.drive", peer, str(folder), str(home)]
+    return spawned(command, {"OMP_NUM_THREADS": "2", "TOKENIZERS_PARALLELISM": "false"})
 
 
 def measured(peer: str, folder: Path) -> dict[str, dict[str, Any]]:
@@ -145,21 +94,6 @@ def shown(answers: dict[str, dict[str, Any]]) -> dict[str, str]:
             lines["durable add of 1 p50 / p99, ms"] = f"{answer['one']['p50']:.2f} / {answer['one']['p99']:.2f}"
             lines["durable add of 1,000, ms"] = f"{answer['thousand_ms']:.0f}"
     return lines
-
-
-def table(found: dict[str, dict[str, str]]) -> None:
-    """The peers side by side."""
-    rows = list(dict.fromkeys(name for lines in found.values() for name in lines))
-    width = max(map(len, rows), default=0) + 2
-    columns = {
-        peer: max(len(peer), *(len(text[:30]) for text in lines.values()), 1) + 2 for peer, lines in found.items()
-    }
-    print(" " * width + "".join(f"{peer:>{columns[peer]}}" for peer in found))
-    for row in rows:
-        print(
-            f"{row:{width}}" + "".join(f"{lines.get(row, '-')[:30]:>{columns[peer]}}" for peer, lines in found.items())
-        )
-    print(flush=True)
 
 
 def main() -> None:

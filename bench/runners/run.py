@@ -13,25 +13,19 @@ when it opens what is there. Times are of one run on this machine: compare them 
 
 import argparse
 import json
-import os
-import select
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bench.environments import environment
+from bench.peers import CAP_SECS, Child, spawned, table
 from bench.runners.graphs import MARKS
 
-ROOT = Path(__file__).resolve().parents[2]
-CAP_SECS = 300
 PEERS = {
     "bare": (),
     "ours": (),
@@ -41,67 +35,13 @@ PEERS = {
 }
 
 
-@dataclass
-class Child:
-    """A runner's process, at the head of a group of its own: a peer starts others."""
-
-    process: subprocess.Popen[bytes]
-
-    def ask(self, step: str, **given: Any) -> None:
-        """Have it take a step."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"step": step, **given}).encode() + b"\n")
-        self.process.stdin.flush()
-
-    def step(self, step: str, **given: Any) -> dict[str, Any]:
-        """What a step measured. Over the cap the process is killed."""
-        assert self.process.stdout is not None
-        self.ask(step, **given)
-        ends, left = time.monotonic() + CAP_SECS, b""
-        while (rest := ends - time.monotonic()) > 0:
-            if not select.select([self.process.stdout], [], [], rest)[0]:
-                break
-            more = os.read(self.process.stdout.fileno(), 65536)
-            if not more:
-                return {"failed": f"it ended with {self.process.wait()}"}
-            left += more
-            answers = [line for line in left.split(b"\n")[:-1] if line.startswith(b"\x1e")]
-            if answers:
-                return dict(json.loads(answers[0][1:]))
-        self.kill()
-        return {"capped": f"over {CAP_SECS} s"}
-
-    def kill(self) -> None:
-        """With SIGKILL, and those it started."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def end(self) -> None:
-        """Let it end by itself, or kill it."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-
 def started(peer: str, home: Path, *before: str, marks: Path | None = None) -> Child | None:
     """A fresh process of a peer; None where it cannot be installed, which is said."""
     python = environment(peer, PEERS[peer]) if PEERS[peer] else Path(sys.executable)
     if python is None:
         return None
-    return Child(
-        subprocess.Popen(
-            [*before, str(python), "-m", "bench.runners.drive", peer, str(home)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **({MARKS: str(marks)} if marks else {})},
-            start_new_session=True,
-        )
-    )
+    command = [*before, str(python), "-m", "bench.runners.drive", peer, str(home)]
+    return spawned(command, {MARKS: str(marks)} if marks else {})
 
 
 def measured(peer: str, folder: Path, quick: bool) -> dict[str, dict[str, Any]]:
@@ -230,21 +170,8 @@ def ratios(found: dict[str, dict[str, dict[str, Any]]]) -> None:
         for peer, theirs in found.items():
             if peer not in ("ours", "bare") and "wall_ms" in theirs.get(step, {}):
                 parts.append(f"{peer} takes {theirs[step]['wall_ms'] / answer['wall_ms']:.1f} x as long")
-        print(f"{step}: {', '.join(parts)}")
-
-
-def table(found: dict[str, dict[str, str]]) -> None:
-    """The peers side by side."""
-    rows = list(dict.fromkeys(name for lines in found.values() for name in lines))
-    width = max(map(len, rows), default=0) + 2
-    columns = {
-        peer: max(len(peer), *(len(text[:30]) for text in lines.values()), 1) + 2 for peer, lines in found.items()
-    }
-    print(" " * width + "".join(f"{peer:>{columns[peer]}}" for peer in found))
-    for row in rows:
-        print(
-            f"{row:{width}}" + "".join(f"{lines.get(row, '-')[:30]:>{columns[peer]}}" for peer, lines in found.items())
-        )
+        if parts:
+            print(f"{step}: {', '.join(parts)}")
 
 
 def main() -> None:

@@ -4,38 +4,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 from lakehouse.engine.workflows.language import Source, load
 from lakehouse.engine.workflows.library import Library
+from lakehouse.engine.workflows.model import Input
 from lakehouse.errors import InvalidInput
 from lakehouse.sources import shipped
 
 _ASKS = re.compile(r"\$(?:ARGUMENTS|USER_MESSAGE)\b")
-
-
-class Taken(Protocol):
-    """One of its inputs."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def required(self) -> bool:
-        """Whether it must be given."""
-
-    @property
-    def default(self) -> Any:
-        """What it is when it is not given; None: nothing."""
-
-    @property
-    def description(self) -> str:
-        """What it is for."""
-
-    @property
-    def type(self) -> str:
-        """string, integer, number, boolean, object or array."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +21,7 @@ class Offered:
     name: str
     title: str
     description: str
-    inputs: Mapping[str, Taken]
+    inputs: Mapping[str, Input]
     asks: bool
 
 
@@ -66,3 +42,6 @@ def offered(path: Path, data: bytes, folders: Sequence[Path], home: Path | None)
     asks = any(_ASKS.search(one.text) for one in (source, *loaded.used.values()))
     title = flow.title or flow.name.replace("-", " ").replace("_", " ").capitalize()
     return Offered(flow.name, title, flow.description.strip(), flow.inputs, asks)
+
+
+__all__ = ["Input", "Offered", "offered"]

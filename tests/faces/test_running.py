@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -185,3 +186,25 @@ def test_lines_tell_each_change_once() -> None:
 )
 def test_a_text_that_is_only_wrapped_is_shown(result: str, shown: str) -> None:
     assert readable(result) == shown
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal")
+def test_what_another_process_runs_is_followed_too(home: Path, file: Path, command: list[str]) -> None:
+    """A run in the background tells its handle at once; a gate is answered on the terminal, wherever the run is."""
+    words = [*command, "--home", str(home)]
+    with subprocess.Popen([*words, "stdio"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
+        hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+        calls = {"name": "workflow_runs", "arguments": {}}  # answered once it has the data directory
+        assert owner.stdin and owner.stdout
+        for number, method, given in ((1, "initialize", hello), (2, "tools/call", calls)):
+            asked = {"jsonrpc": "2.0", "id": number, "method": method, "params": given}
+            owner.stdin.write(json.dumps(asked).encode() + b"\n")
+            owner.stdin.flush()
+            assert json.loads(owner.stdout.readline())["id"] == number
+        background = [*words, "run", "fixture-chain", "--background"]
+        left = subprocess.run(background, capture_output=True, text=True, timeout=60)
+        assert left.returncode == 0 and re.match(r"fixture-chain  \w{22}  ", left.stdout), left
+        shown, code = on_a_terminal([*words, "run", str(file)], {"later]:": "approve", "it:": "yes"})
+        assert code == 0 and "sent yes" in shown, shown
+        owner.stdin.close()

@@ -51,6 +51,22 @@ async def test_every_node_that_ended_has_every_key(lake: Lakehouse) -> None:
     assert [ops[id]["error"] for id in told["ops"]][1:] == ["skipped", "skipped"]
 
 
+async def test_gates_of_runs_below_are_told_apart(lake: Lakehouse, home: Path) -> None:
+    """Two of one name: each tells the run it is in, where it is answered, and the run at the root goes on."""
+    (home / "workflows").mkdir(exist_ok=True)
+    gate = "nodes: [{id: g, approval: {message: $INPUTS.x, capture_response: true}}]"
+    below = f"name: below\ndescription: b\ninputs: {{x: }}\n{gate}"
+    (home / "workflows" / "below.yaml").write_text(below, encoding="utf-8")
+    text = 'name: top\ndescription: t\nnodes: [{id: k, workflow: below, fan_out: {items: \'["a", "b"]\', as: x}}]'
+    told = await lake.call("workflow.run", {"definition": text})
+    waits = {gate["message"]: gate for gate in told["waits"]}
+    assert told["status"] == "paused" and sorted(waits) == ["a", "b"]
+    for message, asked in waits.items():
+        given = {"run": asked["run"], "node": asked["node"], "text": f"yes {message}"}
+        told = await lake.call("workflow.approve", given)
+    assert (told["workflow"], told["status"], told["result"]) == ("top", "completed", '["yes a","yes b"]')
+
+
 async def test_texts_from_outside_run_no_programs(lake: Lakehouse) -> None:
     for via in ("mcp", "http"):
         with pytest.raises(Forbidden):

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from lakehouse.declare import Capability, Facts
 from lakehouse.errors import InvalidInput
-from lakehouse.offered import Offered, Taken
+from lakehouse.offered import Input, Offered
 
 PREFIX = "workflow"
 RUN = "workflow.run"
@@ -53,7 +53,7 @@ def published(flow: Offered, path: Path, like: Capability) -> Capability:
     return Capability(f"{PREFIX}.{name}", run, facts, str(path))
 
 
-def _kind(one: Taken) -> Any:
+def _kind(one: Input) -> Any:
     if not one.name.isidentifier() or iskeyword(one.name) or one.name == "lake" or hasattr(BaseModel, one.name):
         raise InvalidInput(f"inputs.{one.name}: a tool can have no argument of that name.", fix="Rename it.")
     kind = _TYPES.get(one.type, str)
@@ -61,5 +61,5 @@ def _kind(one: Taken) -> Any:
     return Annotated[kind, one.description] if one.description else kind
 
 
-def _default(one: Taken) -> Any:
+def _default(one: Input) -> Any:
     return Parameter.empty if one.required else one.default

@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from lakehouse.engine.log import Log
 from lakehouse.engine.redact import MARK, Redactor, secret_name
@@ -29,12 +29,13 @@ class Kept:
         """Keep a call; `about` has its `id`, `op`, `source`, `parent`, `ts` and `success`. Raises OSError."""
 
         def write() -> None:
-            whole = {"arguments": masked(arguments, self._redact), "answer": masked(answer, self._redact)}
             try:
-                small = len(to_json(whole)) <= self.limit
-            except ValueError:  # half a character, which JSON cannot carry
-                small = False
-            self._log.append([{**about, **(whole if small else {"cut": True})}])
+                whole = {"arguments": masked(arguments, self._redact), "answer": masked(answer, self._redact)}
+                data = to_json(whole, inf_nan_mode="null")
+                kept = from_json(data) if len(data) <= self.limit else {"cut": True}
+            except (ValueError, RecursionError):  # half a character, which JSON cannot carry; or too deep for it
+                kept = {"cut": True}
+            self._log.append([{**about, **kept}])
 
         await anyio.to_thread.run_sync(write, limiter=self._thread)
 

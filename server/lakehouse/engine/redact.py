@@ -185,16 +185,46 @@ _OF_PROVIDERS = {
 }
 
 
+# Where litellm looks for the key of a provider, when its name alone does not say so.
+_OF_MODELS = {
+    "bedrock": _OF_PROVIDERS["s3"],
+    "fireworks_ai": ("FIREWORKS_API_KEY", "FIREWORKS_AI_TOKEN"),
+    "gemini": ("GOOGLE_API_KEY",),
+    "huggingface": ("HF_TOKEN",),
+    "sagemaker": _OF_PROVIDERS["s3"],
+    "together_ai": ("TOGETHERAI_API_KEY", "TOGETHER_API_KEY"),
+    "vertex_ai": _OF_PROVIDERS["gs"],
+    "watsonx": ("WATSONX_APIKEY", "WATSONX_TOKEN"),
+}
+
+
 def secret_variables(settings: Config) -> frozenset[str]:
     """The environment's variables, in upper case, that these settings take credentials from.
 
     Our own tokens, those that a setting names (`embed.api_key_env`), and of the providers whose buckets are in use,
-    those that their libraries look for.
+    those that their libraries look for; so of the models that litellm asks.
     """
     urls = [settings.storage.url, *(bucket.url for bucket in settings.storage.buckets)]
     kinds = {url.partition("://")[0] for url in urls}
     providers = (name for kind in kinds for name in _OF_PROVIDERS.get(kind, ()))
-    return frozenset((*_TOKENS, *(name.upper() for name in _named_variables(settings)), *providers))
+    named = (name.upper() for name in _named_variables(settings))
+    return frozenset((*_TOKENS, *named, *providers, *_keys_of_models(settings)))
+
+
+def _keys_of_models(settings: Config) -> Iterator[str]:
+    chat, embed, rerank = settings.chat, settings.embed, settings.rerank
+    aliases = (alias.partition("=")[2] for alias in chat.aliases)
+    for section, models in (
+        (chat, (chat.model, chat.small, chat.medium, chat.large, *aliases)),
+        (embed, (embed.model,)),
+        (rerank, (rerank.model,)),
+    ):
+        for model in filter(None, models if section.provider == "litellm" else ()):
+            # litellm knows some models by their name alone; theirs are these.
+            families = [model.partition("/")[0]] if "/" in model else ["openai", "anthropic", "gemini", "cohere"]
+            for family in families:
+                name = family.removesuffix("_chat")
+                yield from (f"{name.upper()}_API_KEY", *_OF_MODELS.get(name, ()))
 
 
 def _named_variables(section: BaseModel) -> Iterator[str]:

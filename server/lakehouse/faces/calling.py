@@ -35,10 +35,10 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
     leaves = {"background", "wait"} & given.keys()
     if name in following.STARTS and not leaves:
         given["wait"] = following.FIRST_SECS
-    followed = False
+    begun = followed = False  # a run that is left to go on by itself is begun, and not followed
 
     async def called() -> Any:
-        nonlocal followed
+        nonlocal begun, followed
         async with _opened(invocation) as lake:
             with spared(), terminal.progress_bar() as progress:  # what a tool prints is no part of its answer
                 try:
@@ -47,8 +47,9 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
                     lake.grace = 0  # who interrupts does not wait for others' calls; these are made again
                     raise
             if following.begun(answer) and name not in REPORTS:
-                followed = True
+                begun = True
                 if not lake.attached_to or not leaves:
+                    followed = True
                     try:
                         answer = await following.follow(lake, answer, command, asks=not invocation.json)
                     except anyio.get_cancelled_exc_class():
@@ -70,7 +71,7 @@ def run(invocation: Invocation, name: str, arguments: dict[str, Any]) -> None:
         return answer
 
     answer = guarded(called)
-    if followed:
+    if begun:
         sys.exit(following.EXITS[answer["status"]])
     if isinstance(answer, dict) and answer.get("ok") is False:  # a report that something is wrong
         sys.exit(1)
@@ -106,7 +107,7 @@ def show_logs(invocation: Invocation, given: dict[str, Any], follow: bool) -> No
                 for one in found["events"]:
                     terminal.show(one if invocation.json else event(one), as_json=invocation.json)
                 for line in [] if invocation.json else found.get("output", ()):
-                    click.echo(f"  {line}")
+                    click.echo(f"  {terminal.printed(line)}")
                 given["after"] = found["next"]
                 if len(found["events"]) < given["limit"]:
                     if not follow:

@@ -1,7 +1,7 @@
 """Runs of workflows as people see them: a tree that is drawn anew while they go on, and lines."""
 
+import functools
 import json
-import re
 import shlex
 import sys
 import time
@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from lakehouse.faces.terminal import printed
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -133,16 +135,19 @@ def advice(report: Report, command: str, *, failures: bool = True) -> Iterator[s
     yield from warnings(report)
     for gate in report.get("waits", ()):
         several = f" --node {shlex.quote(gate['node'])}" if len(report["waits"]) > 1 else ""
+        asked = f"{gate.get('run') or run}{several}"
         yield f"{gate['node']} asks: {whole(gate['message'])}"
         for decision in () if report.get("dry_run") else gate["decisions"]:
+            label = gate.get("labels", {}).get(decision)
+            named = f"  # {told(label)}" if label else ""
             if decision in ("approve", "reject"):
-                yield f"  {command} workflow {decision} {run}{several}"
+                yield f"  {command} workflow {decision} {asked}{named}"
             else:
-                yield f"  {command} workflow approve {run}{several} --decision {decision}"
+                yield f"  {command} workflow approve {asked} --decision {decision}{named}"
     if report["status"] in ("failed", "interrupted"):
         failed = next((node["id"].partition("#")[0] for node in report["nodes"] if node["status"] == "failed"), None)
         if report.get("error") and (failures or failed is None):
-            yield f"error: {whole(spoken(report['error'], command))}"
+            yield f"error: {whole(spoken(report['error']))}"
         if not report.get("dry_run"):
             yield f"Once the cause is gone:     {command} workflow resume {run}"
         if failed is not None and not report.get("dry_run"):
@@ -159,9 +164,13 @@ def warnings(report: Report) -> Iterator[str]:
         yield f"… and {len(found) - _WARNED} warnings more"
 
 
-def spoken(text: str, command: str = "lakehouse") -> str:
-    """Advice that names a tool names the command."""
-    return re.sub(r"\bworkflow_([a-z]+)\b", lambda found: f"`{command} workflow {found[1]}`", text)
+@functools.lru_cache(256)
+def spoken(text: str) -> str:
+    """What was said to a program, for a person: commands in place of tools."""
+    from lakehouse.faces.wording import for_people
+    from lakehouse.rendered import rendered
+
+    return for_people(text, rendered()["tools"])
 
 
 def whole(text: str) -> str:
@@ -206,6 +215,8 @@ def told(text: str, wide: int = _WIDE) -> str:
 
 
 def _seconds(node: Report) -> str:
+    if node["status"] == "skipped":
+        return ""
     took = node.get("duration_ms")
     if took is None:
         began = node.get("started_at")
@@ -237,17 +248,19 @@ def show_run(report: Report, command: str, *, followed: bool = False) -> None:
     if report.get("outcome") is not None:
         click.echo(f"outcome: {'yes' if report['outcome'] else 'no'}", err=followed)
     if report.get("result"):
-        click.echo(readable(report["result"]))
+        result = readable(report["result"])
+        click.echo(printed(result) if sys.stdout.isatty() else result)
 
 
 def readable(result: str) -> str:
     """What a run returned; of an object that only wraps a text, as markdown is, that text."""
     try:
         found = json.loads(result) if result.startswith("{") else None
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     values = list(found.values()) if isinstance(found, dict) else []
-    return values[0] if len(values) == 1 and isinstance(values[0], str) else result
+    text = values[0] if len(values) == 1 and isinstance(values[0], str) else result
+    return text.removesuffix("\n")  # a line is ended when it is printed
 
 
 def event(one: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ import anyio.to_thread
 import click
 
 from lakehouse.errors import LakehouseError, NotFound
-from lakehouse.faces.drawing import Drawn, lines, whole
+from lakehouse.faces.drawing import Drawn, lines, told, whole
 from lakehouse.lake import Lakehouse
 
 # What a command that ran a workflow ends with; what could not be run at all ends as its error says.
@@ -42,7 +42,7 @@ async def follow(lake: Lakehouse, report: Report, command: str, *, asks: bool) -
     try:
         while True:
             report = await _until_it_rests(lake, report, command)
-            if report["status"] != "paused" or not asks or lake.attached_to:
+            if report["status"] != "paused" or not asks:
                 return report
             answer = await _answered(report)
             if answer is None:
@@ -150,6 +150,8 @@ async def _answered(report: Report) -> tuple[str, dict[str, Any]] | None:
 def _asked(gate: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
     choices = [*gate["decisions"], "later"]
     click.echo(f"\n{whole(gate['message'])}", err=True)
+    for decision, label in gate.get("labels", {}).items():
+        click.echo(f"  {decision}: {told(label)}", err=True)
     try:
         decision = click.prompt(gate["node"], type=click.Choice(choices), default="later", err=True)
         if decision == "later":
@@ -157,7 +159,7 @@ def _asked(gate: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
         text = click.prompt("What is said with it", default="", show_default=False, err=True)
     except click.Abort:
         return None
-    given = {"node": gate["node"], "text": text}
+    given = {"node": gate["node"], "text": text} | ({"run": gate["run"]} if "run" in gate else {})
     return ("workflow.reject", given) if decision == "reject" else ("workflow.approve", given | {"decision": decision})
 
 

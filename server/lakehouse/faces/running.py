@@ -135,12 +135,16 @@ def _read(file: str, option: str) -> str:
 
 
 def _show(report: dict[str, Any]) -> None:
+    from lakehouse.faces.terminal import printed
+
     word, colour = ("ok  ", "green") if report["valid"] else ("FAIL", "red")
-    click.echo(f"{click.style(word, fg=colour)}  {report['name']}  {report['nodes']} nodes  {report['file']}")
+    name = printed(f"{report['name']}  {report['nodes']} nodes  {report['file']}")
+    click.echo(f"{click.style(word, fg=colour)}  {name}")
     for kind, colour in (("errors", "red"), ("warnings", "yellow")):
         for one in report[kind]:
             line = f" (line {one['line']})" if one["line"] else ""
-            click.echo(f"      {click.style(kind[:-1], fg=colour)} {one['where']}{line}: {one['message']} {one['fix']}")
+            said = printed(f"{one['where']}{line}: {one['message']} {one['fix']}")
+            click.echo(f"      {click.style(kind[:-1], fg=colour)} {said}")
     for kind, names in report["missing"].items():
         if names:
-            click.echo(f"      missing {kind}: {', '.join(names)}")
+            click.echo(printed(f"      missing {kind}: {', '.join(names)}"))

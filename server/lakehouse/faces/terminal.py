@@ -25,10 +25,10 @@ def show(value: Any, *, as_json: bool) -> None:
         click.echo(json.dumps(value, ensure_ascii=False))
         return
     if not isinstance(value, dict):
-        click.echo(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2))
+        click.echo(printed(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2))
         return
     if set(value) == {"text"} and isinstance(value["text"], str):
-        click.echo(value["text"])
+        click.echo(printed(value["text"]) if sys.stdout.isatty() else value["text"])
         return
     rest = dict(value)
     if _is_table(value.get("columns")) and isinstance(value.get("rows"), list):
@@ -51,7 +51,14 @@ def show(value: Any, *, as_json: bool) -> None:
 def _told(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return printed(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def printed(text: str) -> str:
+    """A text of several lines that a terminal can be given: what would steer it is left out."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
 
 
 def show_step(title: str, command: str, result: dict[str, Any]) -> None:
@@ -67,9 +74,9 @@ def show_error(error: LakehouseError, *, as_json: bool, reworded: Callable[[str]
     if as_json:
         click.echo(json.dumps(problem, ensure_ascii=False), err=True)
         return
-    click.echo(click.style("error: ", fg="red", bold=True) + problem["detail"], err=True)
+    click.echo(click.style("error: ", fg="red", bold=True) + printed(problem["detail"]), err=True)
     if "fix" in problem:
-        click.echo(f"  {reworded(problem['fix'])}", err=True)
+        click.echo(f"  {printed(reworded(problem['fix']))}", err=True)
 
 
 def show_checks(checks: list[dict[str, Any]]) -> None:

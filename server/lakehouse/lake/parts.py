@@ -61,7 +61,7 @@ class Parts:
         self.home = settings.home
         self.config = settings.config
         self.brief = False  # whether this process ends with the call it makes
-        self.stopping = False  # whether calls are cancelled because this process ends
+        self.stopping = anyio.Event()  # set when running calls have `server.drain_secs` left before they are cancelled
         self.attached_to = ""  # the process that owns the data directory, where that is another
         self.built: dict[Any, Any] = {}
         self._closing = AsyncExitStack()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 import anyio
 
 from lakehouse import observe
-from lakehouse.errors import Conflict, Unprocessable
+from lakehouse.errors import Conflict, Unavailable, Unprocessable
 from lakehouse.lake.hold import Hold
 from lakehouse.observe import Caller
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lakehouse.engine.workflows.runs.report import RunReport
 
 
+STOP_SHARE = 0.8  # of the seconds a server that stops gives its calls, which who waits for a run waits on
 RUN_SECS = 60.0  # that a call waits for a run: clients give up on longer ones
 SPARE_SECS = 2.0  # of its time limit that it leaves for beginning and telling
 
@@ -67,21 +68,43 @@ class Standing(Hold):
         """A run once it has ended or pauses; one that takes longer than `wait` seconds as it is then.
 
         Nobody waits past the running call's time limit, nor where this process ends with its call: whoever made that
-        call follows the run. `own`: the call began it, so that it is cancelled with the call.
+        call follows the run. `own`: the call began it, so that it is cancelled with the call. Raises Unavailable when
+        the server stops before the run ends: it can be resumed.
         """
         call = observe.current.get()
         limit = max(0.0, self.config.server.long_timeout_secs - SPARE_SECS)
         patience = min(RUN_SECS if wait is None else wait, limit)
         if self.brief and (call is None or call.parent is None):
             patience = 0.0
-        try:
-            state = await self.workflows.wait(run, patience, call.progress if call is not None else observe.no_progress)
-        except anyio.get_cancelled_exc_class():
-            if own and not self.stopping:
-                with anyio.CancelScope(shield=True), suppress(Conflict):
-                    await self.workflows.cancel(run, "whoever started it cancelled the call.")
-            raise
+        report = call.progress if call is not None else observe.no_progress
+        failure: Exception | None = None
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._leave, group.cancel_scope)
+            try:
+                await self.workflows.wait(run, patience, report)
+            except anyio.get_cancelled_exc_class():
+                if own and not self.stopping.is_set():
+                    with anyio.CancelScope(shield=True), suppress(Conflict):
+                        await self.workflows.cancel(run, "whoever started it cancelled the call.")
+                raise
+            except Exception as error:  # raised below: out of here it would come as a group of one
+                failure = error
+            group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        state = await self.workflows.state(run)
+        if state.live and group.cancel_scope.cancelled_caught and self.stopping.is_set():
+            raise Unavailable(
+                f"the server stops while run {run} is under way.",
+                fix="Once it answers again, workflow_status tells how that stands; workflow_resume goes on with it.",
+            )
         return await self.workflows.report(state)
+
+    async def _leave(self, scope: anyio.CancelScope) -> None:
+        """Leave a scope when the server stops, in time to tell it."""
+        await self.stopping.wait()
+        await anyio.sleep(STOP_SHARE * self.config.server.drain_secs)
+        scope.cancel()
 
     @property
     def starter(self) -> "Starter":

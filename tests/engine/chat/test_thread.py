@@ -52,15 +52,19 @@ async def test_cancelling_cancels_there() -> None:
 
 async def test_what_runs_there_ends_when_it_is_closed() -> None:
     elsewhere = Elsewhere("there")
-    began = threading.Event()
+    began, ended = threading.Event(), threading.Event()
 
     async def long() -> None:
         began.set()
-        await anyio.sleep(600)
+        try:
+            await anyio.sleep(600)
+        finally:
+            ended.set()
 
     async def close() -> None:
         await anyio.to_thread.run_sync(began.wait)
         await elsewhere.aclose(nothing)
+        assert ended.is_set()
         group.cancel_scope.cancel()
 
     async with anyio.create_task_group() as group:

@@ -59,6 +59,8 @@ DECIDE = """
 
 async def test_decisions_are_typed_and_others_refused(lake: Lakehouse) -> None:
     state = await ran(lake, DECIDE)
+    gate = (await lake.workflows.report(state)).waits[0]
+    assert (gate.decisions, gate.labels) == (["approve", "send-back", "reject"], {"send-back": "Back"})
     with pytest.raises(InvalidInput, match="'sendback'") as refused:
         await lake.workflows.answer(state.record.id, "ask", "sendback")
     assert "send-back" in refused.value.fix

@@ -41,6 +41,17 @@ async def dried(lake: Lakehouse, *nodes: Node, **dry: Any) -> Live:
     return live
 
 
+async def test_a_stub_is_held_against_a_schema_as_answers_are(lake: Lakehouse) -> None:
+    """Both may come over the network: a pattern that backtracks would hold the event loop for ever."""
+    hostile = {"type": "object", "properties": {"x": {"type": "string", "pattern": "^(a+)+$"}}}
+    astray = {"type": "object", "properties": {"x": {"$ref": "http://127.0.0.1:9/x.json"}}}
+    nodes = [Node("a", Prompt("x", Agent(output_format=hostile))), Node("b", Prompt("x", Agent(output_format=astray)))]
+    live = await dried(lake, *nodes, stubs={"a": {"x": "a" * 60 + "!"}, "b": {"x": 1}})
+    first, second = (record.failure.detail for record in live.records() if record.failure)
+    assert "does not match" in first
+    assert "leads nowhere" in second
+
+
 async def test_nothing_is_called_and_nothing_kept(lake: Lakehouse) -> None:
     before = lake.observer.stats().total
     text = workflow(
@@ -78,7 +89,7 @@ async def test_stubs_fail_and_fit(lake: Lakehouse) -> None:
     texts = [live.nodes[id].text for id in ("fits", "text", "free")]
     assert texts == ['{"passed":false}', '{"passed":true}', '{"passed":true,"why":"[free]"}']
     failures = [record.failure.detail for record in live.records() if record.failure]
-    assert failures[0].startswith("its stub does not fit its output_format: 'no' is not of type 'boolean'")
+    assert failures[0].startswith("its stub does not fit its output_format: $.passed: 'no' is not of type 'boolean'")
     assert failures[2] == "the model is gone"
 
 

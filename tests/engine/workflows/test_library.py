@@ -1,12 +1,13 @@
 """Where workflow files are found, and which of several of one name."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lakehouse.engine.workflows.language import load
+from lakehouse.engine.workflows.language import Source, load
 from lakehouse.engine.workflows.library import Library
 from lakehouse.errors import NotFound, Unprocessable
 
@@ -142,3 +143,21 @@ def test_a_listing_is_read_once(library: Library, places: list[Path], monkeypatc
     assert library.listing()[0].workflow is not None
     path.unlink()
     assert library.listing() == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
+def test_links_do_not_lead_out_of_a_package(library: Library, places: list[Path], tmp_path: Path) -> None:
+    """A package of somebody else reads no file of this machine; one's own folders may be spread as one likes."""
+    package = places[-1] / "workflows" / "pack" / "flow"
+    (tmp_path / "secret.md").write_text("a secret")
+    for folder in (package / "commands", places[-1] / "commands"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "out.md").symlink_to(tmp_path / "secret.md")
+        (folder / "own.md").write_text("its own")
+        (folder / "in.md").symlink_to("own.md")
+    (package / "flow.yaml").write_text("name: flow\ndescription: x\nnodes: [{id: a, prompt: x}]\n")
+    inside = library.around(Source("flow", "", str(package / "flow.yaml")))
+    assert inside.command("out") is None and inside.script("../../../secret.md") is None
+    assert [one.text if (one := inside.command(name)) else "" for name in ("own", "in")] == ["its own", "its own"]
+    outside = library.around(Source("text", ""))
+    assert (found := outside.command("out")) is not None and found.text == "a secret"

@@ -153,11 +153,13 @@ async def test_a_model_calls_our_tools(lake: Lakehouse) -> None:
 
 async def test_tools_that_are_none_of_ours_are_told_before_the_run(lake: Lakehouse) -> None:
     await lake.load()
-    nodes = "  - {id: a, prompt: hi, allowed_tools: [Read, sql.qury, query_sql, mcp__lakehouse__list_datasets]}"
+    nodes = (
+        "  - {id: a, prompt: hi, allowed_tools: [Read, Glob, Bash, sql.qury, query_sql, mcp__lakehouse__list_datasets]}"
+    )
     report = await lake.workflows.validate("test", workflow(nodes))
     assert report["errors"] == []
     told = [str(one) for one in report["warnings"]]
-    assert len(told) == 2 and "no tool Read here" in told[0] and "sql.query" in told[1]
+    assert len(told) == 2 and "sql.query" in told[0] and "no tool Read, Glob or Bash here" in told[1]
 
 
 async def test_what_goes_wrong_with_a_tool_is_told_to_the_model(lake: Lakehouse) -> None:

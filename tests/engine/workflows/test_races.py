@@ -4,10 +4,12 @@ import time
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 from tests.flows import PATIENCE, by_id, ran, started, workflow
 
 from lakehouse import Conflict, Lakehouse, Unavailable, Upstream
+from lakehouse.engine.backup import contents
 from lakehouse.engine.workflows.runs import NodeRecord, RunRecord, Store
 
 pytestmark = pytest.mark.anyio
@@ -164,3 +166,40 @@ async def test_an_item_of_half_a_character_is_not_run_twice(lake: Lakehouse, hom
     await lake.workflows.resume(run)
     assert (await lake.workflows.wait(run, PATIENCE)).status == "failed"
     assert (tmp_path / "traces").read_text() == "\n" * 3  # the first once, the second twice
+
+
+async def test_who_waits_for_a_run_is_told_when_the_server_stops(lake: Lakehouse) -> None:
+    """The run is not cancelled with the call: it can be resumed."""
+    lake.config = lake.config.model_copy(update={"server": lake.config.server.model_copy(update={"drain_secs": 0.0})})
+    answers: list[str] = []
+
+    async def call() -> None:
+        text = workflow(SLOW)
+        with pytest.raises(Unavailable, match=r"run \w+ is under way.*workflow_resume"):
+            await lake.call("workflow_run", {"definition": text}, via="python")
+        answers.append("told")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(call)
+        while not await lake.workflows.runs(status="running"):
+            await anyio.sleep(0.001)
+        lake.stopping.set()
+    assert answers == ["told"] and [status for _, status in await lake.workflows.runs()] == ["running"]
+
+
+async def test_a_backup_has_the_outputs_of_a_run_that_begins_while_it_is_made(
+    lake: Lakehouse, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the copy of the file of runs names is there."""
+    await ran(lake, "  - {id: a, bash: 'true'}\n")
+    folder, copied = home / "runs" / f"{'0' * 22}", contents.snapshot
+
+    def begun_meanwhile(path: Path, scratch: Path) -> Path:
+        if path.name == "runs.db":
+            folder.mkdir()
+            (folder / "output.txt").touch()
+        return copied(path, scratch)
+
+    monkeypatch.setattr(contents, "snapshot", begun_meanwhile)
+    found = await anyio.to_thread.run_sync(contents.files_of, lake.settings, [], tmp_path)
+    assert f"home/runs/{folder.name}/output.txt" in [entry.name for entry in found]

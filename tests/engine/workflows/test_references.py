@@ -67,6 +67,8 @@ def test_the_table(case: dict[str, Any]) -> None:
         for tell in (around.text, around.shell, around.source, around.given, lambda one: around.bound({"x": one})):
             if "$INPUTS" in template and tell in (around.shell, around.source):
                 continue
+            if "shell" in case and tell == around.shell:
+                continue
             with pytest.raises(MissingReference, match=re.escape(case["error"])) as caught:
                 tell(template)
             assert case.get("fix", "") in caught.value.fix

@@ -2,6 +2,7 @@
 
 import pytest
 
+from lakehouse.engine.workflows.language.nodes import AGAIN
 from lakehouse.engine.workflows.model import Bash, Node, Prompt, Retry
 from lakehouse.engine.workflows.references import MissingReference
 from lakehouse.engine.workflows.running.retry import classed, delay
@@ -53,7 +54,7 @@ def test_classes(error: LakehouseError, wanted: str) -> None:
 
 def test_a_prompt_is_tried_twice_again_and_a_script_only_when_it_says_so() -> None:
     error = Upstream("503")
-    prompt, script = Node("a", Prompt("x")), Node("b", Bash("x"))
+    prompt, script = Node("a", Prompt("x"), retry=AGAIN), Node("b", Bash("x"))
     assert [delay(prompt, error, failures) for failures in (1, 2, 3)] == [3.0, 6.0, None]
     assert delay(script, error, 1) is None
     patient = Node("b", Bash("x"), retry=Retry(4, 1.5))
@@ -62,7 +63,7 @@ def test_a_prompt_is_tried_twice_again_and_a_script_only_when_it_says_so() -> No
 
 def test_what_is_unknown_is_tried_again_only_by_who_asks_for_it() -> None:
     unknown, fatal = Upstream("a blank answer"), Upstream("403")
-    assert delay(Node("a", Prompt("x")), unknown, 1) is None
+    assert delay(Node("a", Prompt("x"), retry=AGAIN), unknown, 1) is None
     eager = Node("a", Prompt("x"), retry=Retry(1, 1.0, "all"))
     assert (delay(eager, unknown, 1), delay(eager, fatal, 1)) == (1.0, None)
 

@@ -27,3 +27,10 @@ def test_a_promise_is_no_part_of_the_output() -> None:
     assert without_promise("Three.\n<promise>COMPLETE</promise>\n") == "Three."
     assert without_promise("a <Promise>x\ny</promise> b") == "a  b"
     assert without_promise("  as it is \n") == "  as it is \n"
+
+
+def test_promises_are_found_in_time_that_grows_with_the_text() -> None:
+    """A reply of opened promises without end is read once."""
+    assert without_promise("<promise>" * 40_000) == "<promise>" * 40_000
+    text = "a <promise>b <PROMISE>c</promise> d</promise> e<promise> f"
+    assert without_promise(text) == "a  d</promise> e<promise> f"

@@ -60,6 +60,8 @@ def files_of(settings: Settings, roots: Sequence[Path], scratch: Path) -> list[E
     """
     home, secrets = settings.home, settings.config.storage.secrets
     found = []
+    # Before the folder it lies in is listed: that of a run which began meanwhile would not be among those looked into.
+    runs = _runs(home / RUNS, scratch) if (home / RUNS).is_file() else None
     for folder, below, names in os.walk(home):
         here = Path(folder)
         below[:] = sorted(n for n in below if n[0] != "." and not _outside(home, here / n, roots))
@@ -73,10 +75,14 @@ def files_of(settings: Settings, roots: Sequence[Path], scratch: Path) -> list[E
                 continue
             entry = f"home/{path.relative_to(home).as_posix()}"
             if path == home / RUNS:
-                copy = snapshot(path, scratch)
-                path = copy if copy == path else copy.rename(scratch / "runs")
+                path = runs or _runs(path, scratch)
             found.append(Entry(entry, path.stat().st_size, path, False))
     return found
+
+
+def _runs(path: Path, scratch: Path) -> Path:
+    copy = snapshot(path, scratch)
+    return copy if copy == path else copy.rename(scratch / "runs")
 
 
 def config_of(settings: Settings) -> Entry | None:

@@ -194,7 +194,7 @@ def _calls(given: Any) -> tuple[ToolCall, ...]:
         written = call.function.arguments or "{}"
         try:
             arguments = json.loads(written) if isinstance(written, str) else written
-        except ValueError:
+        except (ValueError, RecursionError):
             arguments = written
         calls.append(
             ToolCall(

@@ -161,6 +161,7 @@ class Surroundings:
         self._beside = beside
         self._index = index
         self._bases = library.bases(path, beside)
+        self._packaged = len(self._bases) == 1 and bool(path) and self._bases[0] == Path(path).parent
 
     def at(self, source: Source) -> "Surroundings":
         """What is around another workflow."""
@@ -194,11 +195,15 @@ class Surroundings:
             self._index = {one.name: one for one in self._library.entries(self._beside) if one.readable}
         return self._index
 
+    def _holds(self, base: Path, path: Path) -> bool:
+        """Whether a file may be taken for a part: no link leads out of a package, which others wrote."""
+        return not self._packaged or path.resolve().is_relative_to(base.resolve())
+
     def _part(self, folder: str, name: str, suffixes: Sequence[str]) -> Source | None:
         for base in self._bases:
             for suffix in suffixes:
                 path = base / folder / f"{name}{suffix}"
-                if _stamp(path) is not None:
+                if _stamp(path) is not None and self._holds(base, path):
                     try:
                         return _read(path, name)
                     except Unprocessable:

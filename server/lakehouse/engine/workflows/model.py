@@ -7,6 +7,7 @@ from typing import Any, Literal
 Trigger = Literal["all_success", "one_success", "none_failed_min_one_success", "all_done"]
 BASH_SECS = 120.0
 IDLE_SECS = 30 * 60.0
+MAX_DEPTH = 3  # of runs below runs
 RESERVED_IDS = frozenset({"INPUTS"})
 
 
@@ -171,7 +172,6 @@ class Child:
 
     workflow: str
     input: str | None = None
-    isolation: str = "inherit"
     fan_out: FanOut | None = None
     output_format: Mapping[str, Any] | None = None  # what its output is said to be; nothing holds it to that
 
@@ -249,7 +249,6 @@ class Workflow:
     triggers: tuple[Mapping[str, Any], ...] = ()
     output_format: Mapping[str, Any] | None = None  # that of the node `returns` names
     agent: Agent = Agent()  # what its prompts have where they say nothing themselves
-    tags: tuple[str, ...] = ()
 
     def node(self, id: str) -> Node | None:
         """The node of this id, outside of loop groups."""

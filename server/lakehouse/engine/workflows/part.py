@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from lakehouse import config
 from lakehouse.engine.progress import Progress, unheard
-from lakehouse.engine.workflows.language import SHELL_KINDS, Loaded, Source, load
+from lakehouse.engine.workflows.language import Loaded, Source, load
 from lakehouse.engine.workflows.language.bundle import pack
 from lakehouse.engine.workflows.library import Library, places_of
 from lakehouse.engine.workflows.model import Workflow
@@ -278,9 +278,9 @@ class Workflows:
         """A run as it is told, with when what ran if that is wanted."""
         run = state.record.id
         drawn = await self.timeline(run) if timeline else None
-        gates: Sequence[NodeRecord] = state.gates
+        gates: Sequence[tuple[str | None, NodeRecord]] = [(None, node) for node in state.gates]
         if state.record.status == "paused" and not gates:  # it waits for a run below it
-            gates = [node for _, node in await self._present.gates(state.record) if waits(node)]
+            gates = [(below.id, node) for below, node in await self._present.gates(state.record) if waits(node)]
         told = await self._present.warnings(run)
         return await anyio.to_thread.run_sync(report_of, state.record, state.status, state.nodes, gates, drawn, told)
 
@@ -397,4 +397,4 @@ def _cancelled(record: RunRecord, reason: str) -> RunRecord:
     return record.changed(status="cancelled", ended_at=ended, error=Failure("cancelled", reason or "cancelled."))
 
 
-__all__ = ["SHELL_KINDS", "Dry", "RunState", "Workflows"]
+__all__ = ["RunState", "Workflows"]

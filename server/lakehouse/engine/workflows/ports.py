@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lakehouse.engine.workflows.runs.record import Starter
+
+if TYPE_CHECKING:
+    from lakehouse.engine.chat import ChatReply, ChatRequest
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ class Door(Protocol):
     async def record(self, asked: Asked, op: str, given: Any, answer: Any, error: str | None, seconds: float) -> str:
         """Have something observed that is no call: a script, a gate, a skip. Returns the op."""
 
-    async def dispatch(self, asked: Asked, request: Any) -> Any:
-        """Ask a chat model: see engine.chat.Chat.ask. It is observed as `llm.chat`."""
+    async def dispatch(self, asked: Asked, request: "ChatRequest") -> "tuple[ChatReply, str]":
+        """Ask a chat model; its answer, and the op, `llm.chat`. Raises as engine.chat.Chat.ask does."""
 
     def clean(self, text: str) -> str:
         """A text without the credentials that are known here."""

@@ -33,7 +33,7 @@ class CannotRun(Unprocessable):
         told = "".join(f"{apart}{error}" for error in errors[:MAX_TOLD])
         more = f"{apart}and {len(errors) - MAX_TOLD} more." if len(errors) > MAX_TOLD else ""
         return kind(
-            f"workflow {name or 'without a name'} cannot run:{told}{more}",
+            f"{f'workflow {name}' if name else 'the workflow'} cannot run:{told}{more}",
             fix="Mend the file; workflow_validate tells everything that is wrong with it.",
             data={"errors": [vars(error) for error in errors]},
         )

@@ -3,7 +3,7 @@
 import re
 from functools import lru_cache
 
-_PROMISE = re.compile(r"<promise>.*?</promise>", re.DOTALL | re.IGNORECASE)
+_PROMISE = re.compile(r"<(/?)promise>", re.IGNORECASE)
 
 
 def signalled(text: str, signal: str) -> bool:
@@ -18,7 +18,14 @@ def signalled(text: str, signal: str) -> bool:
 
 def without_promise(text: str) -> str:
     """A text without `<promise>…</promise>`, and without the space that was around it at either end."""
-    return _PROMISE.sub("", text).strip() if _PROMISE.search(text) else text
+    kept, begin, over = [], None, 0
+    for tag in _PROMISE.finditer(text):
+        if not tag[1]:
+            begin = tag.start() if begin is None else begin
+        elif begin is not None:
+            kept.append(text[over:begin])
+            begin, over = None, tag.end()
+    return "".join((*kept, text[over:])).strip() if kept else text
 
 
 @lru_cache(maxsize=64)

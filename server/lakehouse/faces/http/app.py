@@ -28,10 +28,7 @@ def http_app(lake: Lakehouse, rendering: dict[str, Any], *, show: Show = mcp_ser
     `show` makes the MCP server of a view. `app.state.drain` is how a server that stops says so.
     """
 
-    def stopping() -> None:
-        lake.stopping = True
-
-    drain = Drain(stopping)
+    drain = Drain(lake.stopping.set)
     endpoint = Endpoint(lake, lambda view: show(lake, rendering, view), drain)
     state = State(lake, rendering)
     rest = Rest(lake, rendering, state.metrics)

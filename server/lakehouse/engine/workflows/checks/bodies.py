@@ -51,13 +51,21 @@ def _check_asks(level: Level, node: Node, key: str, id: str, findings: Findings)
 
 
 def _check_tools(level: Level, node: Node, findings: Findings) -> None:
+    others = []
     for name in (node.agent.allowed_tools or ()) if node.agent else ():
         ours = name.removeprefix("mcp__lakehouse__")
         found = level.modes.mode(ours)
         if found is None or not found.tool:
-            message = f"there is no tool {name[:80]} here; the prompt runs without it."
-            known = [one for one in level.modes.modes() if "." in one]
-            findings.warn(level.place(node.id, "allowed_tools"), message, findings.meant(ours, known, ""))
+            fix = findings.meant(ours, [one for one in level.modes.modes() if "." in one], "")
+            if fix:
+                message = f"there is no tool {name[:80]} here; the prompt runs without it."
+                findings.warn(level.place(node.id, "allowed_tools"), message, fix)
+            else:
+                others.append(name[:80])
+    if others:
+        what = f"tool {others[0]}" if len(others) == 1 else f"tool {', '.join(others[:-1])} or {others[-1]}"
+        message = f"there is no {what} here; the prompt runs without."
+        findings.warn(level.place(node.id, "allowed_tools"), message)
 
 
 def _check_format(level: Level, node: Node, findings: Findings) -> None:

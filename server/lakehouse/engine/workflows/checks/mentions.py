@@ -7,8 +7,9 @@ from lakehouse.engine.workflows.checks.places import Place, places
 from lakehouse.engine.workflows.model import Approval, Loop, LoopGroup, Node, Prompt
 from lakehouse.engine.workflows.references.conditions import Atom, Malformed, parsed
 from lakehouse.engine.workflows.references.fields import declared_fields
+from lakehouse.engine.workflows.references.quoting import commented
 from lakehouse.engine.workflows.references.scope import environment_key
-from lakehouse.engine.workflows.references.templates import Reference, quotes, references
+from lakehouse.engine.workflows.references.templates import CALLERS, Reference, quotes, references
 
 ANSWERS = ("decision", "text")  # what a gate with decisions puts out
 
@@ -19,7 +20,11 @@ def check_mentions(level: Level, node: Node, findings: Findings) -> None:
     for place in places(node):
         if "$" in place.text:
             quoted = quotes(place.text if place.how == "prompt" else "")
-            for reference in references(place.text, deep=place.how == "arguments"):
+            found = list(references(place.text, deep=place.how == "arguments"))
+            remarks = commented(place.text, found) if place.how == "shell" else ()
+            for reference in found:
+                if reference in remarks:
+                    continue
                 if not quoted(reference) or _leads(level, reference):
                     _check(level, node, place, reference, findings)
                 elif (place.key, str(reference)) not in shown:
@@ -34,6 +39,9 @@ def check_mentions(level: Level, node: Node, findings: Findings) -> None:
 def _check(level: Level, node: Node, place: Place, reference: Reference, findings: Findings) -> None:
     where = level.place(node.id, place.key)
     if reference.kind == "variable":
+        if place.how == "source" and reference.name in CALLERS:
+            message = f"{reference} stays as it is in a script; it is in the environment."
+            findings.warn(where, message, f"Read {reference.name} from the environment.")
         return
     if reference.kind == "input":
         if place.how in ("shell", "source"):

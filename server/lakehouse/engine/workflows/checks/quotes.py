@@ -27,6 +27,8 @@ def _told(place: Place) -> tuple[str, str] | None:
     program, again = _PROGRAMS.search(place.command), read_again(place.command)
     if again:
         return "is read by a shell once more: what it says may be run.", "Give it to a program as an argument."
+    if place.taken == "later":
+        return "goes into a variable that the script computes with.", "Compare texts with == instead, or give a number."
     if place.taken != "text" or place.kind == "computed":
         return "stands where bash computes: anything but a number fails there.", "Compare texts with == instead."
     if place.kind in ("single", "double", "ansi") and program is not None:

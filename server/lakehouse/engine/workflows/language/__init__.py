@@ -12,8 +12,6 @@ from lakehouse.engine.workflows.language.tiers import FEATURES, Feature
 from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.problems import Problem
 
-SHELL_KINDS = frozenset({"bash", "script"})
-
 
 @dataclass(frozen=True)
 class Loaded:
@@ -82,4 +80,4 @@ def load(source: Source, around: Around, *, deep: bool = True) -> Loaded:
     )
 
 
-__all__ = ["FEATURES", "SHELL_KINDS", "Around", "Feature", "Loaded", "Problem", "Source", "load"]
+__all__ = ["FEATURES", "Around", "Feature", "Loaded", "Problem", "Source", "load"]

@@ -191,12 +191,11 @@ def child(fields: Fields, file: File) -> Body:
             _check_given(fields, found, fan_out.name if fan_out is not None else "")
     if "input" in fields and "with" in fields:
         fields.wrong("input", "it stands beside with.", "Give the child one of the two.")
-    isolation = fields.choice("isolation", ("inherit", "worktree")) or "inherit"
-    if isolation == "worktree":
+    if fields.choice("isolation", ("inherit", "worktree")) == "worktree":
         file.findings.used("workflow.isolation.worktree")
         fields.findings.warn(fields.at("isolation"), "there are no worktrees; the child stands where its parent does.")
     schema = fields.raw("output_format") if fields.mapping("output_format") is not None else None
-    return Child(name, fields.text("input") or None, isolation, fan_out, schema)
+    return Child(name, fields.text("input") or None, fan_out, schema)
 
 
 def _check_given(fields: Fields, found: Workflow, item: str) -> None:

@@ -11,7 +11,7 @@ from lakehouse.engine.workflows.language.kinds import is_required_boolean
 from lakehouse.engine.workflows.language.nodes import ID, nodes_of
 from lakehouse.engine.workflows.language.reading import read
 from lakehouse.engine.workflows.language.tiers import ABOUT, TIERS, keys
-from lakehouse.engine.workflows.model import Agent, Approval, Input, Loop, LoopGroup, Node, Workflow
+from lakehouse.engine.workflows.model import MAX_DEPTH, Agent, Approval, Input, Loop, LoopGroup, Node, Workflow
 from lakehouse.engine.workflows.triggers.trigger import triggers_of
 from lakehouse.errors import did_you_mean
 
@@ -24,7 +24,6 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     "array": list,
 }
 ROOT = keys("root")
-MAX_DEPTH = 3  # of runs below runs
 # Archon loads a file in which one of these is wrong, without it.
 DROPPED = frozenset("model effort modelReasoningEffort thinking interactive tags persist_sessions".split())
 
@@ -78,8 +77,8 @@ def understood(file: File) -> Workflow | None:
         title=title,
         triggers=_triggers(fields),
         agent=file.agent,
-        tags=fields.texts("tags") or (),
     )
+    fields.texts("tags")  # they are left out, but told of where they are no list
     for problem in triggers_of(workflow.triggers, inputs, workflow.interactive)[1]:
         findings.warn(problem.where, f"this trigger never fires: {problem.message}", problem.fix)
     workflow = _result(fields, workflow, mapping, file)

@@ -97,7 +97,7 @@ def _value(text: str, expected: Any) -> Any:
         return text
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -47,7 +47,7 @@ def _typed(declared: Input, value: Any) -> Any:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
     if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
         article = "an" if declared.type[0] in "aio" else "a"

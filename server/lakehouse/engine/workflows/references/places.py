@@ -9,7 +9,7 @@ from lakehouse.engine.workflows.references.sums import Declared, Taken, compares
 from lakehouse.engine.workflows.references.templates import Reference
 
 MAX_DEPTH = 100  # quotes, expansions and here-documents within each other
-MAX_COMMAND = 600  # characters at either end of a command that tell what it does with a word
+MAX_COMMAND = 240  # characters at either end of a command that tell what it does with a word
 _META = " \t\n;&|()<>"
 _STAYS = frozenset({"if", "then", "else", "elif", "do", "while", "until", "!", "{", "}", "time", "coproc", "function"})
 _PARAM = re.compile(r"[!#]?(?:\w+|[@*#?$!-])?(?P<index>\[[^\]]*\])?(?P<operator>:?[-=+?]|##?|%%?|/[/#%]?|\^\^?|,,?|)")

@@ -15,7 +15,7 @@ from lakehouse.engine.workflows.references.output import plain
 from lakehouse.engine.workflows.references.places import read
 from lakehouse.engine.workflows.references.standing import HereDocument, Place
 from lakehouse.engine.workflows.references.sums import BEGINS
-from lakehouse.engine.workflows.references.templates import Reference
+from lakehouse.engine.workflows.references.templates import CALLERS, Reference
 from lakehouse.errors import Unprocessable
 
 Spill = Callable[[str], str]
@@ -32,6 +32,10 @@ _SHELLS = re.compile(
     r"|(?:^|[\s;&|(!/])(?:(?:ba|z|da|k|a)?sh(?:\s+-\w+)*\s+-\w*c|su\s.*-c))\s",
     re.DOTALL,
 )
+
+
+# What runs as a part of a sum: a substitution in the [ ] of a variable, or a variable that others have a say in.
+_RUNS = re.compile(r"\[.*[$`]|\b(?:INPUTS_\w+|LAKEHOUSE_\w+|" + "|".join(CALLERS) + r")\b", re.DOTALL)
 
 
 class Script(NamedTuple):
@@ -82,7 +86,14 @@ class Quoting:
                 f"{reference}: it holds a NUL byte, which no process can be given.", fix="Take it out: tr -d '\\0'."
             )
         own, itself = quoted(text), _means_itself(text)
-        if place.taken != "text" and not (_NUMBER.fullmatch(text) or (place.taken in ("name", "key") and itself)):
+        if place.taken == "later" and _RUNS.search(text):
+            raise Unprocessable(
+                f"{reference}: the script computes with it, and bash would run what it holds.",
+                fix="Compare texts with ==, or give it a number.",
+            )
+        if place.taken not in ("text", "later") and not (
+            _NUMBER.fullmatch(text) or (place.taken in ("name", "key") and itself)
+        ):
             if place.taken in ("element", "key") or "$" in text or "`" in text:
                 raise Unprocessable(
                     f"{reference}: bash computes what stands there, and would run what it holds.",
@@ -115,6 +126,13 @@ class Quoting:
             return f"$(cat {quoted(self._spill(body))}){rest}"
         name = self._names.setdefault(told, f"{PREFIX}{len(self._names) + 1}")
         return f"${{{name}}}"
+
+
+def commented(script: str, found: Sequence[Reference]) -> set[Reference]:
+    """Those of the references that stand in comments."""
+    if not found or "#" not in script:
+        return set()
+    return {one for one, place in zip(found, read(script, found).places, strict=True) if place.kind == "comment"}
 
 
 def read_again(command: str) -> Literal["", "whole", "part"]:

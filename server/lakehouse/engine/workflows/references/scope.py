@@ -18,7 +18,7 @@ from lakehouse.engine.workflows.references.fields import (
     within,
 )
 from lakehouse.engine.workflows.references.output import plain
-from lakehouse.engine.workflows.references.quoting import Left, Put, Quoting, Script, Spill, needs_no_quotes
+from lakehouse.engine.workflows.references.quoting import Left, Put, Quoting, Script, Spill, commented, needs_no_quotes
 from lakehouse.engine.workflows.references.templates import (
     CALLERS,
     CONTEXT,
@@ -117,11 +117,20 @@ class Scope:
     def shell(self, template: str, spill: Spill | None = None) -> Script:
         """As `text`, for bash: outputs are in it as `quoting` has them, what a caller has a say in is left to bash.
 
-        Long outputs are read from files that `spill` writes: it takes a text and gives the file's path. Raises
-        MissingReference, and Unprocessable for an output that holds a NUL byte.
+        Long outputs are read from files that `spill` writes: it takes a text and gives the file's path. In a comment, a
+        reference that leads nowhere stays as it is. Raises MissingReference, and Unprocessable for an output that holds
+        a NUL byte.
         """
         found = list(references(template))
-        return Quoting(spill).script(template, found, [self._in_shell(one) for one in found])
+        values = []
+        for one in found:
+            try:
+                values.append(self._in_shell(one))
+            except MissingReference:
+                if one not in commented(template, found):
+                    raise
+                values.append(Left())
+        return Quoting(spill).script(template, found, values)
 
     def _in_shell(self, reference: Reference) -> Any:
         if reference.kind == "input" or reference.name in CALLERS:

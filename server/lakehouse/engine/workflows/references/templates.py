@@ -1,6 +1,7 @@
 """The references that stand in a text: where, to what, and the text with something else in their place."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -74,7 +75,13 @@ def replaced(template: str, put: Callable[[Reference], str | None], *, deep: boo
 def quotes(template: str) -> Callable[[Reference], bool]:
     """Whether a reference of this text stands in Markdown code, where it may be an example of one."""
     spans = [match.span() for match in _CODE.finditer(template)] if "`" in template else []
-    return lambda reference: any(start <= reference.start < end for start, end in spans)
+    starts = [start for start, _ in spans]
+
+    def within(reference: Reference) -> bool:
+        before = bisect_right(starts, reference.start)
+        return before > 0 and reference.start < spans[before - 1][1]
+
+    return within
 
 
 def sole(text: str, *, deep: bool = False) -> Reference | None:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import anyio.lowlevel
+import anyio.to_thread
 
+from lakehouse.engine.chat.schemas import faults_of
 from lakehouse.engine.workflows.model import (
     Approval,
     Bash,
@@ -73,7 +75,7 @@ class Dry:
         if isinstance(body, Cancel):
             raise Stop(step.scope.text(body.reason))
         if stub is not None:
-            return _fitting(step, stub)
+            return await _fitting(step, stub)
         if isinstance(body, Bash | Script) and self.exec_code:
             from lakehouse.engine.workflows.running.kinds import EXECUTORS
 
@@ -142,26 +144,21 @@ def _resolve(step: Step) -> None:
         scope.text(body.input)
 
 
-def _fitting(step: Step, stub: Any) -> Output:
+async def _fitting(step: Step, stub: Any) -> Output:
     """A stub as the node's output. Raises Unprocessable where it does not fit the node's output_format."""
     schema = step.node.agent.output_format if step.node.agent else None
     if schema is None:
         if isinstance(step.node.body, Approval):
             return _gate(step.node.body, stub)
         return Output(stub) if isinstance(stub, str) else Output.of(stub)
-    import jsonschema
-
     if isinstance(stub, str):
         try:
             stub = json.loads(stub)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Unprocessable("its stub is no JSON, as its output_format asks for.", fix="Mend the stub.") from None
-    try:
-        jsonschema.validate(stub, dict(schema))
-    except jsonschema.ValidationError as problem:
-        raise Unprocessable(
-            f"its stub does not fit its output_format: {problem.message[:300]}.", fix="Mend the stub."
-        ) from None
+    faults = await anyio.to_thread.run_sync(faults_of, stub, schema)
+    if faults:
+        raise Unprocessable(f"its stub does not fit its output_format: {'; '.join(faults)}.", fix="Mend the stub.")
     return Output.of(stub)
 
 

@@ -28,8 +28,9 @@ def artifacts(live: "Live") -> Path:
 
 
 def state(live: "Live") -> Path:
-    """What a workflow keeps from one run to the next: `$STATE_DIR`."""
-    return live.folder.parent / "state" / file_name(live.workflow.name)
+    """What a workflow keeps from one run to the next: `$STATE_DIR`. Each profile has its own."""
+    profile, kept = live.record.starter.profile, live.folder.parent / "state"
+    return (kept if profile is None else kept / f"@{file_name(profile)}") / file_name(live.workflow.name)
 
 
 def log_of(folder: Path, path: str) -> Path:

@@ -29,12 +29,15 @@ def answers(extra: Mapping[str, Any]) -> list[Answer]:
     return [Answer(**answer) for answer in extra.get("answers", ())]
 
 
-def asked(step: Step, number: int, message: str, decisions: Sequence[str]) -> Answer:
-    """The answer to a gate's question of this number, counted from 0. Raises Pause until there is one."""
+def asked(step: Step, number: int, message: str, decisions: Sequence[str], labels: Mapping[str, str]) -> Answer:
+    """The answer to a gate's question of this number, counted from 0. Raises Pause until there is one.
+
+    `labels` say more of decisions than their ids do.
+    """
     given = answers(kept(step))
     if number < len(given):
         return given[number]
-    raise Pause(message, {"message": message, "decisions": list(decisions), "asked": number})
+    raise Pause(message, {"message": message, "decisions": list(decisions), "labels": labels, "asked": number})
 
 
 def waits(record: NodeRecord) -> bool:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 
 from lakehouse import config
-from lakehouse.engine.workflows.language import Loaded
 from lakehouse.engine.workflows.model import Workflow
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.runs import Event, NodeRecord, RunRecord, Store
-from lakehouse.engine.workflows.runs.again import again
+from lakehouse.engine.workflows.runs.again import again, ordered
 from lakehouse.engine.workflows.runs.record import MAX_WARNINGS, WARNED, Warnings
 from lakehouse.errors import LakehouseError, TooLarge
 
@@ -25,7 +24,7 @@ MAX_LATEST = 256  # events that who watches may come late for
 
 
 class Children(Protocol):
-    """Workflows.child, of one run."""
+    """Present.child, of one run."""
 
     async def __call__(
         self,
@@ -81,7 +80,7 @@ class Live:
         self.broken: LakehouseError | None = None  # the store failed: what it holds is how far the run came
         self.scope = anyio.CancelScope()
         self.cost_usd = 0.0  # of its nodes and of its children's
-        self.children: Children | None = None  # runs other workflows below this one: see Workflows.child
+        self.children: Children | None = None  # runs other workflows below this one: see Present.child
         self.below: list[Live] = []  # those that run now
         self.passed: dict[str, float] = {}  # of that, what runs below cost, by the path of the node that runs them
         self._idle: dict[str, tuple[float, float]] = {}  # seconds of silence, and when its time is up, by path
@@ -223,26 +222,18 @@ class Live:
 
     def records(self) -> tuple[NodeRecord, ...]:
         """All nodes as they are now, in the order of the file; those of a loop group behind it, as they began."""
-        inner: dict[str, list[NodeRecord]] = {}
-        own = {node.id for node in self.workflow.nodes}
-        for path, record in self.nodes.items():
-            group, slash, _ = path.partition("/")
-            if slash and path not in own:
-                inner.setdefault(group.partition("#")[0], []).append(record)
-        found: list[NodeRecord] = []
-        for node in self.workflow.nodes:
-            found.append(self.nodes.get(node.id) or NodeRecord(node.id, node.kind))
-            found += inner.get(node.id, ())
-        return tuple(found)
+        return ordered(self.workflow.nodes, self.nodes)
 
     def told(self, after: int) -> list[str]:
         """What happened after so many events, in words, as far as that is still known."""
         new = min(self.happened - after, len(self.latest))
-        return [f"{path or 'run'} {kind.partition('_')[2] or kind}" for kind, path in list(self.latest)[-new:] if new]
+        return [f"{path or 'run'} {_words(kind)}" for kind, path in list(self.latest)[-new:] if new]
 
     def doing(self) -> str:
         """The paths of the nodes that run."""
         return ", ".join(self.running)
 
 
-__all__ = ["Live", "Loaded"]
+def _words(kind: str) -> str:
+    """What an event says of its node or run: `started`, `iteration`, `tool called`."""
+    return kind.removeprefix("node_").removeprefix("run_").replace("_", " ")

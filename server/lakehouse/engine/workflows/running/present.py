@@ -18,7 +18,7 @@ from lakehouse.engine.workflows.checks import check
 from lakehouse.engine.workflows.language import Loaded, Source, load
 from lakehouse.engine.workflows.language.bundle import child as bundle_below
 from lakehouse.engine.workflows.language.bundle import pack, unpack
-from lakehouse.engine.workflows.model import Mode, Node, Workflow
+from lakehouse.engine.workflows.model import MAX_DEPTH, Mode, Node, Workflow
 from lakehouse.engine.workflows.ports import Door
 from lakehouse.engine.workflows.problems import CannotRun, Problem
 from lakehouse.engine.workflows.references import checked_inputs
@@ -36,7 +36,6 @@ from lakehouse.errors import Conflict, LakehouseError, Unavailable, Unprocessabl
 log = logging.getLogger("lakehouse")
 
 Later = Callable[[Callable[[], Coroutine[Any, Any, None]]], bool]
-MAX_DEPTH = 3  # workflows below workflows
 MAX_REHEARSED = 32
 
 

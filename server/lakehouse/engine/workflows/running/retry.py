@@ -4,7 +4,7 @@ import re
 from typing import Literal
 
 from lakehouse.engine.chat import Blank
-from lakehouse.engine.workflows.model import Node, Prompt, Retry
+from lakehouse.engine.workflows.model import Node
 from lakehouse.engine.workflows.references import MissingReference
 from lakehouse.errors import (
     Busy,
@@ -19,7 +19,6 @@ from lakehouse.errors import (
 )
 
 FailureClass = Literal["fatal", "transient", "unknown"]
-AI_RETRIES = Retry(retries=2)
 
 # Parts of lower-cased messages of what is behind us: models, shells, servers. Numbers count only as whole words.
 _FATAL = re.compile(
@@ -49,17 +48,12 @@ def classed(error: LakehouseError) -> FailureClass:
     return "transient" if _TRANSIENT.search(message) else "unknown"
 
 
-def policy(node: Node) -> Retry | None:
-    """A node's own policy, else that of its kind: a prompt is tried again, anything else is not."""
-    return node.retry or (AI_RETRIES if isinstance(node.body, Prompt) else None)
-
-
 def delay(node: Node, error: LakehouseError, failures: int) -> float | None:
     """Seconds until the next attempt after so many failed ones; None: it is not tried again.
 
     They double with each failure, and are never less than what the error itself asks for.
     """
-    retry = policy(node)
+    retry = node.retry
     if retry is None or failures > retry.retries:
         return None
     kind = classed(error)

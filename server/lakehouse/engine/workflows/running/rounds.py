@@ -46,7 +46,7 @@ async def repeat(step: Step, control: Control, once: Once, put: Put, before: int
             await _exhausted(step, control)
         if control.interactive and number > state["first"]:
             message = step.scope.along(LOOP_PREV_OUTPUT=output.text).text(control.gate_message)
-            answer = asked(step, heard, message, ("approve", "reject"))
+            answer = asked(step, heard, message, ("approve", "reject"), {})
             if answer.decision == "reject":
                 raise Stop(f"{step.path} was rejected{f': {answer.text}' if answer.text else '.'}")
             if unconfirmed and not answer.text.strip():

@@ -153,7 +153,7 @@ def _outcome(live: Live) -> bool | None:
         return None
     try:
         value = json.loads(found.text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     said = value.get(live.workflow.outcome_field) if isinstance(value, dict) else None
     return said if isinstance(said, bool) else None

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
+from lakehouse.engine.workflows.model import Node
 from lakehouse.engine.workflows.runs.record import NodeRecord, Planned
 from lakehouse.errors import InvalidInput, did_you_mean
 
@@ -65,7 +66,7 @@ def child_id(run: str, path: str, index: int | None) -> str:
     return run[:14] + hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
-def ordered(plan: Iterable[Planned], nodes: Mapping[str, NodeRecord]) -> tuple[NodeRecord, ...]:
+def ordered(plan: Iterable[Planned | Node], nodes: Mapping[str, NodeRecord]) -> tuple[NodeRecord, ...]:
     """Nodes in the order of the file, those of a group's iterations behind it; of those without a record, pending."""
     inner: dict[str, list[NodeRecord]] = {}
     for path, node in nodes.items():

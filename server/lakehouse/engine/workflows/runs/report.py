@@ -1,6 +1,6 @@
 """Runs as they are told to callers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -32,8 +32,10 @@ class GateReport(BaseModel):
     """A question to somebody."""
 
     node: str = Field(description="The node that asks.")
+    run: str | None = Field(None, description="The run it is in, where that is one below: to be answered there.")
     message: str = Field(description="What it asks.")
     decisions: Sequence[str] = Field(description="What may be answered.")
+    labels: Mapping[str, str] | None = Field(None, description="What decisions are called.")
 
 
 class RunReport(BaseModel):
@@ -80,11 +82,11 @@ def report_of(
     record: RunRecord,
     status: str,
     nodes: Sequence[NodeRecord],
-    gates: Sequence[NodeRecord],
+    gates: Sequence[tuple[str | None, NodeRecord]],
     timeline: Timeline | None,
     warnings: Sequence[str] = (),
 ) -> RunReport:
-    """A run with its nodes, its status as it is shown, and the gates that wait."""
+    """A run with its nodes, its status as it is shown, and the gates that wait, of runs below it with their runs."""
     modes = {one.id: one.mode for one in record.plan}
     return RunReport(
         run_id=record.id,
@@ -93,7 +95,7 @@ def report_of(
         result=record.result or None,
         outcome=record.outcome,
         error=_told(record.error),
-        waits=[_gate(node.path, node.extra) for node in gates],
+        waits=[_gate(run, node) for run, node in gates],
         nodes=[_node(node, modes.get(node.path)) for node in nodes],
         ops=[op for node in nodes for op in node.ops],
         cost_usd=sum(node.cost_usd for node in nodes) or None,
@@ -145,8 +147,15 @@ def _output(node: NodeRecord) -> Any:
     return "" if node.status in SETTLED else None
 
 
-def _gate(path: str, extra: Mapping[str, Any]) -> GateReport:
-    return GateReport(node=path, message=extra.get("message", ""), decisions=extra.get("decisions", ()))
+def _gate(run: str | None, node: NodeRecord) -> GateReport:
+    extra = node.extra
+    return GateReport(
+        node=node.path,
+        run=run,
+        message=extra.get("message", ""),
+        decisions=extra.get("decisions", ()),
+        labels=extra.get("labels") or None,
+    )
 
 
 def _told(failure: Failure | None) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import BaseModel, Field
 
 from lakehouse.engine import moment
+from lakehouse.engine.workflows.layers import layers
 from lakehouse.engine.workflows.runs.again import ordered
 from lakehouse.engine.workflows.runs.record import Event, NodeRecord, Planned, RunRecord
 
@@ -45,7 +46,7 @@ class Timeline(BaseModel):
 
 def timeline_of(record: RunRecord, nodes: Mapping[str, NodeRecord], events: Sequence[Event]) -> Timeline:
     """The timeline of a run; `events` are those that say when gates began to wait."""
-    layers = layers_of(record.plan)
+    places = layers(record.plan)
     depends = {one.id: one.depends_on for one in record.plan}
     critical = critical_path(record.plan, nodes)
 
@@ -62,7 +63,7 @@ def timeline_of(record: RunRecord, nodes: Mapping[str, NodeRecord], events: Sequ
             Span(
                 id=node.path,
                 kind=node.kind,
-                layer=layers.get(outer, 0),
+                layer=places.get(outer, 0),
                 depends_on=list(after),
                 status=node.status,
                 start_ms=offset(began),
@@ -81,24 +82,6 @@ def timeline_of(record: RunRecord, nodes: Mapping[str, NodeRecord], events: Sequ
         critical_path=critical,
         waits=_waits(record, nodes, events),
     )
-
-
-def layers_of(plan: Sequence[Planned]) -> dict[str, int]:
-    """For each node how many nodes are before it on the longest way there."""
-    waits = {one.id: {id for id in one.depends_on} for one in plan}
-    after: dict[str, list[str]] = {}
-    for one in plan:
-        for id in waits[one.id]:
-            after.setdefault(id, []).append(one.id)
-    found = {id: 0 for id, needs in waits.items() if not needs}
-    left = list(found)
-    for id in left:
-        for next in after.get(id, ()):
-            waits[next].discard(id)
-            if not waits[next]:
-                found[next] = found[id] + 1
-                left.append(next)
-    return found
 
 
 def critical_path(plan: Sequence[Planned], nodes: Mapping[str, NodeRecord]) -> list[str]:

@@ -19,11 +19,13 @@ async def run_approval(step: Step) -> Output:
     assert isinstance(body, Approval)
     rework = Rework(step, body.on_reject) if body.on_reject else None
     decisions = [one.id for one in body.decisions]
+    labels = {one.id: one.label for one in body.decisions if one.label}
     offered = dict.fromkeys([*decisions, *DECISIONS])  # there is always a way to say no
     while True:
         number = kept(step).get("heard", 0)
         message = step.scope.text(body.message)
-        answer = asked(step, number, f"{message}\n\n{rework.told}" if rework and rework.told else message, [*offered])
+        question = f"{message}\n\n{rework.told}" if rework and rework.told else message
+        answer = asked(step, number, question, [*offered], labels)
         if answer.decision in decisions:
             return Output.of({"decision": answer.decision, "text": answer.text})
         if answer.decision == "approve":

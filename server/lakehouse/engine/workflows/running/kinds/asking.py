@@ -78,7 +78,6 @@ async def ask(step: Step, text: str, agent: Agent, session: Session | None = Non
 
 async def _reply(step: Step, request: ChatRequest, agent: Agent, told: set[str]) -> ChatReply:
     """One answer, and what it took."""
-    reply: ChatReply
     step.afford()
     reply, _ = await step.live.door.dispatch(step.asked, request)
     step.beat()

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from lakehouse.engine.chat import Message
+from lakehouse.engine.workflows.layers import layers
 from lakehouse.engine.workflows.model import LoopGroup, Node
 from lakehouse.engine.workflows.running.step import Step
 from lakehouse.engine.workflows.runs import Starter
@@ -144,19 +145,3 @@ class _Threads:
 @lru_cache(maxsize=16)
 def _threads(graph: _Graph) -> _Threads:
     return _Threads(graph.nodes)
-
-
-def layers(nodes: Sequence[Node]) -> dict[str, int]:
-    """How far each node is from those that depend on nothing, by the longest way. The graph has no cycles."""
-    found: dict[str, int] = {}
-    by_id = {node.id: node for node in nodes}
-    for start in nodes:
-        stack = [start.id]
-        while stack:
-            needs = [id for id in by_id[stack[-1]].depends_on if id in by_id]
-            missing = [id for id in needs if id not in found]
-            if missing:
-                stack += missing
-            else:
-                found[stack.pop()] = max((found[id] + 1 for id in needs), default=0)
-    return found

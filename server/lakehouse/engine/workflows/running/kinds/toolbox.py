@@ -34,8 +34,8 @@ class Toolbox:
     async def of(cls, step: Step, agent: Agent) -> "Toolbox":
         """The tools that `allowed_tools` names, less `denied_tools`; none where it names none.
 
-        Those there are not (other programs' own, such as Read and Bash) and those the starter may not call are left
-        out, and told as events. Tools that run workflows are never among them.
+        Those there are not (other programs' own, such as Read and Bash) are left out, and so are, told as events, those
+        the starter may not call. Tools that run workflows are never among them.
         """
         denied = {_ours(name) for name in agent.denied_tools}
         names: dict[str, str] = {}
@@ -45,8 +45,7 @@ class Toolbox:
                 found = step.live.door.offered(step.live.record.starter, [_ours(given)])[0]
                 if not found.tool:
                     raise NotFound(f"{given[:80]} is no tool.")
-            except NotFound:
-                step.warn(f"allowed_tools: there is no tool {given[:80]} here; it is left out")
+            except NotFound:  # which the check of the file tells
                 continue
             except Forbidden as error:
                 step.warn(f"allowed_tools: {given[:80]} is left out: {error.detail}")
