@@ -47,6 +47,14 @@ def _check(level: Level, node: Node, place: Place, reference: Reference, finding
         if place.how in ("shell", "source"):
             key, name = environment_key(reference.name), reference.name
             fix = f"Write ${key}." if place.how == "shell" else f"Read {key} from the environment."
+            declared = [*level.workflow.inputs, *node.given]
+            if name not in declared:
+                findings.warn(
+                    where,
+                    f"{reference}: there is no such input.",
+                    findings.meant(name, declared, "Declare it under inputs:."),
+                )
+                return
             findings.warn(where, f"$INPUTS.{name} stays as it is in a script; it is in the environment.", fix)
             return
         _check_input(level, node, where, reference, findings, own=not place.key.startswith("with."))

@@ -8,6 +8,14 @@ from lakehouse.engine.workflows.language.findings import Findings
 from lakehouse.engine.workflows.language.reading import Mapped, plain
 from lakehouse.errors import did_you_mean
 
+_EXAMPLES = {  # of keys that are often thought to take a text
+    "approval": 'approval: {message: "…"}',
+    "loop": 'loop: {prompt: "…", until: DONE, max_iterations: 10}',
+    "fan_out": "fan_out: {items: $node.output, as: item}",
+    "retry": "retry: {max_attempts: 2}",
+    "output_format": "output_format: {type: object, properties: {ok: {type: boolean}}}",
+}
+
 
 class Fields:
     """The keys of a mapping at `where`. A key that is empty counts as not written."""
@@ -147,7 +155,11 @@ class Fields:
         if value is None:
             return None
         if not isinstance(value, Mapping):
-            self.wrong(key, f"it is {_what(value)}, and must be a mapping.", f"Write {key}: with keys under it.")
+            self.wrong(
+                key,
+                f"it is {_what(value)}, and must be a mapping.",
+                f"Write {_EXAMPLES.get(key, f'{key}: with keys under it')}.",
+            )
             return None
         return Fields(value, self.at(key), self.findings, feature, value if key in self._dropped else ())
 

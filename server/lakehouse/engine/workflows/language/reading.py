@@ -113,7 +113,7 @@ def _unreadable(text: str) -> Problem | None:
 def _no_yaml(text: str, error: Any) -> Problem:
     mark = error.problem_mark or error.context_mark
     said = _flat(error.problem or error.context or str(error))
-    fix = "Mend it."
+    fix = "Look at this line and the one before it: indentation, quotes, brackets."
     if mark is not None:
         line = text[: mark.index + 1].rpartition("\n")[2] if mark.index is not None else ""
         if "\t" in said or "'\\t'" in said or line.strip(" ").startswith("\t"):
