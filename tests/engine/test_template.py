@@ -152,7 +152,7 @@ async def test_a_template_that_hangs_is_replaced(
 async def test_released_it_ends_and_children_are_started(template: Template, tmp_path: Path) -> None:
     child, pid = await started(tmp_path), template.pid
     assert pid is not None
-    template.release()
+    await anyio.to_thread.run_sync(template.release)
     assert template.pid is None and not Path(f"/proc/{pid}").exists()
     assert await answer(child) == [[42]]
     await child.aclose()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakehouse.declare import Capability
 from lakehouse.engine.redact import secret_variables
-from lakehouse.engine.workflows.ports import Asked, ModeFacts
+from lakehouse.engine.workflows.ports import KEY, Asked, ModeFacts
 from lakehouse.engine.workflows.runs.record import Starter
 from lakehouse.lake import access
 from lakehouse.observe import Call, Caller, new_id
@@ -49,7 +49,13 @@ class Steps:
         caller = access.bound(caller_of(asked.starter), self._lake.config)
         call = Call(name, caller, asked.run, workflow=asked.workflow, node=asked.node, key=asked.key)
         asked.ops.append(call.id)
-        return (await self._lake.made(call, arguments)), call.id
+        return (await self._lake.made(call, self._keyed(name, arguments, asked.key))), call.id
+
+    def _keyed(self, name: str, arguments: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+        """Arguments, with the node's key where the capability takes one and none is given."""
+        found = self._lake.catalogue.get(name) or self._lake.catalogue.by_mcp_name.get(name)
+        takes = found is not None and KEY in found.arguments.model_fields
+        return {**arguments, KEY: key} if takes and KEY not in arguments else arguments
 
     async def record(self, asked: Asked, op: str, given: Any, answer: Any, error: str | None, seconds: float) -> str:
         """An op that is no call."""

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.bash_contexts import COMPUTED, HARMLESS, HOSTILE, OUTPUT, noise, script
+from tests.bash_contexts import COMPUTED, HARMLESS, HOSTILE, MISLEADING, OUTPUT, noise, script
 from tests.flows import by_id, ran
 from tests.scopes import records
 
@@ -55,6 +55,15 @@ def test_nothing_an_output_holds_is_ever_run(tmp_path: Path, way: str) -> None:
         except Unprocessable:  # a here-document whose name cannot stand without quotes
             continue
         assert not (tmp_path / "CANARY").exists(), (template, output)
+
+
+def test_what_is_easily_misread_is_not(tmp_path: Path) -> None:
+    """Quotes in comments, patterns, sums and here-documents end where bash has them end: no variable stays a name."""
+    chance = random.Random(3)
+    for template in MISLEADING:
+        output = chance.choice([*HOSTILE, "two words"])
+        said = told(spliced(template, output), tmp_path)[1]
+        assert b"LAKEHOUSE_OUTPUT" not in said and not (tmp_path / "CANARY").exists(), (template, output)
 
 
 def test_harmless_outputs_are_what_archon_makes_of_them(tmp_path: Path) -> None:

@@ -161,3 +161,19 @@ def test_links_do_not_lead_out_of_a_package(library: Library, places: list[Path]
     assert [one.text if (one := inside.command(name)) else "" for name in ("own", "in")] == ["its own", "its own"]
     outside = library.around(Source("text", ""))
     assert (found := outside.command("out")) is not None and found.text == "a secret"
+
+
+def test_a_file_by_its_path_sees_those_around_it(library: Library, places: list[Path], tmp_path: Path) -> None:
+    """Where it lies in a `workflows/` of its own; a file that stands alone sees what everybody does."""
+    put(places[0] / "workflows" / "below.yaml", flow("below", about="shipped"))
+    there = tmp_path / "elsewhere" / ".archon" / "workflows"
+    top = put(there / "group" / "top.yaml", flow("top", "[{id: a, workflow: below}, {id: b, include: other}]"))
+    put(there / "below.yaml", flow("below", about="there"))
+    put(there / "other.yaml", flow("other"))
+    source = library.find(str(top), base=tmp_path)
+    loaded = load(source, library.around(source))
+    assert loaded.workflow is not None, loaded.errors
+    assert "description: there" in loaded.used["workflow", "below"].text
+    alone = put(tmp_path / "alone" / "top.yaml", top.read_text("utf-8"))
+    source = library.find(str(alone), base=tmp_path)
+    assert [error.where for error in load(source, library.around(source)).errors] == ["nodes.b.include"]

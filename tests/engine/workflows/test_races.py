@@ -30,11 +30,34 @@ async def test_an_answer_that_is_not_heard_yet_starts_nothing_over_and_over(lake
     await lake.workflows.answer(run, "two", "approve")
     state = await lake.workflows.wait(run, PATIENCE)
     assert state.status == "paused"
-    for _ in range(50):
-        await anyio.lowlevel.checkpoint()
+    with anyio.fail_after(PATIENCE):
+        while lake._aside:
+            await anyio.lowlevel.checkpoint()
     assert by_id(await lake.workflows.state(run))["one"].attempts == 3
     await lake.workflows.answer(run, "one", "approve")
     assert (await lake.workflows.wait(run, PATIENCE)).status == "completed"
+
+
+async def test_an_answer_in_a_run_that_is_skipped_starts_nothing_over_and_over(
+    lake: Lakehouse, home: Path, tmp_path: Path
+) -> None:
+    (home / "workflows").mkdir(parents=True)
+    (home / "workflows" / "part.yaml").write_text(workflow(GATE).replace("name: test", "name: part"))
+    traces = tmp_path / "traces"
+    nodes = f"""
+  - {{id: first, always_run: true, bash: 'echo >> {traces}; test $(wc -l < {traces}) = 1'}}
+  - {{id: sub, workflow: part, depends_on: [first]}}
+"""
+    run = (await ran(lake, nodes + GATE)).record.id
+    (below,) = await lake.workflows.store.below(run)
+    await lake.workflows.answer(below.id, "ok", "approve")
+    assert (await lake.workflows.wait(run, PATIENCE)).status == "paused"
+    with anyio.fail_after(PATIENCE):
+        while lake._aside:
+            assert traces.read_text() == "\n" * 2
+            await anyio.lowlevel.checkpoint()
+    state = await lake.workflows.wait(run, PATIENCE)
+    assert (state.status, by_id(state)["sub"].status, traces.read_text()) == ("paused", "skipped", "\n" * 2)
 
 
 async def test_an_answer_while_the_run_is_about_to_go_on(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,6 +107,17 @@ class Library:
         deep = len(file.relative_to(inside / "workflows").parts)
         return [file.parent] if deep == 3 else places
 
+    def siblings(self, path: str, beside: Path | None) -> list[Entry]:
+        """The workflows around a file that was given by its path, where it lies in a `workflows/` of its own."""
+        parents = Path(path).parents[:3] if path else ()
+        place = next((one for one in parents if one.name == "workflows"), None)
+        if place is None or any(
+            place in (one / "workflows", one / ".archon" / "workflows") for one in self._all(beside)
+        ):
+            return []
+        found = [self._entry(one, stamp) for one, stamp in _workflows(place)]
+        return [entry for entry in found if entry.readable]
+
     def _all(self, beside: Path | None) -> list[Path]:
         return [*self.folders(), *([beside] if beside is not None else [])]
 
@@ -158,6 +169,7 @@ class Surroundings:
     ) -> None:
         """`index` are the workflows by name; without it they are looked for, once."""
         self._library = library
+        self._path = path
         self._beside = beside
         self._index = index
         self._bases = library.bases(path, beside)
@@ -192,7 +204,9 @@ class Surroundings:
 
     def _workflows(self) -> Mapping[str, Entry]:
         if self._index is None:
-            self._index = {one.name: one for one in self._library.entries(self._beside) if one.readable}
+            found = [one for one in self._library.entries(self._beside) if one.readable]
+            found += self._library.siblings(self._path, self._beside)
+            self._index = {one.name: one for one in found}
         return self._index
 
     def _holds(self, base: Path, path: Path) -> bool:

@@ -224,6 +224,7 @@ class Workflows:
             elif gate.status != "paused" or at.status in OVER:
                 return root  # it has gone on with this answer
         if self._present.runs(root.id):
+            self._present.answered.add(root.id)
             return root  # its other branches run still, and it goes on when they have ended; or it is about to
         return await self._present.go_on(root)
 
@@ -393,8 +394,7 @@ def _ended(record: RunRecord) -> str:
 
 
 def _cancelled(record: RunRecord, reason: str) -> RunRecord:
-    ended = max(time.time(), record.started_at)  # clocks are set back
-    return record.changed(status="cancelled", ended_at=ended, error=Failure("cancelled", reason or "cancelled."))
+    return record.changed(status="cancelled", ended_at=time.time(), error=Failure("cancelled", reason or "cancelled."))
 
 
 __all__ = ["RunState", "Workflows"]

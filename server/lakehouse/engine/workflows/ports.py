@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from lakehouse.engine.chat import ChatReply, ChatRequest
 
 
+KEY = "idempotency_key"  # the argument that is filled in by a run, where a node does not give it
+
+
 @dataclass(frozen=True)
 class ModeFacts:
     """What a mode takes and gives, as JSON Schemas. `tool` is its name as a tool; of a step that is none, ""."""

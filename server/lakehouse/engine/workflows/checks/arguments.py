@@ -9,9 +9,9 @@ from pydantic_core import to_jsonable_python
 from lakehouse.engine.workflows.checks.level import Findings, Level
 from lakehouse.engine.workflows.checks.places import texts
 from lakehouse.engine.workflows.model import Node
+from lakehouse.engine.workflows.ports import KEY
 from lakehouse.engine.workflows.references.templates import references
 
-FILLED = frozenset({"idempotency_key"})  # what the runner gives where a node does not
 _SIMPLE: Mapping[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -30,7 +30,7 @@ def check_arguments(level: Level, node: Node, mode: str, findings: Findings) -> 
         return
     schema = facts.input_schema
     known: Mapping[str, Any] = schema.get("properties") or {}
-    required = [name for name in schema.get("required") or () if name not in FILLED]
+    required = [name for name in schema.get("required") or () if name != KEY]
     for name, value in node.given.items():
         if name not in known:
             if not schema.get("additionalProperties"):

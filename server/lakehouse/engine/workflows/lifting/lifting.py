@@ -8,7 +8,7 @@ from typing import Any
 
 from lakehouse.engine.redact import MARK
 from lakehouse.engine.workflows.lifting.recorded import Recorded
-from lakehouse.engine.workflows.ports import ModeFacts
+from lakehouse.engine.workflows.ports import KEY, ModeFacts
 from lakehouse.engine.workflows.references.templates import references
 
 Modes = Callable[[str], ModeFacts | None]
@@ -17,7 +17,6 @@ STEP = re.compile(r"\w+", re.ASCII)
 TELLING = frozenset({"id", "ids", "name", "handle", "uri", "path", "key", "run_id"})
 SHORTEST = 4  # characters of a text that is taken to be the same thing where it comes again
 INSIDE = 12  # of one that is looked for within other texts
-FILLED = frozenset({"idempotency_key"})  # what a run gives by itself
 MAX_VALUES = 20_000  # of an answer, that are looked at
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 
@@ -46,7 +45,7 @@ def lifted(calls: Sequence[Recorded], modes: Modes) -> Lifted:
             continue
         id = _fresh(call.op.replace(".", "_"), made.answers)
         refers: set[str] = set()
-        given = {name: value for name, value in call.arguments.items() if value is not None and name not in FILLED}
+        given = {name: value for name, value in call.arguments.items() if value is not None and name != KEY}
         schema = facts.input_schema
         filled = {name: _argument(made, id, name, value, schema, known, refers) for name, value in given.items()}
         writes = facts.effect != "reads"

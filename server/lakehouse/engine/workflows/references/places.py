@@ -261,7 +261,8 @@ class _Reader:
         if not frame.at_command:
             if word == "do" or (word == "in" and frame.before == "case"):
                 frame.at_command = True
-            frame.before = word if frame.before != "case" or word == "in" else "case"
+            if frame.before != "case" or word == "in":
+                frame.before = "" if word == "case" else word
             return
         frame.before = word
         if word == "[[":

@@ -137,6 +137,7 @@ def commented(script: str, found: Sequence[Reference]) -> set[Reference]:
 
 def read_again(command: str) -> Literal["", "whole", "part"]:
     """Whether a shell reads as a script what stands behind this part of a command: as the whole of it, or a part."""
+    command = command.replace("\\", "")
     shell = _SHELLS.search(command)
     if shell is None:
         return ""

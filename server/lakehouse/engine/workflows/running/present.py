@@ -66,6 +66,7 @@ class Present:
         self.live: dict[str, Live] = {}
         self.broken: dict[str, Failure] = {}  # what ended runs and could not be written down
         self.rehearsed: dict[str, Live] = {}  # the newest dry runs
+        self.answered: set[str] = set()  # runs that were answered while they ran: they go on once they pause
         self._claimed: dict[str, anyio.Event] = {}
         # Held while an answer is kept, and from where a run's nodes are read until it goes on with them: an answer that
         # came between would be written over.
@@ -258,9 +259,6 @@ class Present:
             found += [(one, node) for node in (await self.nodes(one.id)).values() if asks(node)]
         return found
 
-    async def _answered(self, record: RunRecord) -> bool:
-        return any(not waits(node) for _, node in await self.gates(record))
-
     async def _reopened(self, record: RunRecord, workflow: Workflow, above: tuple[Live, str] | None = None) -> Live:
         """A live run that goes on with what is kept; its gates wait no more until they ask again."""
         record = record.changed(status="running", ended_at=None, error=None, result="", outcome=None)
@@ -305,7 +303,7 @@ class Present:
         async def run_it() -> None:
             try:
                 await self._executed(live)
-                if live.record.status == "paused" and live.dry is None and await self._answered(live.record):
+                if live.record.status == "paused" and run in self.answered:
                     with suppress(Conflict):  # whoever answered goes on with it already
                         await self.go_on(live.record)
             except Exception as error:  # nobody waits for this task: what ended it is told with the run
@@ -321,6 +319,7 @@ class Present:
             async with anyio.create_task_group() as group:
                 group.start_soon(run_it)
 
+        self.answered.discard(run)
         if not self._later(work):
             del self.live[run]
             raise Unavailable("this lake is closed.", fix="Open it again.")
