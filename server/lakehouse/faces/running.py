@@ -34,7 +34,7 @@ def run_workflow(
     provider_map: tuple[str, ...],
     **given: bool,
 ) -> None:
-    """Run a workflow: a name that `lakehouse workflow list` shows, or a file. Words after it are its message.
+    """Run a workflow. Name one that `lakehouse workflow list` shows, or a file; words after it are its message.
 
     Exit codes: 0 completed, 1 failed, 3 cancelled, 4 waits for an approval, 65 cannot run, 130 interrupted.
 
@@ -58,7 +58,7 @@ def run_workflow(
 @click.argument("files", nargs=-1, metavar="[FILE|NAME|FOLDER]…")
 @own
 def validate(here: Invocation, files: tuple[str, ...]) -> None:
-    """Tell what is wrong or strange about workflows, and what of the language they use. Without a name, all.
+    """Examine workflows. It tells what is wrong or strange, and what of the language they use; without a name, of all.
 
     With --json, and one file, its report; else {"files": [...]}. It ends with 65 where one cannot run.
 
