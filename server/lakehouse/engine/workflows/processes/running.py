@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 from anyio.abc import ByteReceiveStream, Process
 
 from lakehouse.errors import LakehouseError, TimedOut, TooLarge, Unavailable, Unprocessable
@@ -166,7 +167,7 @@ class _Program:
         self.over = True
         if b"exit " not in said and self.error is None:  # somebody killed the guard
             self.code = code
-            self._kill_group()
+            await anyio.to_thread.run_sync(self._kill_group)
 
     async def _received(self) -> bytes:
         await anyio.wait_readable(self._lifeline)
@@ -200,13 +201,27 @@ class _Program:
                 await self._process.wait()
             if self._process.returncode is None:
                 self._process.kill()
-                self._kill_group()
+                await anyio.to_thread.run_sync(self._kill_group)
             await self._process.aclose()
 
     def _kill_group(self) -> None:
+        """End what a guard that is gone has left: its program's group, and all of the session that it began."""
         if self._group is not None:
             with suppress(OSError):
                 os.killpg(self._group, signal.SIGKILL)
+        for pid in _session(self._process.pid):  # a fast program ends its guard before that has told its number
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _session(id: int) -> list[int]:
+    """The processes of a session, where the system lists them."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError, IndexError):
+            if int(stat.read_bytes().rpartition(b")")[2].split()[3]) == id:
+                found.append(int(stat.parent.name))
+    return found
 
 
 class _Output:
