@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from lakehouse import TimedOut, TooLarge, Unavailable
-from lakehouse.engine.workflows.processes import Exited, Finished, OnOutput, run
+from lakehouse.engine.workflows.processes import Exited, Finished, OnOutput, run, running
 from lakehouse.engine.workflows.processes.environment import MAX_STRING, fitted, inherited
 from lakehouse.engine.workflows.processes.log import Log
 from lakehouse.errors import InvalidInput, Unprocessable
@@ -171,6 +171,17 @@ async def test_a_cancelled_program_is_gone() -> None:
 async def test_a_program_that_ends_its_guard() -> None:
     done = await bash("echo $$; kill -9 $PPID; sleep 1000")
     assert done.code == -signal.SIGKILL
+    await gone(int(done.stdout))
+
+
+@LINUX
+async def test_a_program_that_ends_its_guard_before_that_told_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Path(running._GUARD).read_text().replace('    _tell(f"pid', '    time.sleep(0.3)\n    _tell(f"pid')
+    (tmp_path / "guard.py").write_text(slow)
+    monkeypatch.setattr(running, "_GUARD", str(tmp_path / "guard.py"))
+    done = await bash("echo $$; kill -9 $PPID; sleep 1000")
     await gone(int(done.stdout))
 
 
