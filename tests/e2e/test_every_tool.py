@@ -57,10 +57,37 @@ def steps(folder: Path) -> list[tuple[str, dict[str, Any]]]:
         ("delete_index", {"name": "raw"}),
         *learning(),
         *changes(folder),
-        ("workflow_modes", {"name": "sql.query"}),
+        *working(),
         ("observer_recent", {}),
         ("observer_stats", {}),
         ("doctor", {}),
+    ]
+
+
+def working() -> list[tuple[str, dict[str, Any]]]:
+    """Those of workflows; RUN is the run that was begun last, FIRST the first."""
+    gate = [
+        {"id": "say", "mode": "fixture.upper", "with": {"text": "hi"}},
+        {"id": "ask", "depends_on": ["say"], "approval": {"message": "Go on?"}},
+    ]
+    definition = json.dumps({"name": "gated", "description": "It asks.", "nodes": gate})
+    return [
+        ("workflow_list", {}),
+        ("workflow_modes", {"name": "sql.query"}),
+        ("workflow_validate", {"definition": definition}),
+        ("workflow_run", {"definition": definition}),
+        ("workflow_status", {"run": "RUN", "timeline": True}),
+        ("workflow_runs", {"status": "paused"}),
+        ("workflow_logs", {"run": "RUN"}),
+        ("workflow_reject", {"run": "RUN"}),
+        ("workflow_resume", {"run": "RUN"}),
+        ("workflow_rerun", {"run": "RUN"}),
+        ("workflow_approve", {"run": "RUN"}),
+        ("workflow_diff", {"a": "FIRST", "b": "RUN"}),
+        ("workflow_from_ops", {"of": ["RUN"]}),
+        ("workflow_rerun", {"run": "RUN"}),
+        ("workflow_cancel", {"run": "RUN"}),
+        ("workflow_triggers", {}),
     ]
 
 
@@ -143,11 +170,15 @@ def test_every_tool_answers_as_its_schema_says(command: list[str], home: Path, t
             server.shake_hands()
         envelope = {"_meta": META} if era == "2026-07-28" else {}
         tools = {tool["name"]: tool for tool in server.ask("tools/list", envelope)["result"]["tools"]}
-        called, handle = set(), ""
-        for name, arguments in steps(tmp_path):
+        called, handle, runs = set(), "", [""]
+        for name, given in steps(tmp_path):
+            told = json.dumps(given).replace('"RUN"', f'"{runs[-1]}"').replace('"FIRST"', f'"{runs[0]}"')
+            arguments = json.loads(told)
             answer = _checked(server, tools[name], {"name": name, "arguments": arguments, **envelope})
             handle = answer.get("handle") or handle
             called.add(name)
+            if name in ("workflow_run", "workflow_rerun"):
+                runs = [*filter(None, runs), answer["run_id"]]
         assert handle.startswith("lakehouse://results/")
         export = {"id": handle, "path": str(tmp_path / "result.csv")}
         for name, arguments in (("get_result", {"id": handle}), ("export_result", export)):

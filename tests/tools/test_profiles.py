@@ -272,8 +272,8 @@ async def test_a_damaged_profile_binds_to_nothing(lake: Lakehouse, home: Path) -
 def test_every_part_is_divided_or_closed() -> None:
     """A part that is added to the lake is either one that a profile divides, or Whole, or known to hold no data."""
     divided = {"storage", "datasets", "ingest", "results", "sql", "exports", "queries", "planner"}
-    divided |= {"vectors", "corpora", "matrix", "playbook"}
-    harmless = {"catalogue", "embed", "profile", "redactor", "processes", "history"}
+    divided |= {"vectors", "corpora", "matrix", "playbook", "workflows"}
+    harmless = {"catalogue", "embed", "profile", "redactor", "processes", "history", "chat"}
     harmless |= {
         "expectations",
         "profiler",
