@@ -161,9 +161,9 @@ async def test_a_long_chain_of_skips_is_one_commit(lake: Lakehouse) -> None:
     writes: list[int] = []
     keep = lake.workflows.store.put_nodes
 
-    async def counted(run: str, records: Any) -> None:
-        writes.append(len(records))
-        await keep(run, records)
+    async def counted(run: str, paths: Any, nodes: Any) -> None:
+        writes.append(len(paths))
+        await keep(run, paths, nodes)
 
     lake.workflows.store.put_nodes = counted  # type: ignore[method-assign]
     chain = [probe("n0", fail), *(probe(f"n{number}", "", f"n{number - 1}") for number in range(1, 2000))]

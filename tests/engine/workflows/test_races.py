@@ -6,10 +6,13 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 import pytest
+from anyio.abc import TaskGroup
 from tests.flows import PATIENCE, by_id, ran, started, workflow
 
 from lakehouse import Conflict, Lakehouse, Unavailable, Upstream
 from lakehouse.engine.backup import contents
+from lakehouse.engine.workflows.model import Node
+from lakehouse.engine.workflows.running.graph import Graph
 from lakehouse.engine.workflows.runs import NodeRecord, RunRecord, Store
 
 pytestmark = pytest.mark.anyio
@@ -83,6 +86,43 @@ async def test_an_answer_while_the_run_is_about_to_go_on(lake: Lakehouse, monkey
     await flows.answer(run, "other", "approve", "two")
     nodes = by_id(await flows.wait(run, PATIENCE))
     assert [nodes[id].text for id in ("ok", "other")] == ["one", "two"]
+
+
+async def test_an_answer_to_a_gate_that_has_only_just_asked(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes between the moment from which the gate is seen to wait and the write that says so, which keeps it."""
+    conclude = Graph._conclude
+
+    def answered_at_once(graph: Graph, tasks: TaskGroup, node: Node, record: NodeRecord, again: float | None) -> None:
+        if record.status == "paused":
+            group.start_soon(lake.workflows.answer, graph.live.record.id, "ok", "approve", "yes")
+        conclude(graph, tasks, node, record, again)
+
+    monkeypatch.setattr(Graph, "_conclude", answered_at_once)
+    async with anyio.create_task_group() as group:
+        run = await started(lake, GATE)
+        with anyio.fail_after(PATIENCE):
+            while lake._aside:
+                await anyio.lowlevel.checkpoint()
+    state = await lake.workflows.state(run)
+    assert (state.status, state.record.result) == ("completed", "yes")
+    assert [one["text"] for one in (await lake.workflows.store.nodes(run))["ok"].extra["answers"]] == ["yes"]
+
+
+async def test_what_ended_as_its_run_was_cancelled_is_told(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its record says that it completed, and what happened says so, too; once."""
+    conclude = Graph._conclude
+
+    def cancelled_first(graph: Graph, tasks: TaskGroup, node: Node, record: NodeRecord, again: float | None) -> None:
+        graph.live.cancel("enough")
+        conclude(graph, tasks, node, record, again)
+
+    monkeypatch.setattr(Graph, "_conclude", cancelled_first)
+    state = await ran(
+        lake, "  - {id: a, mode: fixture.echo, with: {value: 1}}\n" + GATE.replace("ok,", "ok, depends_on: [a],")
+    )
+    assert (state.status, by_id(state)["a"].status) == ("cancelled", "completed")
+    told = [event.kind for _, event in await lake.workflows.store.events(state.record.id, path="a")]
+    assert told == ["node_started", "node_completed"]
 
 
 async def test_a_run_that_pauses_while_it_is_cancelled_is_cancelled(

@@ -6,10 +6,12 @@ import sqlite3
 from pathlib import Path
 
 import anyio
+import anyio.from_thread
 import pytest
 
 from lakehouse import Lakehouse, LakehouseError, TooLarge, Unavailable, Upstream
 from lakehouse.engine.workflows.runs import Event, Failure, NodeRecord, Planned, RunRecord, Starter, Store
+from lakehouse.engine.workflows.runs.outputs import Outputs
 
 pytestmark = pytest.mark.anyio
 
@@ -51,6 +53,29 @@ async def test_everything_of_a_run_comes_back(tmp_path: Path) -> None:
     assert first[1] == Event(1.0, "iteration", "g", {"n": 1}) and second[0] > first[0]
     assert await store.events("r", first[0]) == [second]
     assert await store.run("r") == over.changed(message="hello?")
+    await store.aclose()
+
+
+async def test_a_write_that_takes_long_undoes_none_that_came_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gate is answered while the long output of a node that is kept with it reaches the disk."""
+    store, put = Store(tmp_path), Outputs.put
+    long = NodeRecord("long", "bash", "completed", text="x" * 65_537)
+    nodes = {"g#2/a": NODE.changed(extra={}), "long": long}
+
+    async def answer() -> None:
+        nodes["g#2/a"] = NODE
+        await store.put_node("r", NODE)
+
+    def answered_meanwhile(outputs: Outputs, run: str, text: str) -> str:
+        anyio.from_thread.run(answer)
+        return put(outputs, run, text)
+
+    monkeypatch.setattr(Outputs, "put", answered_meanwhile)
+    await store.add_run(RUN)
+    await store.put_nodes("r", list(nodes), nodes)
+    assert await store.nodes("r") == {"g#2/a": NODE, "long": long}
     await store.aclose()
 
 

@@ -105,7 +105,7 @@ class Unkept(Store):
     async def put_run(self, record: RunRecord) -> None:
         """Nothing is kept of a run: its Live has it."""
 
-    async def put_nodes(self, run: str, records: Sequence[NodeRecord]) -> None:
+    async def put_nodes(self, run: str, paths: Sequence[str], nodes: Mapping[str, NodeRecord]) -> None:
         """Nothing is kept of nodes: their Live has them."""
         await anyio.lowlevel.checkpoint()
 

@@ -56,7 +56,7 @@ class Graph:
         self._ready: list[int] = []  # a heap of places: leaves that wait for one of the run's places
         self._takers = self._waiting = self._under_way = 0
         self._tries: dict[str, _Tries] = {}
-        self._ended: list[tuple[Node, NodeRecord]] = []
+        self._ended: list[Node] = []
         self._news = anyio.Event()
 
     async def run(self) -> list[NodeRecord]:
@@ -94,11 +94,11 @@ class Graph:
             if not self._waits[after.id]:
                 opened.append(after)
 
-    async def _advance(self, ended: Iterable[tuple[Node, NodeRecord]], opened: deque[Node]) -> list[Node]:
+    async def _advance(self, ended: Sequence[Node], opened: deque[Node]) -> list[Node]:
         """Make durable how nodes ended, with all that are skipped because of it; the nodes that may start now."""
-        records, ready = [], []
-        for node, record in ended:
-            records.append(record)
+        skipped, ready = [], []
+        records = [self._record(node) for node in ended]
+        for node, record in zip(ended, records, strict=True):
             self._settle(node, record, opened)
         while opened:
             node = opened.popleft()
@@ -108,13 +108,16 @@ class Graph:
             if refused is None:
                 ready.append(node)
             else:
-                records.append(refused)
+                skipped.append(refused)
                 self._settle(node, refused, opened)
-        for record in records:
-            data = {"reason": record.reason} if record.reason else {}
-            self.live.tell(f"node_{record.status}", record.path, **data)
+        records += skipped
         if records:
-            await self.live.keep(*records)
+            self.live.nodes.update({record.path: record for record in skipped})
+            with anyio.CancelScope(shield=True):  # what is told is kept, and what is not told is not
+                for record in records:
+                    self.live.tell_end(record)
+                # The others stay as they are: a gate among them can be answered from the moment it asks.
+                await self.live.save(*(record.path for record in records))
         return sorted(ready, key=lambda node: self._place[node.id])
 
     async def _refused(self, node: Node) -> NodeRecord | None:
@@ -204,7 +207,7 @@ class Graph:
         self.live.nodes[record.path] = record
         self.live.unsaved.add(record.path)
         if again is None:
-            self._ended.append((node, record))
+            self._ended.append(node)
             self._news.set()
         else:
             self._under_way += 1
@@ -217,7 +220,7 @@ class Graph:
         self.live.tell("node_retried", record.path, attempt=record.attempts, delay_secs=seconds, error=error)
         await anyio.sleep(seconds)
         if self.live.closing:
-            self._ended.append((node, record))
+            self._ended.append(node)
         else:
             self._start(group, [node])
         self._leave()

@@ -119,6 +119,10 @@ class Live:
             self._heard.set()
             self._heard = None
 
+    def tell_end(self, record: NodeRecord) -> None:
+        """Keep that a node has ended or waits, as an event."""
+        self.tell(f"node_{record.status}", record.path, **({"reason": record.reason} if record.reason else {}))
+
     def warn(self, *messages: str, path: str = "") -> None:
         """Keep, and have told, what is strange about a node, or about the run's file."""
         for message in messages[:MAX_WARNINGS]:
@@ -142,16 +146,19 @@ class Live:
 
     async def keep(self, *nodes: NodeRecord) -> None:
         """Make records of nodes durable, in one commit. Raises Upstream when the disk fails; then the run ends."""
-        for node in nodes:
-            self.nodes[node.path] = node
+        self.nodes.update({node.path: node for node in nodes})
+        await self.save(*(node.path for node in nodes))
+
+    async def save(self, *paths: str) -> None:
+        """Make nodes durable as they are in `nodes`, in one commit. Raises as `keep` does."""
         try:
-            await self.store.put_nodes(self.record.id, nodes)
+            await self.store.put_nodes(self.record.id, paths, self.nodes)
         except TooLarge:  # of what one node keeps: that node fails
             raise
         except LakehouseError as error:
             self.broken = error
             raise
-        self.unsaved.difference_update(node.path for node in nodes)
+        self.unsaved.difference_update(paths)
 
     async def keep_extra(self, path: str, extra: Mapping[str, Any]) -> None:
         """Make durable what a node needs when the run is resumed."""

@@ -81,7 +81,11 @@ async def _end(live: Live, error: LakehouseError | None) -> None:
             except LakehouseError as missing:
                 status, error = "failed", missing
         if live.cancelled_for is not None or (error is not None and live.broken is None):
-            await live.keep(*_ended(live, error))
+            ended = _ended(live, error)
+            for record in ended:
+                if record is live.nodes.get(record.path):  # it had ended by itself, and nothing was made of it any more
+                    live.tell_end(record)
+            await live.keep(*ended)
         if live.cancelled_for is not None:
             failure: Failure | None = Failure("cancelled", live.cancelled_for)
         elif error is not None:

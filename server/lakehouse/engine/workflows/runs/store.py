@@ -3,7 +3,7 @@
 import copy
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -68,11 +68,20 @@ class Store:
 
     async def put_node(self, run: str, record: NodeRecord) -> None:
         """Keep a node as it is now."""
-        await self.put_nodes(run, [record])
+        await self.put_nodes(run, [record.path], {record.path: record})
 
-    async def put_nodes(self, run: str, records: Sequence[NodeRecord]) -> None:
-        """Keep several nodes at once: all of them or none."""
-        await self._write(*await self._node_rows(run, records))
+    async def put_nodes(self, run: str, paths: Sequence[str], nodes: Mapping[str, NodeRecord]) -> None:
+        """Keep the nodes of these paths at once: all of them or none.
+
+        `nodes` may change while long outputs are written: what is kept is how it has them afterwards, so that no later
+        write of a node is undone by an earlier one.
+        """
+        files: dict[str, str | None] = {}
+        while fresh := [nodes[path] for path in paths if nodes[path].text not in files]:
+            for record in fresh:
+                files[record.text] = await self._spilled(run, record.text, f"output of {record.path}")
+        now = [nodes[path] for path in paths]
+        await self._write(*((rows.PUT_NODE, rows.node_row(run, record, files[record.text])) for record in now))
 
     def tell(self, run: str, event: Event) -> None:
         """Keep an event with the next write, or at `flush`."""
