@@ -23,7 +23,7 @@ from lakehouse.schema import brief
 
 Context = ServerRequestContext[Any]
 Item = TypeVar("Item")
-PAGE = 100
+PAGE = 1000  # clients that never ask for a second page would miss what is past the first: a hundred tools is few
 MAX_COMPLETIONS = 100
 MAX_ECHO = 200  # characters of an unknown name that an error repeats
 LONG_MS, SHORT_MS = 300_000, 5_000  # how long clients may keep a list

@@ -26,7 +26,9 @@ class Part(BaseModel):
     item: str = Field("{.}", description="Of a list: a text, in which `{path}` is a value of the item.")
     numbered: bool = Field(False, description="Of a list.")
     table: str | None = Field(None, description="The path of an array of objects.")
-    columns: dict[str, str] | None = Field(None, description="Of a table: the path of each column; default all keys.")
+    columns: dict[str, str] | None = Field(
+        None, description="Of a table: the path of each column, left out where no row has it; default all keys."
+    )
     code: str | None = Field(None, description="The path of a text to show as it is.")
     language: str = Field("", description="Of code.")
     empty: str = Field(NONE, description="What is said of an array that is empty.")
@@ -109,6 +111,9 @@ def _table(rows: Sequence[Any], columns: Mapping[str, str] | None, place: str) -
         cells = [[plain(row.get(key)) if isinstance(row, Mapping) else plain(row) for key in names] for row in rows]
     else:
         cells = [[shown(path, row, f"{place}.columns", optional=True) for path in names.values()] for row in rows]
+        filled = [number for number in range(len(names)) if any(row[number] for row in cells)]
+        cells = [[row[number] for number in filled] for row in cells]
+        names = {name: path for number, (name, path) in enumerate(names.items()) if number in filled}
     lines = [[inline(name) for name in names], ["---"] * len(names), *([inline(cell) for cell in row] for row in cells)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
