@@ -41,6 +41,21 @@ async def test_an_answer_that_is_not_heard_yet_starts_nothing_over_and_over(lake
     assert (await lake.workflows.wait(run, PATIENCE)).status == "completed"
 
 
+async def test_a_cancel_beside_an_answer_stands(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run is cancelled after the answer was taken, and before it went on with it."""
+    run = (await ran(lake, GATE)).record.id
+    present = lake.workflows._present
+    goes_on = present.go_on
+
+    async def late(record: RunRecord, *, answered: bool = False) -> RunRecord:
+        await lake.workflows.cancel(run, "no more")
+        return await goes_on(record, answered=answered)
+
+    monkeypatch.setattr(present, "go_on", late)
+    assert (await lake.workflows.answer(run, None, "approve")).status == "cancelled"
+    assert (await lake.workflows.state(run)).status == "cancelled"
+
+
 async def test_an_answer_in_a_run_that_is_skipped_starts_nothing_over_and_over(
     lake: Lakehouse, home: Path, tmp_path: Path
 ) -> None:

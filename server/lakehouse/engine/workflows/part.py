@@ -226,7 +226,7 @@ class Workflows:
         if self._present.runs(root.id):
             self._present.answered.add(root.id)
             return root  # its other branches run still, and it goes on when they have ended; or it is about to
-        return await self._present.go_on(root)
+        return await self._present.go_on(root, answered=True)
 
     async def cancel(self, run: str, reason: str = "") -> RunRecord:
         """End a run and those below it; of a cancelled one, nothing. Raises NotFound, Conflict when it is over."""

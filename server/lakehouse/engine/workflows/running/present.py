@@ -220,10 +220,15 @@ class Present:
             found[name] = bundle, workflow
         return found[name]
 
-    async def go_on(self, record: RunRecord) -> RunRecord:
-        """Go on with a run that no other is above. Raises Conflict, CannotRun, Unavailable."""
+    async def go_on(self, record: RunRecord, *, answered: bool = False) -> RunRecord:
+        """Go on with a run that no other is above. Raises Conflict, CannotRun, Unavailable.
+
+        Because it was `answered`: not where it is over by now, which nobody asked to undo.
+        """
         with self.claim(record.id):
             record = await self._store.run(record.id)  # as it is now that nobody else goes on with it
+            if answered and record.status in OVER:
+                return record
             if record.status == "completed":
                 raise Conflict(f"run {record.id} has completed.", fix="Run it anew with workflow_rerun.")
             gates = await self.gates(record)
@@ -305,7 +310,7 @@ class Present:
                 await self._executed(live)
                 if live.record.status == "paused" and run in self.answered:
                     with suppress(Conflict):  # whoever answered goes on with it already
-                        await self.go_on(live.record)
+                        await self.go_on(live.record, answered=True)
             except Exception as error:  # nobody waits for this task: what ended it is told with the run
                 told = foreseen(error)
                 if told is None:
