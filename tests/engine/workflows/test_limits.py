@@ -7,7 +7,7 @@ from unittest import mock
 
 import anyio
 import pytest
-from tests.flows import PATIENCE, workflow
+from tests.flows import PATIENCE, ran, workflow
 from tests.probes import begun, fail, lived, made, probe, probing, statuses, told
 
 import lakehouse
@@ -379,3 +379,16 @@ async def test_an_output_over_the_limit_fails_its_node(lake: Lakehouse) -> None:
     assert failure is not None
     assert (failure.code, "workflows.max_output_bytes" in failure.fix) == ("too_large", True)
     assert statuses(live) == {"a": "failed", "b": "completed"}
+
+
+async def test_what_ran_in_a_group_that_is_out_of_time_does_not_run_any_more(lake: Lakehouse) -> None:
+    nodes = """
+  - id: g
+    timeout: 300
+    loop_group: {max_iterations: 2, until: DONE, nodes: [{id: slow, bash: sleep 60}]}
+"""
+    state = await ran(lake, nodes)
+    assert {node.path: (node.status, node.reason) for node in state.nodes} == {
+        "g": ("failed", ""),
+        "g#1/slow": ("failed", "cancelled"),
+    }

@@ -74,6 +74,7 @@ async def _end(live: Live, error: LakehouseError | None) -> None:
         if live.cancelled_for is not None:
             status = "cancelled"
         elif error is None:
+            await live.keep(*_orphans(live))
             status = verdict(live.records())
             try:
                 if status == "completed":
@@ -122,6 +123,17 @@ def _ended(live: Live, error: LakehouseError | None) -> list[NodeRecord]:
             continue
         found.append(record)
     return found
+
+
+def _orphans(live: Live) -> list[NodeRecord]:
+    """The records of nodes that ran when the group they belong to ran out of time."""
+    failure = Failure("cancelled", "the group it belongs to ended.")
+    now = live.now()
+    return [
+        record.changed(status="failed", reason="cancelled", failure=failure, ended_at=now)
+        for record in live.records()
+        if record.status == "running"
+    ]
 
 
 def verdict(nodes: Sequence[NodeRecord]) -> RunStatus:
