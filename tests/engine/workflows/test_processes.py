@@ -175,6 +175,17 @@ async def test_a_program_that_ends_its_guard() -> None:
 
 
 @LINUX
+async def test_nothing_is_left_of_a_program_that_is_cancelled_as_it_starts(tmp_path: Path) -> None:
+    for number in range(20):
+        script = f"echo $$ > {number}.part; mv {number}.part {number}; sleep 1000"
+        with anyio.move_on_after(number / 1600):
+            await run(["/bin/bash", "-c", script], cwd=str(tmp_path), env=os.environ, timeout=60, max_bytes=1)
+    for told in await anyio.to_thread.run_sync(lambda: [*tmp_path.glob("[0-9]*")]):
+        if told.suffix != ".part":
+            await gone(int(told.read_text()))
+
+
+@LINUX
 async def test_a_program_that_ends_its_guard_before_that_told_its_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

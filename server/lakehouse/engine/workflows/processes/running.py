@@ -94,7 +94,8 @@ async def run(
     here, there = socket.socketpair()
     with here:
         here.setblocking(False)
-        with there:
+        with there, anyio.CancelScope(shield=True):
+            # A start cut short kills the guard, which may have started the program by then: nobody would end that.
             process = await _started(argv, cwd, env, there)
         program = _Program(process, here)
         output = _Output(max_bytes, on_output)
