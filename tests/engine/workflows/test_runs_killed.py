@@ -46,6 +46,9 @@ async def main(home, run):
         await lake.load()
         print("ready", flush=True)
         sys.stdin.readline()
+        if run and (await lake.workflows.state(run)).status == "completed":  # it was killed before it could say so
+            print(run, "completed", flush=True)
+            return
         if run:
             record = await lake.workflows.resume(run)
         else:
