@@ -74,7 +74,8 @@ async def _end(live: Live, error: LakehouseError | None) -> None:
         if live.cancelled_for is not None:
             status = "cancelled"
         elif error is None:
-            await live.keep(*_orphans(live))
+            if orphans := _orphans(live):
+                await live.keep(*orphans)
             status = verdict(live.records())
             try:
                 if status == "completed":
