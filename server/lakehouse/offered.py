@@ -9,7 +9,7 @@ from lakehouse.engine.workflows.language import Source, load
 from lakehouse.engine.workflows.library import Library
 from lakehouse.engine.workflows.model import Input
 from lakehouse.errors import InvalidInput
-from lakehouse.sources import shipped
+from lakehouse.sources import workflow_folders
 
 _ASKS = re.compile(r"\$(?:ARGUMENTS|USER_MESSAGE)\b")
 
@@ -31,9 +31,8 @@ def offered(path: Path, data: bytes, folders: Sequence[Path], home: Path | None)
     `folders` and `home` are where the commands, scripts and workflows are that it names. Raises InvalidInput for a file
     that cannot be understood.
     """
-    places = [shipped("workflows").parent, *folders, *([home] if home is not None else [])]
     source = Source.of(path.stem, data, str(path))
-    loaded = load(source, Library(lambda: places).around(source))
+    loaded = load(source, Library(lambda: workflow_folders(folders, home)).around(source))
     flow = loaded.workflow
     if flow is None:
         raise InvalidInput(str(loaded.errors[0]), fix="`lakehouse workflow validate` tells the rest.")

@@ -29,8 +29,11 @@ class Steps:
 
     def mode(self, name: str) -> ModeFacts | None:
         """What a mode takes and gives."""
-        found = self._lake.catalogue.get(name) or self._lake.catalogue.by_mcp_name.get(name)
+        found = self._named(name)
         return _facts(found) if found is not None and found.facts.kind in ("tool", "mode") else None
+
+    def _named(self, name: str) -> Capability | None:
+        return self._lake.catalogue.get(name) or self._lake.catalogue.by_mcp_name.get(name)
 
     def modes(self) -> list[str]:
         """The names of the modes."""
@@ -53,7 +56,7 @@ class Steps:
 
     def _keyed(self, name: str, arguments: Mapping[str, Any], key: str) -> Mapping[str, Any]:
         """Arguments, with the node's key where the capability takes one and none is given."""
-        found = self._lake.catalogue.get(name) or self._lake.catalogue.by_mcp_name.get(name)
+        found = self._named(name)
         takes = found is not None and KEY in found.arguments.model_fields
         return {**arguments, KEY: key} if takes and KEY not in arguments else arguments
 
